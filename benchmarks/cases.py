@@ -1,0 +1,165 @@
+"""Cases: what one cell is, and the identity by which it is known. Only a case crosses a process boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import data, environment
+from benchmarks.errors import UserError, unknown
+from benchmarks.settings import Settings
+from vaezoo import VARIANTS, DataSpec, Variant
+from vaezoo.likelihoods import LIKELIHOODS
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What cells must share to be comparable: every setting but variant, draws and seed, with defaults resolved."""
+
+    dataset: str
+    binarization: str
+    likelihood: str
+    latent_dim: int
+    epochs: int
+    checkpoints: tuple[int, ...]
+    batch_size: int
+    learning_rate: float
+    evaluation_draws: int
+    log_likelihood_draws: int
+    gradient_repeats: int
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell: a variant on a data set under a protocol with a seed; `commit` says which code was loaded for it."""
+
+    variant: str
+    draws: int
+    seed: int
+    protocol: Protocol
+    data_folder: str
+    data_checksum: str
+    protocol_id: str
+    cell_id: str
+    commit: str
+
+
+def variant(name: str, draws: int | None = None) -> Variant:
+    """The registered variant, with `draws` in the place of its own if given."""
+    found = {v.name: v for v in VARIANTS}
+    if name not in found:
+        raise unknown("variant", name, found)
+    try:
+        return found[name] if draws is None else dataclasses.replace(found[name], draws=draws)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def fields(variant: Variant) -> dict[str, str | int]:
+    """What a variant computes, as strings and numbers: part of its cells' identity."""
+    return {
+        "name": variant.name,
+        "architecture": variant.architecture.__name__,
+        "objective": variant.objective.name,
+        "estimator": variant.estimator.name,
+        "baseline": variant.estimator.baseline,
+        "draws": variant.draws,
+    }
+
+
+def spec(protocol: Protocol) -> DataSpec:
+    """What an architecture is a function of, under this protocol."""
+    declared = data.info(protocol.dataset)
+    return DataSpec(declared.shape, protocol.likelihood, declared.hidden)
+
+
+def resolve(settings: Settings) -> Protocol:
+    """The protocol that these settings mean, or a `UserError` where they contradict each other."""
+    declared = data.info(settings.dataset)
+    binarization = settings.binarization or declared.binarization
+    likelihood = settings.likelihood or declared.likelihood
+    if likelihood not in LIKELIHOODS:
+        raise unknown("likelihood", likelihood, LIKELIHOODS)
+    grey = declared.likelihood == "bernoulli"
+    if binarization != "none" and not grey:
+        raise UserError(
+            f"binarization {binarization} takes pixels as probabilities, but {settings.dataset} has real numbers; "
+            "use --binarization none"
+        )
+    support = LIKELIHOODS[likelihood]().support
+    if support == "binary" and binarization == "none":
+        raise UserError(
+            f"the likelihood {likelihood} is one of binary data, but {settings.dataset} without binarization is not "
+            "binary; use --binarization dynamic, or --likelihood continuous-bernoulli or gaussian"
+        )
+    if support == "unit" and not grey:
+        raise UserError(
+            f"the likelihood {likelihood} is one of data in [0, 1], but {settings.dataset} has real numbers; "
+            "use --likelihood gaussian"
+        )
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
+        )
+    return Protocol(
+        dataset=settings.dataset,
+        binarization=binarization,
+        likelihood=likelihood,
+        latent_dim=settings.latent_dim or declared.latent_dim,
+        epochs=settings.epochs,
+        checkpoints=tuple(sorted({c for c in settings.checkpoints if c < settings.epochs} | {settings.epochs})),
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        evaluation_draws=settings.evaluation_draws,
+        log_likelihood_draws=settings.log_likelihood_draws,
+        gradient_repeats=settings.gradient_repeats,
+        threads=settings.threads,
+        device=settings.device,
+    )
+
+
+def plan(variants: Iterable[Variant], protocol: Protocol, seeds: Iterable[int], prepared: data.Prepared) -> list[Case]:
+    """One case for each seed and variant, seeds outermost, so that an interrupted run has whole comparisons."""
+    chosen, commit = list(variants), environment.commit()
+    return [_case(variant, protocol, seed, prepared, commit) for seed in seeds for variant in chosen]
+
+
+def _case(variant: Variant, protocol: Protocol, seed: int, prepared: data.Prepared, commit: str) -> Case:
+    identity = {
+        "variant": fields(variant),
+        "data": prepared.checksum,
+        "spec": dataclasses.asdict(spec(protocol)),
+        "protocol": dataclasses.asdict(protocol),
+    }
+    return Case(
+        variant.name,
+        variant.draws,
+        seed,
+        protocol,
+        prepared.folder,
+        prepared.checksum,
+        protocol_id=_hash(identity),
+        cell_id=_hash(identity | {"seed": seed}),
+        commit=commit,
+    )
+
+
+def _hash(identity: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_batch(protocol: Protocol, prepared: data.Prepared) -> None:
+    """Refuse a minibatch larger than the training split."""
+    count = data.count(prepared)
+    if protocol.batch_size > count:
+        raise UserError(
+            f"--batch-size {protocol.batch_size} is more than the {count} training examples of {protocol.dataset}; "
+            f"use {count} or less"
+        )

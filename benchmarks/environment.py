@@ -1,0 +1,84 @@
+"""Where a run took place: versions, machine, kernels, code. Needs no torch until `describe` is asked."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+CODE = Path(__file__).resolve().parent.parent
+PATHS = ("vaezoo", "benchmarks", "pyproject.toml")
+PACKAGES = ("vaezoo", "torch", "torchvision", "numpy", "pandas", "scikit-learn", "mlxtend", "seaborn", "matplotlib")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(CODE), *arguments], capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace").strip()
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of the project's code; "+" and a hash of the changes behind it where some are not committed.
+
+    Empty where the code is not a checkout, as after an ordinary installation.
+    """
+    if _git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
+        return ""
+    head = (_git("rev-parse", "HEAD") or "")[:12]
+    changes = _git("diff", "HEAD", "--", *PATHS)
+    return f"{head}+{hashlib.sha256(changes.encode()).hexdigest()[:6]}" if changes else head
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe(threads: int, workers: int) -> dict[str, Any]:
+    """What environment.json holds."""
+    import torch  # the only use here, and the readers of runs work without it
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "processor": _processor(),
+        "cores": cores(),
+        "threads_per_cell": threads,
+        "workers": workers,
+        "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "kernels": {
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "mkl": torch.backends.mkl.is_available(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        },
+        "commit": commit(),
+        "dirty": "+" in commit(),
+        "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
+    }

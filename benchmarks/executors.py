@@ -1,0 +1,62 @@
+"""Executors: how cells are mapped to events. A cell writes its own files; an executor only says when it ended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Literal
+
+from benchmarks.cases import Case
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+PATIENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Event:
+    """A cell has started or ended (exit_code 0, or -N for signal N); `idle` where nothing happened for a while."""
+
+    kind: Literal["started", "ended", "idle"]
+    case: Case | None = None
+    exit_code: int = 0
+
+
+def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: str, workers: int) -> Iterator[Event]:
+    """Each case in a process of its own, `workers` of them side by side.
+
+    The processes are forked from a server that has imported torch once. Leaving the generator ends those that run.
+    """
+    context = multiprocessing.get_context(METHOD)
+    context.set_forkserver_preload([work.__module__])
+    waiting, running = iter(cases), dict[int, tuple[BaseProcess, Case]]()
+    try:
+        while True:
+            while len(running) < workers and (case := next(waiting, None)) is not None:
+                process = context.Process(target=_shielded, args=(work, case, folder), daemon=True)
+                process.start()
+                running[process.sentinel] = (process, case)
+                yield Event("started", case)
+            if not running:
+                return
+            ended = multiprocessing.connection.wait(list(running), timeout=PATIENCE)
+            if not ended:
+                yield Event("idle")
+            for sentinel in ended:
+                process, case = running.pop(int(sentinel))  # type: ignore[call-overload]
+                process.join()
+                yield Event("ended", case, process.exitcode or 0)
+    finally:
+        for process, _ in running.values():
+            process.kill()
+        for process, _ in running.values():
+            process.join()
+
+
+def _shielded(work: Callable[[Case, str], None], case: Case, folder: str) -> None:
+    """Ctrl-C is for the process that commands: it ends the cells itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work(case, folder)

@@ -1,0 +1,160 @@
+"""One cell: build, train, measure at each checkpoint. No branch on a variant's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import cases, data, store
+from benchmarks.cases import Case
+from benchmarks.pictures import pictures
+from benchmarks.seeds import generator
+from benchmarks.train import Progress, train
+from vaezoo import Model, Variant, estimate, evaluate, gradient_moments, initialise
+
+Row = dict[str, Any]
+
+
+def work(case: Case, folder: str) -> None:
+    """Run a case and leave its files in the run folder: what a worker process does."""
+    torch.set_num_threads(case.protocol.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    record, arrays = run(case)
+    store.write_cell(Path(folder), record, arrays)
+
+
+def run(case: Case) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """The cell's record, whatever happens in it, and the arrays of its pictures."""
+    rows: list[Row] = []
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    started = _utc()
+    status, error, log = "ok", "", ""
+    try:
+        arrays = _measure(case, rows.append)
+        status = rows[-1]["status"]
+        error = rows[-1].get("error", "")
+    except (MemoryError, torch.OutOfMemoryError) as caught:
+        status, error, log = "out-of-memory", _one_line(caught), traceback.format_exc()
+    except Exception as caught:  # one bad cell never stops the others
+        status, error, log = "failed", _one_line(caught), traceback.format_exc()
+    return record(case, status, error, log, rows, started), arrays
+
+
+def record(case: Case, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
+    """What a cell's file holds: identity, outcome, and a row for each checkpoint."""
+    variant = cases.variant(case.variant, case.draws)
+    common = {
+        **dataclasses.asdict(case.protocol),
+        "variant": case.variant,
+        "seed": case.seed,
+        "draws": case.draws,
+        "objective": variant.objective.name,
+        "estimator": variant.estimator.name,
+        "baseline": variant.estimator.baseline,
+        "started": started,
+        "ended": _utc(),
+        "torch": torch.__version__,
+        "commit": case.commit,
+        "data_checksum": case.data_checksum[:16],
+        "protocol_id": case.protocol_id,
+        "cell_id": case.cell_id,
+    }
+    if status not in ("ok", "diverged"):
+        rows = [*rows, {"status": status, "error": error}]
+    return {
+        "schema_version": store.SCHEMA_VERSION,
+        "cell_id": case.cell_id,
+        "status": status,
+        "error": error,
+        "log": log,
+        "common": common,
+        "rows": rows,
+    }
+
+
+def _measure(case: Case, keep: Callable[[Row], None]) -> dict[str, np.ndarray[Any, Any]]:
+    """Train and measure; hands each checkpoint's row to `keep` as it is made, and returns the pictures' arrays."""
+    protocol = case.protocol
+    variant = cases.variant(case.variant, case.draws)
+    images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device)
+    model = variant.architecture(cases.spec(protocol), protocol.latent_dim)
+    initialise(model, lambda name: generator(case.seed, f"init/{name}"))
+    model.to(protocol.device)
+    for progress in train(model, variant, images.train, protocol, case.seed):
+        metrics = _metrics(case, variant, model, images, progress) if progress.finite else {}
+        diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
+        keep(
+            {
+                "epoch": progress.epoch,
+                "step": progress.step,
+                "status": "diverged" if diverged else "ok",
+                **({} if diverged else metrics),
+                "exact_log_likelihood": images.exact_log_likelihood,
+                "throughput": progress.throughput,
+                "train_seconds": progress.seconds,
+                "processor_seconds": time.process_time(),
+                "peak_memory_mib": _peak_memory_mib(),
+                **({"error": f"loss, parameters or a metric not finite in epoch {progress.epoch}"} if diverged else {}),
+            }
+        )
+        if diverged:
+            return {}
+    return pictures(model, images, data.info(protocol.dataset).shape, case.seed)
+
+
+def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, progress: Progress) -> dict[str, float]:
+    protocol = case.protocol
+    metrics = evaluate(
+        model,
+        images.test,
+        generator(case.seed, f"evaluation/{progress.epoch}"),
+        protocol.evaluation_draws,
+        protocol.log_likelihood_draws,
+    )
+    if not model.stochastic:
+        return metrics
+    x = images.train[: protocol.batch_size]
+    if protocol.binarization == "dynamic":
+        x = data.binarize(x, generator(0, "binarize/gradient"))
+    shape = (protocol.gradient_repeats, case.draws, protocol.batch_size, protocol.latent_dim)
+    noise = torch.randn(shape, generator=generator(case.seed, f"gradient/{progress.epoch}")).to(x.device)
+
+    def objective(model: Model, x: Tensor, noise: Tensor) -> Tensor:
+        return estimate(variant, model, x, noise)
+
+    moments = gradient_moments(model, objective, x, noise)
+    snr = moments["encoder"].snr
+    return {
+        **metrics,
+        "gradient_variance": moments["encoder"].variance,
+        "gradient_variance_se": moments["encoder"].variance_se,
+        "decoder_gradient_variance": moments["decoder"].variance,
+        **({} if snr is None else {"gradient_snr": snr}),
+    }
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _peak_memory_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,227 @@
+"""Every column of results.csv, declared once; tables, figures, comparison and the README are made from this."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured number.
+
+    direction: which way is better, if either is. scale: how figures draw it, and whether differences are taken in
+    logarithms. tolerance: the smallest difference that matters, absolute (in natural logarithms where scale is log).
+    gates: whether a comparison of runs may fail on it.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    meaning: str
+    title: str
+    scale: Literal["linear", "log"] = "linear"
+    tolerance: float = 0.0
+    gates: bool = False
+    decimals: int = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that identifies, sets or traces a measurement."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+IDENTITY = (
+    Column("variant", "", "name in the registry"),
+    Column("dataset", "", "data set"),
+    Column("seed", "", "decides initial weights, batches, noise and binarization"),
+    Column("epoch", "epochs", "passes over the training data at this checkpoint; 0 is before training"),
+    Column("step", "steps", "optimizer steps at this checkpoint"),
+    Column("status", "", "ok, diverged (non-finite loss or parameters), failed, timeout, out-of-memory or killed"),
+)
+
+METRICS = (
+    Metric(
+        "elbo",
+        "nats/example",
+        "higher",
+        "evidence lower bound, E_q[log p(x|z)] - KL(q‖p), with beta = 1 whatever was trained",
+        "ELBO",
+        tolerance=0.5,
+        gates=True,
+    ),
+    Metric(
+        "elbo_se",
+        "nats/example",
+        "none",
+        "Monte Carlo error of elbo over draws, test images and their binarization held fixed (not the spread over seeds)",
+        "Monte Carlo error of the ELBO",
+        decimals=4,
+    ),
+    Metric(
+        "reconstruction_error",
+        "nats/example",
+        "lower",
+        "-E_q[log p(x|z)], z sampled from q (not its mean)",
+        "reconstruction error",
+        tolerance=0.5,
+    ),
+    Metric(
+        "reconstruction_mse",
+        "1",
+        "lower",
+        "mean squared error per pixel between x as the model sees it and E[x|z], z sampled",
+        "squared error per pixel",
+        tolerance=0.001,
+        decimals=4,
+    ),
+    Metric("kl", "nats/example", "none", "KL(q(z|x)‖p(z)), averaged over the test images", "KL", tolerance=0.5),
+    Metric(
+        "log_likelihood",
+        "nats/example",
+        "higher",
+        "importance-weighted bound of log p(x), with draws of its own",
+        "log-likelihood",
+        tolerance=0.5,
+    ),
+    Metric(
+        "log_likelihood_se",
+        "nats/example",
+        "none",
+        "Monte Carlo error of log_likelihood, by the delta method",
+        "Monte Carlo error of the log-likelihood",
+        decimals=4,
+    ),
+    Metric(
+        "exact_log_likelihood",
+        "nats/example",
+        "none",
+        "log p(x) of the test data under the model that made them; empty where nobody knows it",
+        "exact log-likelihood",
+    ),
+    Metric("active_units", "count", "none", "latents with Var_x(E_q[z]) > 0.01", "active units", decimals=1),
+    Metric(
+        "gradient_variance",
+        "nats²/parameter²",
+        "lower",
+        "variance over the latent noise of one minibatch gradient estimate in the encoder's parameters, "
+        "at fixed parameters and minibatch",
+        "gradient variance (encoder)",
+        scale="log",
+        tolerance=0.2,
+        gates=True,
+    ),
+    Metric(
+        "gradient_variance_se",
+        "nats²/parameter²",
+        "none",
+        "standard error of gradient_variance, over the repeats",
+        "standard error of the gradient variance",
+        scale="log",
+    ),
+    Metric(
+        "decoder_gradient_variance",
+        "nats²/parameter²",
+        "lower",
+        "the same variance in the decoder's parameters",
+        "gradient variance (decoder)",
+        scale="log",
+        tolerance=0.2,
+    ),
+    Metric(
+        "gradient_snr",
+        "1",
+        "higher",
+        "debiased ‖mean gradient‖² / gradient_variance, encoder; negative where the mean drowns in the noise",
+        "gradient signal-to-noise ratio",
+        decimals=4,
+    ),
+    Metric(
+        "throughput",
+        "examples/s",
+        "higher",
+        "training examples per second: optimizer steps only, warm-up excluded, median over epochs",
+        "throughput",
+        decimals=0,
+    ),
+)
+
+SETTINGS = (
+    Column("train_seconds", "s", "time spent in optimizer steps up to this checkpoint"),
+    Column("peak_memory_mib", "MiB", "largest resident memory of the cell's process so far"),
+    Column("latent_dim", "count", "latents"),
+    Column("draws", "count", "latent draws per example and step"),
+    Column("batch_size", "examples", "minibatch; also that of gradient_variance"),
+    Column("learning_rate", "1", "of Adam"),
+    Column("likelihood", "", "p(x|z)"),
+    Column("binarization", "", "dynamic (drawn anew at each step), static (drawn once) or none"),
+    Column("evaluation_draws", "count", "draws per test image behind elbo, kl and the reconstruction errors"),
+    Column("log_likelihood_draws", "count", "draws per test image behind log_likelihood"),
+    Column("gradient_repeats", "count", "gradient estimates behind gradient_variance"),
+    Column("threads", "count", "of the cell's process"),
+    Column("device", "", "cpu or cuda"),
+    Column("objective", "", "what was maximised"),
+    Column("estimator", "", "how its gradient was estimated"),
+    Column("baseline", "", "of a score-function estimator"),
+)
+
+PROVENANCE = (
+    Column("started", "UTC", "when the cell started"),
+    Column("ended", "UTC", "when the cell ended"),
+    Column("processor_seconds", "s", "processor time of the cell's process so far"),
+    Column("torch", "", "its version"),
+    Column("commit", "", "of the project's code, with a mark of uncommitted changes"),
+    Column("data_checksum", "", "SHA-256 of the decoded data, shortened"),
+    Column("protocol_id", "", "hash of the variant's fields, the data and the protocol"),
+    Column("error", "", "what went wrong, in one line"),
+    Column("cell_id", "", "hash of the same and the seed; the name of the cell's file"),
+)
+
+COLUMNS = (*IDENTITY, *METRICS, *SETTINGS, *PROVENANCE)
+RESULT_COLUMNS = tuple(column.name for column in COLUMNS)
+BY_NAME = {metric.name: metric for metric in METRICS}
+TIMINGS = frozenset({"throughput", "train_seconds", "processor_seconds", "peak_memory_mib"})
+TABLE = (
+    "elbo",
+    "reconstruction_error",
+    "kl",
+    "log_likelihood",
+    "active_units",
+    "gradient_variance",
+    "throughput",
+)
+
+
+def inconsistency(row: Mapping[str, float | None]) -> str | None:
+    """Why the row of an `ok` checkpoint can't be true, or None: the two identities of DESIGN section 2."""
+    elbo, error, kl = row.get("elbo"), row.get("reconstruction_error"), row.get("kl")
+    if elbo is None or error is None or kl is None:
+        return None
+    if not abs(elbo + error + kl) <= 1e-9 * (1 + abs(elbo)):
+        return f"elbo {elbo} is not -(reconstruction_error {error} + kl {kl})"
+    bound = row.get("log_likelihood")
+    if bound is None:
+        return None
+    slack = 5 * math.hypot(row.get("elbo_se") or 0.0, row.get("log_likelihood_se") or 0.0) + 1e-3
+    if not elbo <= bound + slack:
+        return f"elbo {elbo} exceeds log_likelihood {bound} by more than {slack:.3g}"
+    return None
+
+
+def markdown() -> str:
+    """The table of all columns for the README."""
+    arrows = {"higher": " ↑", "lower": " ↓", "none": ""}
+    lines = ["| column | unit | meaning |", "|---|---|---|"]
+    for column in COLUMNS:
+        arrow = arrows[column.direction] if isinstance(column, Metric) else ""
+        meaning = column.meaning.replace("|", "\\|")
+        lines.append(f"| `{column.name}`{arrow} | {column.unit} | {meaning} |")
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""What a person wants to know while cells run: how many are done, what is running, how long it will take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from tqdm import tqdm
+
+from benchmarks.cases import Case
+
+
+def label(case: Case) -> str:
+    return f"{case.variant} seed {case.seed}"
+
+
+class Display:
+    """A bar in a terminal, one plain line a finished cell elsewhere."""
+
+    def __init__(self, total: int, skipped: int, stream: TextIO = sys.stderr) -> None:
+        self.total, self.skipped, self.stream = total, skipped, stream
+        self.running: list[str] = []
+        self.done, self.start = 0, time.monotonic()
+        self.bar = tqdm(
+            total=total,
+            file=stream,
+            disable=not stream.isatty(),
+            unit="cell",
+            bar_format="{n_fmt}/{total_fmt} cells |{bar:24}| {elapsed}, {desc}",
+        )
+        if skipped:
+            self.say(f"{skipped} finished cells are kept")
+
+    def say(self, text: str) -> None:
+        tqdm.write(text, file=self.stream)
+
+    def started(self, case: Case) -> None:
+        self.running.append(label(case))
+        self.refresh()
+
+    def ended(self, case: Case, status: str, note: str) -> None:
+        self.running.remove(label(case))
+        self.done += 1
+        if self.bar.disable or status != "ok":
+            width = len(str(self.total))
+            self.say(f"[{self.done:{width}}/{self.total}] {label(case)}: {status}{note}; {self.left()}")
+        self.bar.update()
+        self.refresh()
+
+    def left(self) -> str:
+        """The time left, from the pace so far."""
+        if not self.done:
+            return "time left unknown"
+        seconds = (time.monotonic() - self.start) / self.done * (self.total - self.done)
+        return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
+
+    def refresh(self) -> None:
+        self.bar.set_description_str(f"{self.left()}, running: {', '.join(self.running) or 'nothing'}")
+
+    def close(self) -> None:
+        self.bar.close()

@@ -1,0 +1,48 @@
+"""What a run leaves to be read: summary, figures, and the last lines in the terminal. Needs no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks import store, tables
+from benchmarks.store import Record
+
+
+def conclude(folder: Path, records: Sequence[Record]) -> int:
+    """Write summary and figures, print table and headline, and return the exit code: 0, or 2 where a cell failed."""
+    path = folder / "results.csv"
+    results = store.read_results(path)
+    found = tables.summaries(results)
+    store.write(folder / "summary.csv", tables.summary_csv(found).encode())
+    drawn = list(figures(results, folder))
+    print(tables.render(found, tables.choose([]), "text"))
+    sentence = tables.headline(results)
+    if sentence:
+        print(f"\n{sentence}")
+    print(f"\n{folder}: results.csv, summary.csv and {len(drawn)} figures in {folder / 'figures'}")
+    failed = [record for record in records if record["status"] not in store.FINISHED]
+    faults = tables.inconsistencies(results)
+    for record in failed:
+        cell = record["common"]
+        what = f"{cell['variant']} seed {cell['seed']}: {record['status']}, {record['error']}"
+        print(f"{what} (its log: {folder / 'cells' / record['cell_id']}.json)", file=sys.stderr)
+    for fault in faults:
+        print(f"inconsistent result, a fault of the program: {fault}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of {len(records)} cells failed; the same command runs them again", file=sys.stderr)
+    return 2 if failed or faults else 0
+
+
+def figures(results: pd.DataFrame, folder: Path) -> Iterator[Path]:
+    """Draw every figure that the results (and the pictures that cells left in the folder) allow; yields the files."""
+    from benchmarks import galleries, plots  # matplotlib and seaborn take a second to import
+
+    many = results["dataset"].nunique() > 1
+    for dataset, rows in results.groupby("dataset", sort=False):
+        drawn = {**plots.figures(rows), **galleries.figures(rows, folder)}
+        for name, figure in drawn.items():
+            yield plots.save(figure, folder / "figures" / (f"{name}-{dataset}" if many else name))

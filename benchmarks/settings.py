@@ -1,0 +1,120 @@
+"""Settings and presets: a run's settings as a small TOML file, and the settings that a command line puts in their place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from benchmarks.errors import UserError, unknown
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Several = Annotated[int, Field(ge=2, strict=True)]
+Binarization = Literal["dynamic", "static", "none"]
+
+
+def _seeds(value: object) -> object:
+    """A number N means the seeds 0 to N - 1; strings come from the command line."""
+    if isinstance(value, str):
+        parts = value.split(",")
+        try:
+            numbers = [int(part) for part in parts]
+        except ValueError:
+            raise ValueError(f"{value!r} is neither a number of seeds nor a list such as 0,1,2") from None
+        value = numbers if len(parts) > 1 else numbers[0]
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"{value} seeds leave nothing to run; give 1 or more, or a list such as 0,1,2")
+        return tuple(range(value))
+    return value
+
+
+class Settings(BaseModel):
+    """What a user may set. None means: as the data set declares it (draws: as the variant does)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    seeds: Annotated[tuple[Annotated[int, Field(strict=True)], ...], BeforeValidator(_seeds)]
+    epochs: Count
+    batch_size: Count = 100
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = (0,)
+    binarization: Binarization | None = None
+    likelihood: str | None = None
+    latent_dim: Count | None = None
+    draws: Count | None = None
+    evaluation_draws: Several = 16
+    log_likelihood_draws: Several = 100
+    gradient_repeats: Several = 200
+    threads: Count = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if any(seed < 0 for seed in seeds):
+            raise ValueError(f"{min(seeds)} is negative; seeds are 0 or more")
+        repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if repeated:
+            raise ValueError(f"{repeated[0]} is repeated, and equal seeds give equal cells; name each seed once")
+        return seeds
+
+
+def names() -> list[str]:
+    """The presets that come with the project."""
+    folder = resources.files("benchmarks") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read(preset: str) -> tuple[str, str]:
+    """Where a preset lies and its text; `preset` is a name from `names()` or the path of a TOML file."""
+    if preset in names():
+        source = resources.files("benchmarks") / "presets" / f"{preset}.toml"
+        return f"{preset}.toml", source.read_text(encoding="utf-8")
+    if not preset.endswith(".toml"):
+        raise unknown("preset", preset, names())
+    try:
+        return preset, Path(preset).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UserError(
+            f"can't read the preset {preset}: {reason}; name a readable TOML file or one of {names()}"
+        ) from error
+
+
+def load(preset: str, overrides: Mapping[str, Any]) -> Settings:
+    """The settings of a preset, with `overrides` (by the names of `Settings`) in their place."""
+    where, text = read(preset)
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: {error}; write it as TOML, for example: epochs = 40") from error
+    try:
+        return Settings(**{**table, **overrides})
+    except ValidationError as error:
+        raise UserError(_explain(error, overrides, where, text)) from error
+
+
+def _explain(error: ValidationError, overrides: Mapping[str, Any], where: str, text: str) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"no such setting; known: {', '.join(sorted(Settings.model_fields))}"
+    elif first["type"] == "missing":
+        message = "it is missing; every preset needs it"
+    elif first["type"] != "value_error":
+        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+    if key in overrides:
+        return f"--{key.replace('_', '-')}: {message}"
+    numbers = [
+        i for i, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*['\"]?{re.escape(key)}['\"]?\s*=", line)
+    ]
+    line = f", line {numbers[0]}" if numbers else ""
+    return f"{where}{line}, key {key}: {message}"

@@ -1,0 +1,61 @@
+"""Statistics over seeds: small samples, so t-intervals; pure functions of arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Of n values: their mean, the half-width of its 95 % t-interval (NaN for n < 2), median and range."""
+
+    n: int
+    mean: float
+    half_width: float
+    median: float
+    min: float
+    max: float
+
+
+def t_half_width(values: Sequence[float]) -> float:
+    """t(n - 1, 97.5 %) s / sqrt(n); NaN for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return math.nan
+    return float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * np.std(values, ddof=1) / math.sqrt(n))
+
+
+def interval(values: Sequence[float], lost: int = 0, worst: float = math.nan) -> Interval:
+    """The interval of the finite values; `lost` further ones count as `worst` in the median alone (if that's a number)."""
+    if not len(values):
+        return Interval(0, *[math.nan] * 5)
+    counted = [*values, *[worst] * lost] if lost and not math.isnan(worst) else list(values)
+    ordered = sorted(counted)
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return Interval(
+        len(values), float(np.mean(values)), t_half_width(values), middle, float(min(values)), float(max(values))
+    )
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A geometric mean over n seeds with its 95 % interval (NaN for n < 2), by a t-interval on the logarithms."""
+
+    n: int
+    value: float
+    low: float
+    high: float
+
+
+def geometric(ratios: Sequence[float]) -> Ratio:
+    """The geometric mean of positive ratios."""
+    logarithms = np.log(np.asarray(ratios, dtype=float))
+    middle, half = float(logarithms.mean()), t_half_width(list(logarithms))
+    return Ratio(len(logarithms), math.exp(middle), math.exp(middle - half), math.exp(middle + half))

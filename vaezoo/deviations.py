@@ -1,0 +1,128 @@
+"""How far each draw's gradient lies from its mean, example by example: two routes to the same numbers.
+
+Both return, for R repeats of the noise at fixed parameters, a `Spread`. Neither ever holds R gradients in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from vaezoo.models import Model
+
+Estimate = Callable[[Model, Tensor, Tensor], Float[Tensor, " B"]]
+GRADIENT_VALUES_AT_ONCE = 2**24
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of one layer's or parameter's per-example gradients g_br, over R repeats of the noise.
+
+    deviation: ‖g_br - mean_r g_br‖².
+    total: sum_b mean_r g_br, flattened.
+    """
+
+    deviation: Float[Tensor, "R B"]
+    total: Float[Tensor, " P"]
+
+
+@contextmanager
+def _recorded(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Each layer's (input, output) while the model runs."""
+    record: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def remember(name: str, inputs: Tensor, output: Tensor) -> None:
+        if name in record:
+            raise RuntimeError(f"layer {name} is used twice in one estimate, so its gradient is no product of two")
+        record[name] = (inputs.detach(), output)
+
+    handles = [
+        layer.register_forward_hook(lambda _, inputs, output, name=name: remember(name, inputs[0], output))
+        for name, layer in layers.items()
+    ]
+    try:
+        yield record
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def of_linear_layers(
+    model: Model,
+    estimate: Estimate,
+    layers: Mapping[str, nn.Linear],
+    x: Float[Tensor, "B ..."],
+    noise: Float[Tensor, "R K B D"],
+) -> dict[str, Spread]:
+    """Linear layers: the gradient of one row is an outer product, so its norm is a product of two norms.
+
+    One backward pass to the layers' outputs gives all; no weight gradient is formed.
+    """
+    repeats, draws, examples, _ = noise.shape
+    rows = noise.transpose(0, 1).reshape(draws, repeats * examples, -1)
+    with _recorded(layers) as record:
+        value = estimate(model, x.repeat(repeats, *[1] * (x.ndim - 1)), rows)
+    outputs = [output for _, output in record.values()]
+    deltas = torch.autograd.grad(value.sum(), outputs, allow_unused=True, materialize_grads=True)
+    return {
+        name: _product_spread(
+            inputs.reshape(-1, repeats, examples, inputs.shape[-1]),
+            delta.reshape(-1, repeats, examples, delta.shape[-1]),
+        )
+        for (name, (inputs, _)), delta in zip(record.items(), deltas, strict=True)
+    }
+
+
+def _product_spread(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
+    """g_br = sum_k delta_krb (inputs_krb, 1)', with the bias as an input that is 1."""
+    repeats = inputs.shape[1]
+    a = torch.cat([inputs, inputs.new_ones(*inputs.shape[:-1], 1)], -1).permute(2, 1, 0, 3)  # [B, R, K, I + 1]
+    d = delta.permute(2, 1, 0, 3)
+    if len(inputs) == 1 and bool((inputs == inputs[:, :1]).all()):
+        # The encoder never sees the noise: centring delta is exact, and spares the large products below.
+        a, d = a[:, 0, 0].double(), d[:, :, 0].double()
+        mean_d = d.mean(1)
+        deviation = (d - mean_d[:, None]).square().sum(-1) * a.square().sum(-1)[:, None]
+        return Spread(deviation.T, (mean_d.T @ a).flatten())
+    rows_a, rows_d = a.flatten(1, 2), d.flatten(1, 2)
+    mean = rows_d.mT @ rows_a / repeats  # [B, O, I + 1]
+    cross = ((rows_a @ mean.mT).double() * rows_d).sum(-1).unflatten(1, (repeats, -1)).sum(-1)
+    squares = ((a @ a.mT).double() * (d @ d.mT)).sum((-1, -2))
+    deviation = squares - 2 * cross + mean.double().square().sum((-1, -2))[:, None]
+    return Spread(deviation.T, mean.sum(0).flatten().double())
+
+
+def of_parameters(
+    model: Model,
+    estimate: Estimate,
+    names: list[str],
+    x: Float[Tensor, "B ..."],
+    noise: Float[Tensor, "R K B D"],
+) -> dict[str, Spread]:
+    """Any parameters, by `torch.func`: two passes over the repeats, first the mean, then the deviations from it."""
+    parameters = dict(model.named_parameters())
+    chosen = {name: parameters[name].detach() for name in names}
+    others = {name: value.detach() for name, value in parameters.items() if name not in chosen}
+
+    def one(chosen: dict[str, Tensor], x: Tensor, noise: Tensor) -> Tensor:
+        value: Tensor = functional_call(model, {**others, **chosen}, (estimate, x[None], noise[:, None]))
+        return value[0]
+
+    gradients = vmap(vmap(grad(one), (None, 0, 1)), (None, None, 0))
+    size = sum(value.numel() for value in chosen.values()) * len(x)
+    chunks = noise.split(max(1, GRADIENT_VALUES_AT_ONCE // size))
+    mean = {name: value.new_zeros(len(x), value.numel(), dtype=torch.float64) for name, value in chosen.items()}
+    for chunk in chunks:
+        for name, g in gradients(chosen, x, chunk).items():
+            mean[name] += g.flatten(2).double().sum(0) / len(noise)
+    deviation: dict[str, list[Tensor]] = {name: [] for name in names}
+    for chunk in chunks:
+        for name, g in gradients(chosen, x, chunk).items():
+            deviation[name].append((g.flatten(2).double() - mean[name]).square().sum(-1))
+    return {name: Spread(torch.cat(deviation[name]), mean[name].sum(0)) for name in names}

@@ -1,0 +1,98 @@
+"""The one evaluator: every variant is judged by these numbers, whatever it was trained on.
+
+Sums over examples are accumulated in float64 and divided by N; noise is drawn one draw at a time for all examples, so
+that no result depends on how the examples are split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vaezoo.models import Model
+from vaezoo.posteriors import Posterior
+
+ROWS_AT_ONCE = 1000
+ACTIVE_VARIANCE = 0.01
+
+
+def _decoded(model: Model, x: Tensor, z: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows, their pixels [n, P] and the decoder's output [1, n, P] for one draw z [1, N, D], block by block."""
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        yield rows, x[rows].flatten(1), model.decoder(z[:, rows])
+
+
+def _noise(model: Model, x: Tensor, generator: torch.Generator) -> Float[Tensor, "1 N D"]:
+    return torch.randn(1, len(x), model.latent_dim, generator=generator, dtype=x.dtype).to(x.device)
+
+
+@torch.no_grad()
+def reconstruction(
+    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
+) -> tuple[Float[Tensor, "S N"], float]:
+    """log p(x|z) of S draws of each example, nats, and the mean squared error per pixel between x and E[x|z]."""
+    likelihood = model.decoder.likelihood
+    log_px = torch.empty(draws, len(x), dtype=torch.float64, device=x.device)
+    squares = torch.zeros((), dtype=torch.float64, device=x.device)
+    for draw in range(draws):
+        for rows, pixels, output in _decoded(model, x, q.sample(_noise(model, x, generator))):
+            log_px[draw, rows] = likelihood.log_prob(pixels, output)[0].double()
+            squares += (pixels - likelihood.mean(output)[0]).square().mean(-1).sum(dtype=torch.float64)
+    return log_px, (squares / (draws * len(x))).item()
+
+
+@torch.no_grad()
+def log_likelihood(
+    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
+) -> tuple[float, float]:
+    """The importance-weighted bound (1/N) sum_i log (1/K) sum_k w_ik, and its standard error, nats per example.
+
+    Streamed over the draws. Source: Burda et al. 2016, arXiv:1509.00519, equation 8; the error is the delta method's,
+    sqrt(sum_i Var_k(w_ik) / (K mean_k(w_ik)²)) / N.
+    """
+    total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
+    square = total.clone()
+    for _ in range(draws):
+        z = q.sample(_noise(model, x, generator))
+        log_w = (model.prior.log_prob(z) - q.log_prob(z))[0].double()
+        for rows, pixels, output in _decoded(model, x, z):
+            log_w[rows] += model.decoder.likelihood.log_prob(pixels, output)[0].double()
+        total = torch.logaddexp(total, log_w)
+        square = torch.logaddexp(square, 2 * log_w)
+    value = (total - math.log(draws)).mean().item()
+    relative_variance = (draws * (square - 2 * total).exp() - 1).clamp(min=0) / (draws - 1)
+    return value, relative_variance.sum().sqrt().item() / len(x)
+
+
+@torch.no_grad()
+def evaluate(
+    model: Model,
+    x: Float[Tensor, "N ..."],
+    generator: torch.Generator,
+    draws: int = 16,
+    log_likelihood_draws: int = 100,
+) -> dict[str, float]:
+    """The metrics of DESIGN section 2 on the examples x; those that need a posterior are left out without one."""
+    q = model.encoder(x)
+    log_px, squared_error = reconstruction(model, x, q, draws if model.stochastic else 1, generator)
+    metrics = {
+        "reconstruction_error": -log_px.mean().item(),
+        "reconstruction_mse": squared_error,
+        "active_units": float((q.mean.var(0) > ACTIVE_VARIANCE).sum().item()),
+    }
+    if not model.stochastic:
+        return metrics
+    kl = model.prior.kl(q).double()
+    value, error = log_likelihood(model, x, q, log_likelihood_draws, generator)
+    return metrics | {
+        "elbo": (log_px.mean(0) - kl).mean().item(),
+        "elbo_se": (log_px.var(0) / draws).sum().sqrt().item() / len(x),
+        "kl": kl.mean().item(),
+        "log_likelihood": value,
+        "log_likelihood_se": error,
+    }

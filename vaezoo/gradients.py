@@ -1,0 +1,77 @@
+"""Moments of a gradient estimate at fixed parameters and minibatch: THE place where variance is normalised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vaezoo.deviations import Estimate, Spread, of_linear_layers, of_parameters
+from vaezoo.models import Model
+
+EXAMPLES_AT_ONCE = 10
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of ONE minibatch gradient estimate (the mean over B examples), over the latent noise alone.
+
+    variance: the trace of its covariance, (1/B²) sum_b sum_r ‖g_br - mean_r g_br‖² / (R - 1), nats²/parameter².
+        Valid because losses are per example and noise is independent across examples.
+    variance_se: its standard error, from the spread of the per-repeat sums over sqrt(R).
+    snr: (‖mean gradient‖² - variance / R) / variance, a ratio of squares; debiased, so it may be negative.
+        None where there is no noise.
+    """
+
+    variance: float
+    variance_se: float
+    snr: float | None
+
+
+def normalise(deviation: Float[Tensor, "R B"], total: Float[Tensor, " P"]) -> Moments:
+    """Moments from the per-example deviations and the sum over examples of the mean gradients (see `Spread`)."""
+    repeats, examples = deviation.shape
+    sums = deviation.sum(1) / examples**2 * (repeats / (repeats - 1))
+    variance = sums.mean()
+    signal = (total / examples).square().sum() - variance / repeats
+    snr = (signal / variance).item() if variance > 0 else None
+    return Moments(variance.item(), (sums.std() / math.sqrt(repeats)).item(), snr)
+
+
+def spreads(
+    model: Model, estimate: Estimate, x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
+) -> dict[str, Spread]:
+    """The spread of every parameter's gradient, by layer or by name, streamed over the examples."""
+    layers = {name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear}
+    owned = {f"{name}.{own}" for name, layer in layers.items() for own, _ in layer.named_parameters()}
+    others = [name for name, _ in model.named_parameters() if name not in owned]
+    found: dict[str, list[Spread]] = {}
+    for rows, draws in zip(x.split(EXAMPLES_AT_ONCE), noise.split(EXAMPLES_AT_ONCE, dim=2), strict=True):
+        part = of_linear_layers(model, estimate, layers, rows, draws)
+        if others:
+            part |= of_parameters(model, estimate, others, rows, draws)
+        for name, spread in part.items():
+            found.setdefault(name, []).append(spread)
+    return {
+        name: Spread(torch.cat([p.deviation for p in parts], 1), torch.stack([p.total for p in parts]).sum(0))
+        for name, parts in found.items()
+    }
+
+
+def gradient_moments(
+    model: Model, estimate: Estimate, x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
+) -> dict[str, Moments]:
+    """Moments of the gradient in the `encoder`'s and in the `decoder`'s parameters.
+
+    x: the minibatch. noise: R independent repeats of the estimate's noise, R >= 2.
+    """
+    found = spreads(model, estimate, x, noise)
+    moments = {}
+    for part in ("encoder", "decoder"):
+        own = [spread for name, spread in found.items() if name.startswith(f"{part}.")]
+        deviation = torch.stack([spread.deviation for spread in own]).sum(0)
+        moments[part] = normalise(deviation, torch.cat([spread.total for spread in own]))
+    return moments

@@ -1,0 +1,113 @@
+"""Likelihoods log p(x|z): what a decoder's output means. Sums over pixels, nats per example.
+
+A decoder emits logits or locations, never probabilities: nothing has to be clamped. They are modules because one of
+them has a parameter; each also names the `support` its data must lie in: binary, unit (the interval [0, 1]) or real.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class Likelihood(Protocol):
+    """log p(x|z) and E[x|z] as functions of the decoder's output."""
+
+    support: str
+
+    def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]: ...
+
+    def mean(self, output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B P"]: ...
+
+
+class Bernoulli(nn.Module):
+    """Binary pixels, output l = logits: log p = sum_p x l - log(1 + e^l)."""
+
+    support = "binary"
+
+    def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
+        # log(1 + e^l) = (l + |l|) / 2 + log(1 + e^-|l|): no overflow, the right gradient also at l = 0,
+        # and a third of the time of softplus, whose log1p is not vectorised
+        size = output.abs()
+        return ((x - 0.5) * output - 0.5 * size - (1 + (-size).exp()).log()).sum(-1)
+
+    def mean(self, output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B P"]:
+        return output.sigmoid()
+
+
+class ContinuousBernoulli(nn.Module):
+    """Grey pixels in [0, 1], output l = natural parameter: log p = sum_p x l - log((e^l - 1) / l).
+
+    Source: Loaiza-Ganem and Cunningham 2019, The continuous Bernoulli, arXiv:1907.06845 (there by lambda = sigmoid(l)).
+    """
+
+    support = "unit"
+
+    def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
+        # log((e^l - 1) / l) = l / 2 + log(2 sinh(|l| / 2) / |l|), the second term even in l
+        small = output.abs() < 0.5
+        size = torch.where(small, 1.0, output).abs()
+        square = torch.where(small, output, 0.0).square()
+        far = 0.5 * size + torch.log1p(-(-size).exp()) - size.log()
+        near = square / 24 - square.square() / 2880 + square**3 / 181440
+        return ((x - 0.5) * output - torch.where(small, near, far)).sum(-1)
+
+    def mean(self, output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B P"]:
+        small = output.abs() < 0.5
+        large = torch.where(small, 1.0, output)
+        far = 1 / -torch.expm1(-large) - 1 / large
+        near = 0.5 + output / 12 - output**3 / 720 + output**5 / 30240
+        return torch.where(small, near, far)
+
+
+class Gaussian(nn.Module):
+    """Real pixels, output = location m, one fixed scale s: log p = -sum_p (x - m)^2 / (2 s^2) + log s + log(2 pi) / 2."""
+
+    support = "real"
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
+        constant = math.log(self.scale) + HALF_LOG_TWO_PI
+        return -0.5 * ((x - output) / self.scale).square().sum(-1) - x.shape[-1] * constant
+
+    def mean(self, output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B P"]:
+        return output
+
+
+class LearnedGaussian(nn.Module):
+    """As Gaussian, with one scale shared by all pixels and learned (as log s, from s = 1).
+
+    One shared scale, since a scale per pixel makes the density unbounded where a pixel never varies.
+    Source: Rybkin et al. 2021, Simple and effective VAE training with calibrated decoders, arXiv:2006.13202.
+    """
+
+    support = "real"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
+        squares = ((x - output) * (-self.log_scale).exp()).square().sum(-1)
+        return -0.5 * squares - x.shape[-1] * (self.log_scale + HALF_LOG_TWO_PI)
+
+    def mean(self, output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B P"]:
+        return output
+
+
+LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
+    "bernoulli": Bernoulli,
+    "continuous-bernoulli": ContinuousBernoulli,
+    "gaussian": Gaussian,
+    "gaussian-learned": LearnedGaussian,
+}

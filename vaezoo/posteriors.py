@@ -1,0 +1,102 @@
+"""Posteriors q(z|x): distributions over the latents of each example. Noise is an argument, never drawn inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Posterior(Protocol):
+    """q(z|x) for B examples, D latents; K draws come first."""
+
+    @property
+    def mean(self) -> Float[Tensor, "B D"]: ...
+
+    @property
+    def scale(self) -> Float[Tensor, "B D"]:
+        """The standard deviation of each latent; 0 where a latent is not random."""
+
+    def rsample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        """Draws through which the gradient flows (reparameterized)."""
+
+    def sample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        """The same draws without a gradient."""
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        """log q(z|x), nats."""
+
+    def detach(self) -> Self:
+        """The same distribution, with parameters that carry no gradient."""
+
+
+@dataclass(frozen=True)
+class DiagonalNormal:
+    """q(z|x) = N(mean, diag(exp(log_scale))^2); noise is standard normal.
+
+    Source: Kingma and Welling 2014, arXiv:1312.6114, equation 9.
+    """
+
+    mean: Float[Tensor, "B D"]
+    log_scale: Float[Tensor, "B D"]
+
+    @property
+    def scale(self) -> Float[Tensor, "B D"]:
+        return self.log_scale.exp()
+
+    def rsample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        """z = mean + exp(log_scale) noise."""
+        return self.mean + self.log_scale.exp() * noise
+
+    def sample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        return self.rsample(noise).detach()
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        standardised = (z - self.mean) * (-self.log_scale).exp()
+        return (-0.5 * standardised.square() - self.log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def detach(self) -> DiagonalNormal:
+        return DiagonalNormal(self.mean.detach(), self.log_scale.detach())
+
+
+@dataclass(frozen=True)
+class PointMass:
+    """All mass at one code: the plain autoencoder. It has no density, so no KL and no bound."""
+
+    mean: Float[Tensor, "B D"]
+
+    @property
+    def scale(self) -> Float[Tensor, "B D"]:
+        return torch.zeros_like(self.mean)
+
+    def rsample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        """z = mean, whatever the noise."""
+        return self.mean.expand_as(noise)
+
+    def sample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        return self.rsample(noise).detach()
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        raise TypeError("a point mass has no density log q(z|x); use the objective reconstruction with pathwise")
+
+    def detach(self) -> PointMass:
+        return PointMass(self.mean.detach())
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of posteriors: the heads an encoder needs for it, how they make one, and whether it draws at random."""
+
+    name: str
+    heads: tuple[str, ...]
+    build: Callable[..., Posterior]
+    stochastic: bool
+
+
+DIAGONAL_NORMAL = Family("diagonal_normal", ("mean", "log_scale"), DiagonalNormal, stochastic=True)
+POINT_MASS = Family("point_mass", ("mean",), PointMass, stochastic=False)
