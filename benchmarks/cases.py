@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -132,7 +132,7 @@ def plan(variants: Iterable[Variant], protocol: Protocol, seeds: Iterable[int], 
 
 
 def _case(variant: Variant, protocol: Protocol, seed: int, prepared: data.Prepared, commit: str) -> Case:
-    identity = {
+    identity: dict[str, object] = {
         "variant": fields(variant),
         "data": prepared.checksum,
         "spec": dataclasses.asdict(spec(protocol)),
@@ -151,7 +151,7 @@ def _case(variant: Variant, protocol: Protocol, seed: int, prepared: data.Prepar
     )
 
 
-def _hash(identity: dict[str, object]) -> str:
+def _hash(identity: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -199,7 +199,7 @@ def _decode(name: str, declared: DatasetInfo, root: Path, folder: Path) -> None:
         temporary.rename(folder)
     except OSError as error:
         raise UserError(
-            f"can't keep decoded data in {folder.parent} ({error.strerror}); set VAEZOO_CACHE to a folder that can be written"
+            f"can't keep decoded data in {folder.parent} ({error.strerror}); set VAEZOO_CACHE to a writable folder"
         ) from error
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks.cases import Case
 
@@ -25,14 +25,14 @@ class Event:
     exit_code: int = 0
 
 
-def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: str, workers: int) -> Iterator[Event]:
+def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: str, workers: int) -> Generator[Event]:
     """Each case in a process of its own, `workers` of them side by side.
 
     The processes are forked from a server that has imported torch once. Leaving the generator ends those that run.
     """
-    context = multiprocessing.get_context(METHOD)
+    context: Any = multiprocessing.get_context(METHOD)  # typeshed knows no common type with Process
     context.set_forkserver_preload([work.__module__])
-    waiting, running = iter(cases), dict[int, tuple[BaseProcess, Case]]()
+    waiting, running = iter(cases), dict[Any, tuple[BaseProcess, Case]]()
     try:
         while True:
             while len(running) < workers and (case := next(waiting, None)) is not None:
@@ -46,7 +46,7 @@ def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: 
             if not ended:
                 yield Event("idle")
             for sentinel in ended:
-                process, case = running.pop(int(sentinel))  # type: ignore[call-overload]
+                process, case = running.pop(sentinel)
                 process.join()
                 yield Event("ended", case, process.exitcode or 0)
     finally:

@@ -31,7 +31,7 @@ def work(case: Case, folder: str) -> None:
     """Run a case and leave its files in the run folder: what a worker process does."""
     torch.set_num_threads(case.protocol.threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     record, arrays = run(case)
     store.write_cell(Path(folder), record, arrays)
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks import store
-from benchmarks.plots import STYLE
+from benchmarks.plots import house_style
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -32,7 +32,7 @@ def figures(rows: pd.DataFrame, folder: Path) -> dict[str, Figure]:
         return {}
     found = {name: found[name] for name in dict.fromkeys(rows["variant"]) if name in found}
     where = f"{rows['dataset'].iloc[0]}, first seed"
-    with plt.rc_context({**sns.axes_style("white"), **STYLE}):
+    with plt.rc_context(house_style("white")):
         drawn = {"reconstructions": reconstructions(found, where), "samples": samples(found, where)}
         pair = _pair(rows, found)
         return drawn | ({"codes": codes(pair, where)} if pair else {})
@@ -113,8 +113,8 @@ def _scatter(axes: Axes, name: str, arrays: Arrays) -> None:
         axes.add_collection(ellipses)
     for label in np.unique(arrays["labels"]):
         own = arrays["labels"] == label
-        axes.scatter(*points[own].T, s=7, color=palette[label % 10], label=str(label))
-    axes.scatter(*ends.T, marker="x", s=70, color="black", linewidths=2, zorder=3)
+        axes.scatter(points[own, 0], points[own, 1], s=7, color=palette[label % 10], label=str(label))
+    axes.scatter(ends[:, 0], ends[:, 1], marker="x", s=70, color="black", linewidths=2, zorder=3)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("first principal direction of the codes (latent units)")
     axes.set_ylabel("second principal direction (latent units)")

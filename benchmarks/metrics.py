@@ -62,7 +62,7 @@ METRICS = (
         "elbo_se",
         "nats/example",
         "none",
-        "Monte Carlo error of elbo over draws, test images and their binarization held fixed (not the spread over seeds)",
+        "Monte Carlo error of elbo over draws, test images and their binarization held fixed (no spread over seeds)",
         "Monte Carlo error of the ELBO",
         decimals=4,
     ),

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 
@@ -18,12 +18,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from benchmarks import store, tables
 from benchmarks.metrics import BY_NAME
 from benchmarks.statistics import t_half_width
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "font.size": 10,
@@ -43,10 +44,15 @@ Look = dict[str, dict[str, Any]]
 
 def figures(rows: pd.DataFrame) -> dict[str, Figure]:
     """Learning curves, gradient variance and the comparison table of one data set, by file name."""
-    with plt.rc_context({**sns.axes_style("ticks"), **STYLE}):
+    with plt.rc_context(house_style("ticks")):
         good = rows[rows["status"] == "ok"]
         drawn = {"learning-curves": learning_curves(good), "gradient-variance": gradient_variance(good)}
         return {name: figure for name, figure in drawn.items() if figure} | {"comparison": comparison(rows)}
+
+
+def house_style(axes: Literal["ticks", "white"]) -> Any:
+    """Matplotlib's settings for one of seaborn's axes styles in the house's manner."""
+    return {**sns.axes_style(axes), **STYLE}
 
 
 def looks(variants: Sequence[str]) -> Look:
@@ -60,7 +66,7 @@ def looks(variants: Sequence[str]) -> Look:
 
 def save(figure: Figure, stem: Path) -> Path:
     """Write the figure as PNG and SVG, and return the PNG's path."""
-    with plt.rc_context(STYLE):
+    with plt.rc_context(house_style("ticks")):
         for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix[1:], metadata=metadata)
@@ -165,7 +171,7 @@ def comparison(rows: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(2.1 + 1.75 * len(metrics), 0.9 + 0.5 * (len(cells) + 1)))
     axes.axis("off")
     widths = [0.13, *[0.87 / len(metrics)] * len(metrics)]
-    table = axes.table(cellText=[head, *cells], cellLoc="center", colWidths=widths, bbox=(0, 0, 1, 1))
+    table = axes.table(cellText=[head, *cells], cellLoc="center", colWidths=widths, bbox=Bbox.unit())
     table.auto_set_font_size(False)
     table.set_fontsize(8.5)
     for (line, column), cell in table.get_celld().items():

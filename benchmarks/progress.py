@@ -12,6 +12,7 @@ from benchmarks.cases import Case
 
 
 def label(case: Case) -> str:
+    """A cell as a person calls it."""
     return f"{case.variant} seed {case.seed}"
 
 

@@ -54,7 +54,7 @@ def merged_manifest(folder: Path, plan: Sequence[Case]) -> Record:
     """The folder's manifest with this plan's cells added; refused where the folder holds another protocol."""
     protocol: Protocol = plan[0].protocol
     mine = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(protocol).items()}
-    cells = {
+    cells: dict[str, Record] = {
         case.cell_id: {
             "cell_id": case.cell_id,
             "protocol_id": case.protocol_id,
@@ -91,9 +91,10 @@ def merged_manifest(folder: Path, plan: Sequence[Case]) -> Record:
         other = there.get(cell["variant"]["name"])
         if other and other["variant"] != cell["variant"]:
             key = next(key for key, value in cell["variant"].items() if other["variant"].get(key) != value)
+            there_and_here = f"{other['variant'].get(key)} there and {cell['variant'][key]} here"
             raise UserError(
-                f"{folder} holds another protocol: {cell['variant']['name']} has {key} {other['variant'].get(key)} there "
-                f"and {cell['variant'][key]} here; use another --name"
+                f"{folder} holds another protocol: {cell['variant']['name']} has {key} {there_and_here}; "
+                "use another --name"
             )
     return {**held, "cells": list({cell["cell_id"]: cell for cell in [*held["cells"], *cells.values()]}.values())}
 

@@ -1,4 +1,4 @@
-"""Settings and presets: a run's settings as a small TOML file, and the settings that a command line puts in their place."""
+"""Settings: a preset is a small TOML file of them; the command line puts others in their place."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def t_half_width(values: Sequence[float]) -> float:
 
 
 def interval(values: Sequence[float], lost: int = 0, worst: float = math.nan) -> Interval:
-    """The interval of the finite values; `lost` further ones count as `worst` in the median alone (if that's a number)."""
+    """The interval of the values; `lost` further ones count as `worst`, if that is a number, in the median alone."""
     if not len(values):
         return Interval(0, *[math.nan] * 5)
     counted = [*values, *[worst] * lost] if lost and not math.isnan(worst) else list(values)

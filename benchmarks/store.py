@@ -32,14 +32,15 @@ def write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """The content as indented JSON, whole or not at all."""
     write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
@@ -48,7 +49,7 @@ def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]])
     path = folder / "cells" / f"{record['cell_id']}.json"
     if arrays:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **dict(arrays))
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write(path.with_suffix(".npz"), buffer.getvalue())
     write_json(path, record)
 

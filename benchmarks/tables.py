@@ -71,18 +71,21 @@ def number(metric: Metric, value: float) -> str:
 
 
 def mean_text(metric: Metric, i: Interval) -> str:
+    """Mean ± half-width of its interval."""
     if not i.n:
         return ""
     return number(metric, i.mean) + (f" ± {number(metric, i.half_width)}" if i.n > 1 else "")
 
 
 def range_text(metric: Metric, i: Interval) -> str:
+    """Median [min, max]."""
     if i.n < 2:
         return ""
     return f"{number(metric, i.median)} [{number(metric, i.min)}, {number(metric, i.max)}]"
 
 
 def seeds_text(s: Summary) -> str:
+    """How many seeds stand behind a row, and how many were lost."""
     lost = [f"{count} {what}" for count, what in ((s.diverged, "diverged"), (s.failed, "failed")) if count]
     return ", ".join([str(s.ok), *lost])
 
@@ -232,7 +235,7 @@ def inconsistencies(results: pd.DataFrame) -> list[str]:
     """Rows whose numbers contradict each other: a fault of the program, not a result."""
     names = ["elbo", "elbo_se", "reconstruction_error", "kl", "log_likelihood", "log_likelihood_se"]
     rows = results.loc[results["status"] == "ok", ["variant", "dataset", "seed", "epoch", *names]].astype(
-        {n: float for n in names}
+        dict.fromkeys(names, float)
     )
     found = []
     for row in rows.to_dict("records"):

@@ -22,7 +22,7 @@ WARM_UP_STEPS = 5
 class Progress:
     """Where training stands when the model is to be measured.
 
-    seconds: spent in optimizer steps so far. throughput: examples per second, median over epochs; None before the first.
+    seconds: spent in optimizer steps so far. throughput: examples per second, median over epochs; None at epoch 0.
     finite: False once the loss or a parameter is not; then training has ended.
     """
 
@@ -58,7 +58,7 @@ def train(model: Model, variant: Variant, images: Tensor, protocol: Protocol, se
             noise = torch.randn(shape, generator=latents).to(images.device)
             loss = -estimate(variant, model, x, noise).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's own annotation is missing
+            loss.backward()
             optimizer.step()
             total += loss.detach()
         end = _now(protocol.device)

@@ -87,9 +87,9 @@ def _product_spread(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R 
     if len(inputs) == 1 and bool((inputs == inputs[:, :1]).all()):
         # The encoder never sees the noise: centring delta is exact, and spares the large products below.
         a, d = a[:, 0, 0].double(), d[:, :, 0].double()
-        mean_d = d.mean(1)
-        deviation = (d - mean_d[:, None]).square().sum(-1) * a.square().sum(-1)[:, None]
-        return Spread(deviation.T, (mean_d.T @ a).flatten())
+        moved = d - d[:, :1]  # exactly 0 where no noise arrives at all
+        deviation = (moved - moved.mean(1, keepdim=True)).square().sum(-1) * a.square().sum(-1)[:, None]
+        return Spread(deviation.T, (d.mean(1).T @ a).flatten())
     rows_a, rows_d = a.flatten(1, 2), d.flatten(1, 2)
     mean = rows_d.mT @ rows_a / repeats  # [B, O, I + 1]
     cross = ((rows_a @ mean.mT).double() * rows_d).sum(-1).unflatten(1, (repeats, -1)).sum(-1)
@@ -120,9 +120,13 @@ def of_parameters(
     mean = {name: value.new_zeros(len(x), value.numel(), dtype=torch.float64) for name, value in chosen.items()}
     for chunk in chunks:
         for name, g in gradients(chosen, x, chunk).items():
-            mean[name] += g.flatten(2).double().sum(0) / len(noise)
+            mean[name] += _rows(g).sum(0) / len(noise)
     deviation: dict[str, list[Tensor]] = {name: [] for name in names}
     for chunk in chunks:
         for name, g in gradients(chosen, x, chunk).items():
-            deviation[name].append((g.flatten(2).double() - mean[name]).square().sum(-1))
+            deviation[name].append((_rows(g) - mean[name]).square().sum(-1))
     return {name: Spread(torch.cat(deviation[name]), mean[name].sum(0)) for name in names}
+
+
+def _rows(gradients: Float[Tensor, "R B ..."]) -> Float[Tensor, "R B P"]:
+    return gradients.reshape(*gradients.shape[:2], -1).double()

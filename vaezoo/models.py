@@ -17,7 +17,7 @@ from vaezoo.priors import STANDARD_NORMAL, Prior
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What an architecture is a function of: the shape of one example, its likelihood, the hidden widths that suit it."""
+    """What an architecture is a function of: an example's shape, its likelihood, the hidden widths that suit it."""
 
     shape: tuple[int, ...]
     likelihood: str

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """q(z|x) for B examples, D latents; K draws come first."""
 
@@ -31,7 +32,7 @@ class Posterior(Protocol):
     def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
         """log q(z|x), nats."""
 
-    def detach(self) -> Self:
+    def detach(self) -> Posterior:
         """The same distribution, with parameters that carry no gradient."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,11 +15,11 @@ from vaezoo.posteriors import DiagonalNormal
 
 @dataclass(frozen=True)
 class Prior:
-    """p(z): its log density (nats), its exact KL(q‖p) (nats), and draws made from standard normal noise."""
+    """p(z): its log density (nats), KL(q‖p) for the posteriors that have it in closed form, draws made from noise."""
 
     name: str
     log_prob: Callable[[Float[Tensor, "K B D"]], Float[Tensor, "K B"]]
-    kl: Callable[[DiagonalNormal], Float[Tensor, " B"]]
+    kl: Callable[[Any], Float[Tensor, " B"]]
     sample: Callable[[Float[Tensor, "*N D"]], Float[Tensor, "*N D"]]
 
 

@@ -72,7 +72,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "beta-vae",
         mlp_normal,
-        beta_elbo(4),
+        beta_elbo(4.0),
         pathwise,
         source="Higgins et al. 2017, beta-VAE, ICLR; Burgess et al. 2018, arXiv:1804.03599",
     ),

@@ -1,0 +1,194 @@
+"""Estimators: identities first, then means against exact gradients, then variances against closed forms."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from vaezoo import LEAVE_ONE_OUT, NONE, beta_elbo, blocked, elbo, elbo_mc, estimate, pathwise, score_function
+from vaezoo.baselines import zero
+from vaezoo.estimators import Estimator
+from vaezoo.oracles import centred, quadratic
+from vaezoo.posteriors import DiagonalNormal
+from vaezoo.reductions import LOG_MEAN_EXP, MEAN
+
+REPEATS = 20_000
+PAIRS = [
+    (objective, estimator, draws)
+    for objective in (elbo, elbo_mc)
+    for estimator, draws in (
+        (pathwise, 1),
+        (pathwise, 3),
+        (score_function(NONE), 1),
+        (score_function(NONE), 2),
+        (score_function(LEAVE_ONE_OUT), 2),
+        (score_function(LEAVE_ONE_OUT), 3),
+    )
+]
+IDS = [f"{o.name}-{e.name}-{e.baseline or 'none'}-{k}" for o, e, k in PAIRS]
+
+
+def test_leave_one_out_is_rloo_under_the_mean(tools):
+    reward = tools.normal(4, 6)
+    baseline = LEAVE_ONE_OUT.value(reward, MEAN)
+    for k in range(4):
+        others = [reward[j] for j in range(4) if j != k]
+        torch.testing.assert_close(baseline[k], sum(others) / 3 / 4, rtol=1e-13, atol=1e-13)
+
+
+def test_leave_one_out_is_vimco_under_log_mean_exp(tools):
+    log_w = tools.normal(4, 6)
+    baseline = LEAVE_ONE_OUT.value(log_w, LOG_MEAN_EXP)
+    for k in range(4):
+        others = [log_w[j].exp() for j in range(4) if j != k]
+        geometric = (others[0] * others[1] * others[2]) ** (1 / 3)
+        expected = ((sum(others) + geometric) / 4).log()
+        torch.testing.assert_close(baseline[k], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", [MEAN, LOG_MEAN_EXP], ids=lambda r: r.name)
+def test_leave_one_out_does_not_see_its_own_draw(reduction, tools):
+    log_w = tools.normal(4, 6)
+    before = LEAVE_ONE_OUT.value(log_w, reduction)
+    log_w[2] += 100
+    after = LEAVE_ONE_OUT.value(log_w, reduction)
+    torch.testing.assert_close(after[2], before[2], rtol=1e-13, atol=1e-13)
+    assert (after[[0, 1, 3]] != before[[0, 1, 3]]).all()
+
+
+@pytest.mark.parametrize("estimator", [pathwise, blocked, score_function(NONE), score_function(LEAVE_ONE_OUT)])
+@pytest.mark.parametrize("objective", [elbo, elbo_mc, beta_elbo(4.0)], ids=lambda o: o.name)
+def test_the_value_is_the_objective(objective, estimator, tools):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(3, 4, 2, seed=2)
+    found = estimate(tools.variant(objective, estimator, 3), model, x, noise)
+    q = model.encoder(x)
+    z = q.rsample(noise)
+    expected = objective.reduction.value(objective.log_weight(model, x, z, q)) + objective.exact(model, q)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_beta_elbo_is_elbo_less_three_kl(tools):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(1, 4, 2, seed=2)
+    q = model.encoder(x)
+    difference = estimate(tools.variant(elbo), model, x, noise) - estimate(
+        tools.variant(beta_elbo(4.0)), model, x, noise
+    )
+    torch.testing.assert_close(difference, 3 * model.prior.kl(q), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("objective", "estimator", "draws"), PAIRS, ids=IDS)
+def test_the_mean_gradient_is_exact(objective, estimator, draws, tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    exact = tools.flat_gradient(model, tools.exact_elbo(model, x).mean())
+    function = tools.of_variant(tools.variant(objective, estimator, draws))
+    found = tools.gradient_draws(model, function, x, tools.normal(REPEATS, draws, 4, 2, seed=3))
+    for part in ("encoder", "decoder"):
+        assert tools.worst_z(found[part], exact[part]) < 5, part
+
+
+def test_blocked_is_found_biased_in_the_encoder_alone(tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    exact = tools.flat_gradient(model, tools.exact_elbo(model, x).mean())
+    function = tools.of_variant(tools.variant(elbo, blocked))
+    found = tools.gradient_draws(model, function, x, tools.normal(REPEATS, 1, 4, 2, seed=3))
+    assert tools.worst_z(found["encoder"], exact["encoder"]) > 5
+    assert tools.worst_z(found["decoder"], exact["decoder"]) < 5
+
+
+def batch_mean_reward(log_weight, reduction, q, noise):
+    """The mistake: the reward averaged over the batch."""
+    z = q.sample(noise)
+    log_w, log_q = log_weight(z, q), q.log_prob(z)
+    reward = reduction.reward(log_w).mean(-1, keepdim=True)
+    return reduction.value(log_w) + (reward.detach() * (log_q - log_q.detach())).sum(0)
+
+
+def own_draw_baseline(log_w, reduction):
+    """The mistake: the mean over all draws, its own included."""
+    return reduction.reward(log_w).mean(0, keepdim=True).expand_as(log_w)
+
+
+def decoder_dropped(log_weight, reduction, q, noise):
+    """The mistake: the reward alone, without the gradient of log p(x|z) in the decoder's parameters."""
+    z = q.sample(noise)
+    log_w, log_q = log_weight(z, q), q.log_prob(z)
+    return reduction.value(log_w).detach() + (log_w.detach() / len(log_w) * (log_q - log_q.detach())).sum(0)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "part"),
+    [
+        (Estimator("score_function", batch_mean_reward), "encoder"),
+        (score_function(dataclasses.replace(NONE, value=own_draw_baseline)), "encoder"),
+        (Estimator("score_function", decoder_dropped), "decoder"),
+    ],
+    ids=["batch mean reward", "own draw in the baseline", "decoder dropped"],
+)
+def test_planted_mistakes_are_found(mistake, part, tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    exact = tools.flat_gradient(model, tools.exact_elbo(model, x).mean())
+    function = tools.of_variant(tools.variant(elbo, mistake, 2))
+    found = tools.gradient_draws(model, function, x, tools.normal(REPEATS, 2, 4, 2, seed=3))
+    assert tools.worst_z(found[part], exact[part]) > 5
+
+
+def test_a_batch_mean_reward_leaves_one_bth_of_the_gradient(tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    q = model.encoder(x)
+    kl = tools.flat_gradient(model, -model.prior.kl(q).mean())["encoder"]
+    exact = tools.flat_gradient(model, tools.exact_elbo(model, x).mean())["encoder"]
+    function = tools.of_variant(tools.variant(elbo, Estimator("score_function", batch_mean_reward)))
+    found = tools.gradient_draws(model, function, x, tools.normal(REPEATS, 1, 4, 2, seed=3))["encoder"]
+    assert tools.worst_z(found, kl + (exact - kl) / len(x)) < 5
+
+
+def one_dimensional(integrand, estimator, mu, sigma, draws, repeats=1_000_000):
+    """Gradient estimates in mu of E f(z), z ~ N(mu, sigma²): [repeats]; each repeat is one example of a batch."""
+    mean = torch.full((repeats, 1), float(mu), dtype=torch.float64, requires_grad=True)
+    q = DiagonalNormal(mean, torch.full_like(mean, sigma).log().detach())
+    noise = torch.randn(draws, repeats, 1, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    value = estimator.estimate(lambda z, q: integrand.f(z).squeeze(-1), MEAN, q, noise)
+    return torch.autograd.grad(value.sum(), mean)[0].squeeze(-1)
+
+
+def assert_variance(found, expected):
+    squares = (found - found.mean()).square()
+    se = squares.std() / len(found) ** 0.5
+    assert abs(squares.mean() - expected) < 5 * se + 1e-12, (squares.mean(), expected)
+
+
+@pytest.mark.parametrize(("mu", "sigma", "k"), [(3.0, 0.1, 0.0), (0.5, 1.0, 2.0), (1.0, 0.7, 1.0)])
+def test_variances_of_the_quadratic_are_the_closed_forms(mu, sigma, k):
+    f = quadratic(k)
+    found = one_dimensional(f, pathwise, mu, sigma, 1)
+    assert_variance(found, f.pathwise_variance(mu, sigma))
+    assert abs(found.mean() - 2 * (mu - k)) < 5 * found.std() / 1000
+    found = one_dimensional(f, score_function(NONE), mu, sigma, 1)
+    assert_variance(found, f.score_variance(mu, sigma))
+    assert abs(found.mean() - 2 * (mu - k)) < 5 * found.std() / 1000
+
+
+def test_a_baseline_doubles_the_variance_where_the_mean_reward_is_zero():
+    f = centred(0.3)
+    assert one_dimensional(f, pathwise, 0.3, 0.8, 1).var() < 1e-20
+    assert_variance(one_dimensional(f, score_function(NONE), 0.3, 0.8, 1), 2)
+    assert_variance(one_dimensional(f, score_function(NONE), 0.3, 0.8, 2), 1)
+    assert_variance(one_dimensional(f, score_function(LEAVE_ONE_OUT), 0.3, 0.8, 2), 2)
+
+
+@pytest.mark.parametrize("estimator", [pathwise, score_function(NONE)], ids=lambda e: e.name)
+def test_k_draws_are_the_average_of_k_one_draw_estimates(estimator, tools):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(3, 4, 2, seed=2)
+    together = estimate(tools.variant(elbo, estimator, 3), model, x, noise).mean()
+    apart = sum(estimate(tools.variant(elbo, estimator), model, x, noise[k : k + 1]).mean() for k in range(3)) / 3
+    for part, gradient in tools.flat_gradient(model, together).items():
+        torch.testing.assert_close(gradient, tools.flat_gradient(model, apart)[part], rtol=1e-12, atol=1e-12)
+
+
+def test_leave_one_out_needs_two_draws(tools):
+    with pytest.raises(ValueError, match="at least 2 draws"):
+        tools.variant(elbo, score_function(LEAVE_ONE_OUT), 1)
+
+
+def test_no_baseline_is_zero(tools):
+    assert (zero(tools.normal(3, 4), MEAN) == 0).all()

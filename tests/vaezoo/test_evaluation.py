@@ -1,0 +1,110 @@
+"""The evaluator: exact where the truth is known, honest errors, and independent of how examples are split."""
+
+import pytest
+import torch
+
+from vaezoo import evaluate, evaluation, mlp_point
+from vaezoo.oracles import LinearGaussian
+
+
+def at_exact_posterior(tools, examples=64):
+    """A linear model whose encoder gives the exact posterior of its decoder, data from it, and log p(x)."""
+    columns = torch.linalg.qr(tools.normal(5, 2))[0] * torch.tensor([2.0, 0.7]).double()
+    oracle = LinearGaussian(columns, tools.normal(5, seed=1))
+    model = tools.build(shape=(5,))
+    precision = 1 + columns.square().sum(0)
+    with torch.no_grad():
+        model.decoder.network[-1].weight.copy_(columns)
+        model.decoder.network[-1].bias.copy_(oracle.offset)
+        model.encoder.heads["mean"].weight.copy_(columns.T / precision[:, None])
+        model.encoder.heads["mean"].bias.copy_(-(columns.T @ oracle.offset) / precision)
+        model.encoder.heads["log_scale"].weight.zero_()
+        model.encoder.heads["log_scale"].bias.copy_(-0.5 * precision.log())
+    x = oracle.sample(examples, tools.generator(7))
+    return model, x, oracle.log_px(x).mean().item()
+
+
+def test_the_oracles_posterior_and_evidence_agree_by_bayes(tools):
+    model, x, _ = at_exact_posterior(tools)
+    oracle = tools.oracle_of(model)
+    q, z = oracle.posterior(x), tools.normal(3, 64, 2, seed=3)
+    joint = model.decoder.log_prob(x, z) + model.prior.log_prob(z)
+    torch.testing.assert_close(joint - q.log_prob(z), oracle.log_px(x).expand(3, 64), rtol=1e-12, atol=1e-12)
+
+
+def test_the_oracles_expected_log_px_is_its_monte_carlo_mean(tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    q = model.encoder(x)
+    draws = model.decoder.log_prob(x, q.sample(tools.normal(100_000, 4, 2)))
+    exact = tools.oracle_of(model).expected_log_px(x, q)
+    assert ((draws.mean(0) - exact) / (draws.std(0) / 100_000**0.5)).abs().max() < 5
+
+
+def test_at_the_exact_posterior_every_bound_is_log_px(tools):
+    model, x, exact = at_exact_posterior(tools)
+    found = evaluate(model, x, tools.generator(), draws=400, log_likelihood_draws=3)
+    assert found["log_likelihood"] == pytest.approx(exact, abs=1e-10)
+    assert found["log_likelihood_se"] < 1e-7
+    assert abs(found["elbo"] - exact) < 5 * found["elbo_se"]
+
+
+def test_elbo_and_likelihood_are_right_away_from_the_posterior(tools):
+    model, x, exact = at_exact_posterior(tools)
+    with torch.no_grad():
+        model.encoder.heads["log_scale"].bias += 0.3
+        model.encoder.heads["mean"].bias += 0.1
+        truth = tools.exact_elbo(model, x).mean().item()
+    found = evaluate(model, x, tools.generator(), draws=400, log_likelihood_draws=20_000)
+    assert abs(found["elbo"] - truth) < 5 * found["elbo_se"]
+    assert truth < exact - 0.05
+    assert abs(found["log_likelihood"] - exact) < 5 * found["log_likelihood_se"] + 1e-3
+
+
+def test_monte_carlo_errors_are_the_spread_of_repeated_evaluations(tools):
+    model, x, _ = at_exact_posterior(tools, 40)
+    with torch.no_grad():
+        model.encoder.heads["log_scale"].bias += 0.1
+    found = [evaluate(model, x, tools.generator(s), draws=8, log_likelihood_draws=50) for s in range(200)]
+    for name in ("elbo", "log_likelihood"):
+        spread = torch.tensor([f[name] for f in found]).std().item()
+        claimed = sum(f[f"{name}_se"] for f in found) / len(found)
+        assert claimed / spread == pytest.approx(1, abs=0.25), name
+
+
+@pytest.mark.parametrize("at_once", [7, 32, 33])
+def test_a_last_short_batch_changes_nothing(tools, monkeypatch, at_once):
+    model, x = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,)), (tools.normal(65, 3, 3) > 0).double()
+    whole = evaluate(model, x, tools.generator())
+    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", at_once)
+    assert evaluate(model, x, tools.generator()) == pytest.approx(whole, rel=1e-12)
+
+
+def test_the_elbo_is_what_its_parts_add_up_to(tools):
+    model, x = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,)), (tools.normal(65, 3, 3) > 0).double()
+    found = evaluate(model, x, tools.generator())
+    assert abs(found["elbo"] + found["reconstruction_error"] + found["kl"]) < 1e-12 * abs(found["elbo"])
+    assert found["kl"] == pytest.approx(model.prior.kl(model.encoder(x)).mean().item(), rel=1e-12)
+
+
+def test_draws_are_sampled_not_the_posteriors_mean(tools):
+    model, x, _ = at_exact_posterior(tools)
+    q = model.encoder(x)
+    at_mean = -model.decoder.log_prob(x, q.mean[None]).mean().item()
+    assert evaluate(model, x, tools.generator())["reconstruction_error"] > at_mean + 0.1
+
+
+def test_active_units_are_counted(tools):
+    model, x, _ = at_exact_posterior(tools)
+    assert evaluate(model, x, tools.generator())["active_units"] == 2
+    with torch.no_grad():
+        model.encoder.heads["mean"].weight[1] = 0
+    assert evaluate(model, x, tools.generator())["active_units"] == 1
+
+
+def test_a_point_mass_has_reconstructions_and_nothing_else(tools):
+    model, x = tools.build(mlp_point), tools.normal(8, 3)
+    found = evaluate(model, x, tools.generator())
+    assert set(found) == {"reconstruction_error", "reconstruction_mse", "active_units"}
+    assert found["reconstruction_mse"] == pytest.approx(
+        (x - model.decoder.mean(model.encoder(x).mean[None])[0]).square().mean().item()
+    )

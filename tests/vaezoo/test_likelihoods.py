@@ -1,0 +1,86 @@
+"""Every likelihood against numerical integration or torch.distributions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from torch.distributions import Bernoulli, ContinuousBernoulli, Normal
+
+from vaezoo.likelihoods import LIKELIHOODS
+
+OUTPUTS = [-30.0, -3.0, -0.51, -0.49, -1e-3, 0.0, 1e-3, 0.49, 0.51, 2.0, 30.0]
+
+
+def log_density(name, x, output):
+    likelihood = LIKELIHOODS[name]().double()
+    return likelihood.log_prob(
+        torch.tensor([[x]], dtype=torch.float64), torch.tensor([[[output]]], dtype=torch.float64)
+    ).item()
+
+
+def test_bernoulli_is_torchs(tools):
+    x, output = (tools.normal(5, 7) > 0).double(), 3 * tools.normal(4, 5, 7, seed=1)
+    expected = Bernoulli(logits=output).log_prob(x).sum(-1)
+    found = LIKELIHOODS["bernoulli"]().log_prob(x, output)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("logit", [-200.0, -1.0, 0.0, 0.5, 200.0])
+@pytest.mark.parametrize("x", [0.0, 1.0])
+def test_bernoulli_has_the_right_gradient_everywhere(x, logit):
+    output = torch.tensor([[[logit]]], dtype=torch.float64, requires_grad=True)
+    value = LIKELIHOODS["bernoulli"]().log_prob(torch.tensor([[x]], dtype=torch.float64), output).sum()
+    (found,) = torch.autograd.grad(value, output)
+    assert math.isfinite(value.item())
+    assert found.item() == pytest.approx(x - 1 / (1 + math.exp(-logit)), abs=1e-14)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_continuous_bernoulli_integrates_to_one_and_has_its_mean(output):
+    mass, _ = quad(lambda x: math.exp(log_density("continuous-bernoulli", x, output)), 0, 1, epsabs=1e-13)
+    mean, _ = quad(lambda x: x * math.exp(log_density("continuous-bernoulli", x, output)), 0, 1, epsabs=1e-13)
+    found = LIKELIHOODS["continuous-bernoulli"]().mean(torch.tensor([[[output]]], dtype=torch.float64))
+    assert mass == pytest.approx(1, abs=1e-9)
+    assert found.item() == pytest.approx(mean, abs=1e-9)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_continuous_bernoulli_has_the_gradient_x_minus_mean(output):
+    logit = torch.tensor([[[output]]], dtype=torch.float64, requires_grad=True)
+    likelihood = LIKELIHOODS["continuous-bernoulli"]()
+    (found,) = torch.autograd.grad(likelihood.log_prob(torch.tensor([[0.3]], dtype=torch.float64), logit).sum(), logit)
+    assert found.item() == pytest.approx(0.3 - likelihood.mean(logit.detach()).item(), abs=1e-7)
+
+
+def test_continuous_bernoulli_is_torchs(tools):
+    x, output = tools.normal(5, 7).sigmoid(), 3 * tools.normal(4, 5, 7, seed=1)
+    expected = ContinuousBernoulli(logits=output, lims=(0.4999, 0.5001)).log_prob(x).sum(-1)
+    found = LIKELIHOODS["continuous-bernoulli"]().log_prob(x, output)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gaussian-learned"])
+def test_gaussian_is_torchs(tools, name):
+    x, output = tools.normal(5, 7), tools.normal(4, 5, 7, seed=1)
+    likelihood = LIKELIHOODS[name]().double()
+    scale = 1.0
+    for parameter in likelihood.parameters():
+        parameter.data.fill_(math.log(0.3))
+        scale = 0.3
+    expected = Normal(output, scale).log_prob(x).sum(-1)
+    torch.testing.assert_close(likelihood.log_prob(x, output), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_mean_is_that_of_the_density(name):
+    outputs = np.array([-1.2, 0.3])
+    for output in outputs:
+        found = LIKELIHOODS[name]().double().mean(torch.tensor([[[output]]], dtype=torch.float64)).item()
+        if LIKELIHOODS[name]().support == "binary":
+            expected = math.exp(log_density(name, 1.0, output))
+        else:
+            ends = (0, 1) if LIKELIHOODS[name]().support == "unit" else (-20, 20)
+            expected, _ = quad(lambda x, o=output: x * math.exp(log_density(name, x, o)), *ends, epsabs=1e-12)
+        assert found == pytest.approx(expected, abs=1e-8)
