@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from benchmarks.errors import UserError, unknown
 
-USAGE, FAILED = 64, 2
+USAGE = 64
 LISTS = ("variants", "datasets", "presets", "metrics")
 
 app = typer.Typer(
@@ -32,13 +32,19 @@ def main() -> int:
     """Run the command line; a user's mistake is one line on standard error and exit code 64."""
     try:
         code = app(standalone_mode=False)
-    except (UserError, TyperException) as error:
-        text = error.format_message() if isinstance(error, TyperException) else str(error)
-        print(f"error: {' '.join(text.split())}", file=sys.stderr)
-        return USAGE
+    except UserError as error:
+        return _usage(str(error))
+    except TyperException as error:
+        return _usage(f"{error.format_message().rstrip('.')}; see 'python -m benchmarks --help'")
     except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _usage(text: str) -> int:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return USAGE
 
 
 @app.command("list")
@@ -118,6 +124,9 @@ def _run(
     name: str | None,
     keep_stale: bool,
 ) -> int:
+    from benchmarks import executors
+
+    executors.warm_up()
     from benchmarks import cases, data, environment, report, runner
     from vaezoo import VARIANTS
 

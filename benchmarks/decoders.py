@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,9 @@ def torchvision_set(kind: str, root: Path) -> Arrays:
         splits = [dataset(root, train=train, download=bool(missing)) for train in (True, False)]
         (train, test), labels = (split.data.flatten(1).numpy() for split in splits), splits[1].targets.numpy()
     except Exception as error:  # torchvision raises many kinds, from URLError to AssertionError
-        reason = str(error).split("\n")[0] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         if missing:
+            _remove_empty(folder)
             raise UserError(
                 f"the data set {kind} is not in {folder} and can't be downloaded ({reason}); "
                 f"put {', '.join(FILES)} there, or name their root with --data-root"
@@ -95,6 +97,13 @@ def torchvision_set(kind: str, root: Path) -> Arrays:
         raise UserError(f"a file of the data set {kind} in {folder} is corrupt (its arrays are {found}); {remedy}")
     arrays = {"train": train, "validation": train[:0], "test": test, "test_labels": labels.astype(np.uint8)}
     return Arrays(arrays, remedy)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Take back the folders that a failed download made."""
+    with contextlib.suppress(OSError):
+        for made in (folder, folder.parent, folder.parent.parent):
+            made.rmdir()
 
 
 def linear_gaussian() -> Arrays:

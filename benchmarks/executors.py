@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import signal
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.cases import Case
+if TYPE_CHECKING:  # so that the server can be started before this process imports torch
+    from benchmarks.cases import Case
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PATIENCE = 0.5
@@ -25,14 +27,22 @@ class Event:
     exit_code: int = 0
 
 
+def warm_up() -> None:
+    """Start the server that forks the cells' processes, so that it imports torch while this process does."""
+    if METHOD == "forkserver":
+        multiprocessing.set_forkserver_preload(["benchmarks.preload"])
+        multiprocessing.forkserver.ensure_running()
+
+
 def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: str, workers: int) -> Generator[Event]:
     """Each case in a process of its own, `workers` of them side by side.
 
-    The processes are forked from a server that has imported torch once. Leaving the generator ends those that run.
+    Leaving the generator ends those that run.
     """
     context: Any = multiprocessing.get_context(METHOD)  # typeshed knows no common type with Process
-    context.set_forkserver_preload([work.__module__])
-    waiting, running = iter(cases), dict[Any, tuple[BaseProcess, Case]]()
+    warm_up()
+    waiting = iter(cases)
+    running: dict[Any, tuple[BaseProcess, Case]] = {}
     try:
         while True:
             while len(running) < workers and (case := next(waiting, None)) is not None:

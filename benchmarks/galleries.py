@@ -64,7 +64,7 @@ def reconstructions(found: dict[str, Arrays], where: str) -> Figure:
 
 def samples(found: dict[str, Arrays], where: str) -> Figure:
     """Decoded draws of the prior; where a variant has no prior, decoded N(0, I), and labelled so."""
-    figure, axes = plt.subplots(len(found), 1, figsize=(11, 0.72 * len(found) + 0.5), squeeze=False)
+    figure, axes = plt.subplots(len(found), 1, figsize=(11, 0.6 * len(found) + 0.5), squeeze=False)
     for panel, (name, arrays) in zip(axes[:, 0], found.items(), strict=True):
         label = name if _random(arrays) else f"{name}\n(decoded N(0, I): no prior)"
         _strip(panel, arrays["samples"][:20], label)
@@ -111,6 +111,7 @@ def _scatter(axes: Axes, name: str, arrays: Arrays) -> None:
             linewidths=0.5,
         )  # fmt: skip
         axes.add_collection(ellipses)
+        axes.margins(0.1)
     for label in np.unique(arrays["labels"]):
         own = arrays["labels"] == label
         axes.scatter(points[own, 0], points[own, 1], s=7, color=palette[label % 10], label=str(label))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import re
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -116,9 +116,13 @@ def check_writable(folder: Path) -> None:
     parent = folder
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        reason = "is not a folder" if not parent.is_dir() else "can't be written"
-        raise UserError(f"--out: {parent} {reason}, and results would go to {folder}; name another folder with --out")
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--out: results can't be written to {folder} ({parent}: {error.strerror}); name another folder with --out"
+        ) from error
 
 
 def execute(folder: Path, plan: Sequence[Case], workers: int, keep_stale: bool) -> list[Record]:

@@ -67,7 +67,15 @@ def number(metric: Metric, value: float) -> str:
     """A value as a person reads it."""
     if not math.isfinite(value):
         return "diverged" if math.isinf(value) else ""
-    return f"{value:.2e}" if metric.scale == "log" else f"{value:,.{metric.decimals}f}"
+    return scientific(value) if metric.scale == "log" else f"{value:,.{metric.decimals}f}"
+
+
+def scientific(value: float) -> str:
+    """Two digits, with a bare exponent where a plain number would be long: 0.13, 680, 13,000, 6.9e16."""
+    if value == 0 or 0.001 <= abs(value) < 1e6:
+        return f"{float(f'{value:.2g}'):,.6g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def mean_text(metric: Metric, i: Interval) -> str:

@@ -1,5 +1,9 @@
 """What tests share: small models in float64, gradients of single draws, and a test of their mean."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +12,8 @@ from torch.func import functional_call, grad, vmap
 
 from vaezoo import DataSpec, Variant, elbo, estimate, initialise, mlp_normal, pathwise
 from vaezoo.oracles import LinearGaussian
+
+ROOT = Path(__file__).parent.parent
 
 
 def generator(seed=0):
@@ -83,3 +89,58 @@ def tools():
     """The helpers above, as one fixture."""
     names = "generator normal build variant of_variant gradient_draws flat_gradient worst_z oracle_of exact_elbo"
     return SimpleNamespace(**{name: globals()[name] for name in names.split()})
+
+
+TINY = """
+dataset = "digits"
+seeds = 2
+epochs = 2
+checkpoints = [0, 1, 2]
+batch_size = 50
+evaluation_draws = 4
+log_likelihood_draws = 8
+gradient_repeats = 6
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Decoded data go to a folder of the tests' own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEZOO_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A preset whose cells take a blink, as a path."""
+    path = tmp_path_factory.mktemp("preset") / "tiny.toml"
+    path.write_text(TINY)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Runs `python -m benchmarks` as a process: command(*arguments) -> CompletedProcess with text output."""
+
+    def run(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-m", "benchmarks", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, command, tiny):
+    """A finished run of all variants on the tiny preset: its folder and what the command printed."""
+    out = tmp_path_factory.mktemp("results")
+    done = command("run", "--all", "--preset", tiny, "--out", out, "--name", "tiny", "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(folder=out / "tiny", stdout=done.stdout, stderr=done.stderr)

@@ -1,0 +1,145 @@
+"""Tables and headline from rows alone: what is counted, what is worst, what is said."""
+
+import csv
+import io
+import math
+
+import pandas as pd
+import pytest
+
+from benchmarks import tables
+from benchmarks.errors import UserError
+from benchmarks.metrics import BY_NAME, METRICS, RESULT_COLUMNS
+
+
+def row(variant, seed, epoch=0, **values):
+    base = dict.fromkeys(RESULT_COLUMNS)
+    base |= {"variant": variant, "dataset": "digits", "seed": seed, "epoch": epoch, "status": "ok", "draws": 1}
+    return base | {"cell_id": f"{variant}-{seed}", "objective": "elbo", "estimator": "pathwise"} | values
+
+
+def results(*rows):
+    return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype({m.name: float for m in METRICS})
+
+
+def test_each_variant_is_summed_up_at_its_last_checkpoint():
+    table = results(
+        row("a", 0, 0, elbo=-9.0), row("a", 0, 5, elbo=-2.0), row("a", 1, 0, elbo=-9.0), row("a", 1, 5, elbo=-4.0)
+    )
+    (s,) = tables.summaries(table)
+    assert (s.epoch, s.ok, s.diverged, s.failed) == (5, 2, 0, 0)
+    assert s.metrics["elbo"].mean == -3.0
+    assert tables.summaries(table, epoch=0)[0].metrics["elbo"].mean == -9.0
+
+
+def test_a_diverged_seed_is_the_worst_in_the_median_whichever_way_is_better():
+    table = results(
+        row("a", 0, 5, elbo=-2.0, reconstruction_error=1.0, kl=1.0),
+        row("a", 1, 5, elbo=-4.0, reconstruction_error=3.0, kl=3.0),
+        row("a", 2, 0, elbo=-9.0, reconstruction_error=9.0, kl=0.0),
+        row("a", 2, 3, status="diverged"),
+    )
+    (s,) = tables.summaries(table)
+    assert (s.ok, s.diverged) == (2, 1)
+    assert s.metrics["elbo"].median == -4.0
+    assert s.metrics["reconstruction_error"].median == 3.0
+    assert s.metrics["kl"].median == 2.0
+    assert s.metrics["elbo"].mean == -3.0
+    assert tables.seeds_text(s) == "2, 1 diverged"
+
+
+def test_failed_cells_are_counted_and_not_averaged():
+    (s,) = tables.summaries(
+        results(row("a", 0, 5, elbo=-2.0), row("a", 1, None, status="failed"), row("a", 2, None, status="killed"))
+    )
+    assert (s.ok, s.diverged, s.failed) == (1, 0, 2)
+    assert s.metrics["elbo"].median == -2.0
+
+
+def test_a_variant_of_which_nothing_is_left_still_has_a_line():
+    table = results(row("a", 0, 5, elbo=-2.0), row("b", 0, None, status="failed", error="boom"))
+    text = tables.render(tables.summaries(table), tables.choose(["elbo"]), "text")
+    assert "b " in text
+    assert "1 failed" in text
+
+
+def headline_rows(seeds=(0, 1)):
+    for seed in seeds:
+        yield row("plain", seed, gradient_variance=2.0)
+        yield row("reinforce", seed, gradient_variance=2e6 * (1 + seed), estimator="score_function", baseline="none")
+        yield row("better", seed, gradient_variance=20.0, estimator="score_function", baseline="leave_one_out", draws=2)
+
+
+def test_exchange_rates_count_the_draws():
+    rates = tables.exchange_rates(results(*headline_rows()), "digits")
+    assert rates["none"].value == pytest.approx(1e6 * math.sqrt(2))
+    assert rates["leave_one_out"].value == pytest.approx(20)
+
+
+def test_the_headline_says_both_rates_and_their_intervals():
+    text = tables.headline(results(*headline_rows()))
+    assert "1,410,000 (95 % interval" in text
+    assert "20.0 (95 % interval 20.0 to 20.0) with the baseline leave_one_out" in text
+    assert "2 seeds" in text
+    assert "one seed, so no interval" in tables.headline(results(*headline_rows([0])))
+
+
+def test_there_is_no_headline_without_the_pair():
+    assert tables.headline(results(row("plain", 0, gradient_variance=2.0))) == ""
+    assert (
+        tables.headline(results(row("r", 0, gradient_variance=2.0, estimator="score_function", baseline="none"))) == ""
+    )
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "latex"])
+def test_text_from_results_is_escaped(style):
+    table = results(row("a_b|c&d", 0, 5, elbo=-2.0))
+    text = tables.render(tables.summaries(table), tables.choose(["elbo"]), style)
+    assert {"text": "a_b|c&d", "markdown": r"a_b\|c&d", "latex": r"a\_b|c\&d"}[style] in text
+
+
+def test_the_csv_format_keeps_every_digit():
+    table = results(row("a", 0, 5, elbo=-1 / 3), row("a", 1, 5, elbo=-2 / 3))
+    lines = list(csv.DictReader(io.StringIO(tables.render(tables.summaries(table), tables.choose(["elbo"]), "csv"))))
+    assert float(lines[0]["min"]) == -2 / 3
+    assert lines[0]["unit"] == "nats/example"
+
+
+def test_summary_csv_has_every_metric_and_its_spread():
+    lines = list(
+        csv.DictReader(io.StringIO(tables.summary_csv(tables.summaries(results(row("a", 0, 5, elbo=-1 / 3))))))
+    )
+    assert float(lines[0]["elbo_mean"]) == -1 / 3
+    assert lines[0]["elbo_half_width"] == ""
+    assert {f"{m.name}_{part}" for m in METRICS for part in ("mean", "half_width", "median", "min", "max")} <= set(
+        lines[0]
+    )
+
+
+def test_numbers_as_a_person_reads_them():
+    variance, elbo = BY_NAME["gradient_variance"], BY_NAME["elbo"]
+    found = [tables.number(variance, v) for v in (0.0, 0.022, 0.13, 683.0, 13123.0, 6.94e16, 1e-7)]
+    assert found == ["0", "0.022", "0.13", "680", "13,000", "6.9e16", "1.0e-7"]
+    assert tables.number(elbo, -1020.801) == "-1,020.80"
+    assert tables.number(elbo, -math.inf) == "diverged"
+
+
+def test_unknown_metrics_and_formats_are_refused():
+    with pytest.raises(UserError, match="did you mean elbo"):
+        tables.choose(["elob"])
+    with pytest.raises(UserError, match="no such format"):
+        tables.render([], [], "html")
+
+
+def test_inconsistent_rows_are_named():
+    good = {
+        "elbo": -10.0,
+        "reconstruction_error": 8.0,
+        "kl": 2.0,
+        "log_likelihood": -9.0,
+        "elbo_se": 0.1,
+        "log_likelihood_se": 0.1,
+    }
+    table = results(row("a", 0, 5, **good), row("a", 1, 5, **(good | {"kl": 0.2})), row("a", 2, 5, status="diverged"))
+    (fault,) = tables.inconsistencies(table)
+    assert "a on digits, seed 1, epoch 5" in fault
