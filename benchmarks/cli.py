@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from benchmarks.errors import UserError, unknown
 
-USAGE = 64
+USAGE, INTERRUPTED = 64, 130
 LISTS = ("variants", "datasets", "presets", "metrics")
 
 app = typer.Typer(
@@ -31,14 +31,13 @@ Out = Annotated[Path, typer.Option(help="Where run folders lie.")]
 def main() -> int:
     """Run the command line; a user's mistake is one line on standard error and exit code 64."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False)  # Typer turns Ctrl-C into its exit code
     except UserError as error:
         return _usage(str(error))
     except TyperException as error:
         return _usage(f"{error.format_message().rstrip('.')}; see 'python -m benchmarks --help'")
-    except KeyboardInterrupt:
+    if code == INTERRUPTED:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
     return code if isinstance(code, int) else 0
 
 

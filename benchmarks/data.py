@@ -161,7 +161,10 @@ def prepare(name: str, root: Path) -> Prepared:
     if not (folder / "facts.json").is_file():
         _decode(name, declared, root, folder)
     facts = _facts(folder)
-    found = checksum({key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in ARRAYS})
+    try:
+        found = checksum({key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in ARRAYS})
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"the cached data in {folder} are corrupt ({error}); delete that folder, run again") from error
     if found != facts["checksum"]:
         raise UserError(
             f"the cached data in {folder} are corrupt: their SHA-256 is {found[:16]}, it was {facts['checksum'][:16]} "

@@ -102,7 +102,7 @@ def load(preset: str, overrides: Mapping[str, Any]) -> Settings:
 
 
 def _explain(error: ValidationError, overrides: Mapping[str, Any], where: str, text: str) -> str:
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda e: e["type"] == "missing")  # what is there is named before what is not
     key = str(first["loc"][0])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

@@ -128,7 +128,7 @@ def find_results(run: str, out: Path) -> Path:
 def read_results(path: Path) -> pd.DataFrame:
     """A results.csv as a table, or a `UserError` where it is none."""
     try:
-        table = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"can't read {path} as a results.csv: {' '.join(str(error).split())}; is it whole?") from error
     missing = [name for name in RESULT_COLUMNS if name not in table.columns]

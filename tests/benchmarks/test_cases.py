@@ -1,0 +1,93 @@
+"""Cases: what decides a cell's identity, and which settings contradict each other."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks import cases, data
+from benchmarks.errors import UserError
+from benchmarks.settings import load
+from vaezoo import VARIANTS, beta_elbo
+
+
+def resolve(**overrides):
+    return cases.resolve(load("quick", overrides))
+
+
+def plan(variants=VARIANTS[:1], seeds=(0,), prepared=None, **overrides):
+    return cases.plan(variants, resolve(**overrides), seeds, prepared or data.Prepared("folder", "checksum"))
+
+
+def test_defaults_come_from_the_data_set():
+    assert resolve().latent_dim == 10
+    assert resolve(dataset="mnist5k").latent_dim == 20
+    assert resolve(dataset="mnist5k", latent_dim=3).latent_dim == 3
+    linear = resolve(dataset="linear-gaussian")
+    assert (linear.likelihood, linear.binarization, linear.latent_dim) == ("gaussian", "none", 2)
+
+
+def test_checkpoints_end_with_the_last_epoch():
+    assert resolve(epochs=40, checkpoints=(0, 5, 80)).checkpoints == (0, 5, 40)
+    assert resolve(epochs=2, checkpoints=(5,)).checkpoints == (2,)
+
+
+def test_the_identity_is_stable():
+    assert plan()[0].cell_id == plan()[0].cell_id
+    assert plan(seeds=(0, 1))[0].protocol_id == plan(seeds=(0, 1))[1].protocol_id
+    assert plan(seeds=(0, 1))[0].cell_id != plan(seeds=(0, 1))[1].cell_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 3}, {"learning_rate": 1e-4}, {"binarization": "static"}, {"likelihood": "gaussian"}, {"threads": 2},
+     {"gradient_repeats": 3}, {"checkpoints": (0,)}, {"prepared": data.Prepared("folder", "other")}],
+)  # fmt: skip
+def test_every_setting_is_part_of_it(change):
+    assert plan(**change)[0].protocol_id != plan()[0].protocol_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"objective": beta_elbo(3.0)}, {"draws": 7}, {"estimator": VARIANTS[4].estimator}, {"name": "other"},
+     {"architecture": VARIANTS[0].architecture}],
+)  # fmt: skip
+def test_a_variants_own_fields_are_part_of_it(change):
+    changed = dataclasses.replace(VARIANTS[1], **change)
+    assert plan([changed])[0].cell_id != plan([VARIANTS[1]])[0].cell_id
+
+
+def test_where_the_data_lie_is_not():
+    elsewhere = data.Prepared("elsewhere", "checksum")
+    assert plan(prepared=elsewhere)[0].cell_id == plan()[0].cell_id
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"binarization": "none"}, "the likelihood bernoulli is one of binary data"),
+        ({"dataset": "linear-gaussian", "likelihood": "bernoulli"}, "the likelihood bernoulli is one of binary data"),
+        ({"dataset": "linear-gaussian", "likelihood": "continuous-bernoulli"}, "one of data in"),
+        ({"dataset": "linear-gaussian", "binarization": "dynamic"}, "takes pixels as probabilities"),
+        ({"dataset": "mnsit"}, "unknown dataset 'mnsit'; did you mean mnist"),
+        ({"likelihood": "gausian"}, "unknown likelihood 'gausian'; did you mean gaussian"),
+    ],
+)
+def test_contradictions_are_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        resolve(**settings)
+
+
+def test_unknown_variants_and_too_few_draws_are_refused():
+    with pytest.raises(UserError, match="did you mean vae"):
+        cases.variant("vea")
+    loo = next(v for v in VARIANTS if v.estimator.min_draws > 1)
+    with pytest.raises(UserError, match="at least 2 draws per example, got 1"):
+        cases.variant(loo.name, 1)
+    assert cases.variant(loo.name, 5).draws == 5
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    prepared = data.prepare("digits", data.data_root())
+    with pytest.raises(UserError, match="more than the 1258 training examples"):
+        cases.check_batch(resolve(batch_size=1259), prepared)
+    cases.check_batch(resolve(batch_size=1258), prepared)

@@ -1,0 +1,208 @@
+"""The command line through real processes: what is printed, what is written, how it ends."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from benchmarks.metrics import METRICS, RESULT_COLUMNS
+from vaezoo import VARIANTS
+
+DATA_ERROR = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+
+@pytest.fixture(scope="session")
+def without_torch(tmp_path_factory):
+    """An environment in which importing torch fails."""
+    folder = tmp_path_factory.mktemp("shadow")
+    (folder / "torch.py").write_text("raise ImportError('there is no torch here')\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def one_line_error(done):
+    assert done.returncode == 64, done.stdout + done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_a_run_leaves_every_file_and_column(finished):
+    folder = finished.folder
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"cells", "results.csv", "summary.csv", "manifest.json", "environment.json", "figures"}
+    results = pd.read_csv(folder / "results.csv")
+    assert tuple(results.columns) == RESULT_COLUMNS
+    assert len(results) == len(VARIANTS) * 2 * 3
+    assert set(results["status"]) == {"ok"}
+    assert set(results["variant"]) == {v.name for v in VARIANTS}
+    assert len(list((folder / "cells").glob("*.json"))) == len(VARIANTS) * 2
+    assert list(pd.read_csv(folder / "summary.csv")["variant"]) == [v.name for v in VARIANTS]
+
+
+def test_a_run_ends_with_the_table_the_headline_and_where_it_wrote(finished):
+    assert "95 % t-interval" in finished.stdout
+    assert "draws of REINFORCE without a baseline" in finished.stdout
+    assert "with the baseline leave_one_out" in finished.stdout
+    assert str(finished.folder) in finished.stdout
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
+    lines = finished.stderr.splitlines()
+    assert len(lines) == len(VARIANTS) * 2
+    assert all("ok, " in line and "left" in line for line in lines)
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "csv", "latex"])
+def test_show_from_a_copied_csv_without_torch(finished, command, without_torch, tmp_path, style):
+    shutil.copy(finished.folder / "results.csv", tmp_path)
+    done = command("show", tmp_path / "results.csv", "--format", style, **without_torch)
+    assert done.returncode == 0, done.stderr
+    for variant in VARIANTS:
+        assert variant.name in done.stdout
+
+
+def test_plot_from_a_copied_csv_without_torch(finished, command, without_torch, tmp_path):
+    shutil.copy(finished.folder / "results.csv", tmp_path)
+    done = command("plot", tmp_path / "results.csv", **without_torch)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "figures").glob("*.png")} == {
+        "learning-curves.png", "gradient-variance.png", "comparison.png"
+    }  # fmt: skip
+    for line in done.stdout.splitlines():
+        assert line.endswith(".png")
+
+
+def test_show_names_runs_by_name_and_latest(finished, command):
+    out = finished.folder.parent
+    by_name = command("show", "tiny", "--out", out, "--metrics", "elbo,kl")
+    assert by_name.returncode == 0
+    assert by_name.stdout == command("show", "--out", out, "--metrics", "elbo,kl").stdout
+    assert "KL" in by_name.stdout
+    assert "throughput" not in by_name.stdout
+
+
+def test_show_another_checkpoint(finished, command):
+    assert "digits, epoch 1 " in command("show", finished.folder, "--epoch", 1).stdout
+    assert "it has 0, 1, 2" in one_line_error(command("show", finished.folder, "--epoch", 7))
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("variants", [v.name for v in VARIANTS]),
+        ("datasets", ["mnist5k", "digits", "mnist", "fashion-mnist", "kmnist", "linear-gaussian"]),
+        ("presets", ["default", "quick"]),
+        ("metrics", [m.name for m in METRICS]),
+    ],
+)
+def test_lists(command, what, words):
+    done = command("list", what)
+    assert done.returncode == 0
+    for word in words:
+        assert word in done.stdout
+
+
+def test_help_names_every_command(command):
+    done = command("--help")
+    assert done.returncode == 0
+    for name in ("list", "run", "show", "plot"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "vea"], "unknown variant 'vea'; did you mean vae"),
+        (["run", "vae", "--dataset", "mnsit"], "unknown dataset 'mnsit'; did you mean mnist"),
+        (["run", "vae", "--preset", "defualt"], "unknown preset 'defualt'; did you mean default"),
+        (["run"], "nothing to run"),
+        (["run", "vae", "--all"], "not both"),
+        (["run", "vae", "--seeds", "0"], "--seeds: 0 seeds leave nothing to run"),
+        (["run", "vae", "--seeds", "1,2,1"], "--seeds: 1 is repeated"),
+        (["run", "vae", "--seeds=-1,2"], "--seeds: -1 is negative"),
+        (["run", "vae", "--latent-dim", "0"], "--latent-dim: input should be greater than or equal to 1, got 0"),
+        (["run", "vae", "--draws", "0"], "--draws: input should be greater than or equal to 1, got 0"),
+        (["run", "reinforce-vae-loo", "--draws", "1"], "needs at least 2 draws per example, got 1"),
+        (["run", "vae", "--device", "cuda"], "torch finds no CUDA device"),
+        (["run", "vae", "--binarization", "none"], "the likelihood bernoulli is one of binary data"),
+        (["run", "vae", "--workers", "0"], "--workers 0"),
+        (["run", "vae", "--name", "../x"], "can't name a folder"),
+        (["run", "vae", "--preset", "quick", "--batch-size", "5000"], "more than the 1258 training examples"),
+        (["run", "vae", "--epochs", "many"], "--epochs"),
+        (["run", "vae", "--dataset", "kmnist", "--data-root", "nowhere"], "put train-images-idx3-ubyte"),
+        (["run", "vae", "--bogus"], "No such option"),
+        (["walk"], "No such command 'walk'"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_to_run(command, tmp_path, arguments, words):
+    extra = ["--out", tmp_path / "out"] if arguments[0] == "run" else []
+    environment = DATA_ERROR | {"CUDA_VISIBLE_DEVICES": ""}
+    assert words in one_line_error(command(*arguments, *extra, **environment))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "nope"], "there is no run nope"),
+        (["plot", "nope"], "there is no run nope"),
+        (["show", "."], "has no results.csv"),
+        (["show", "bad.csv"], "lacks the columns"),
+        (["show", "{run}", "--metrics", "elob"], "unknown metric 'elob'; did you mean elbo"),
+        (["show", "{run}", "--format", "html"], "no such format"),
+        (["list", "variant"], "unknown list 'variant'; did you mean variants"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_to_readers(command, finished, tmp_path, arguments, words):
+    (tmp_path / "bad.csv").write_text("variant,seed\nvae,0\n")
+    places = {"{run}": finished.folder, "bad.csv": tmp_path / "bad.csv", ".": tmp_path}
+    extra = ["--out", tmp_path] if arguments[0] != "list" else []
+    assert words in one_line_error(command(*[places.get(a, a) for a in arguments], *extra))
+
+
+@pytest.mark.parametrize("out", ["/proc/nowhere", "file/below"])
+def test_an_out_that_cannot_be_written(command, tmp_path, out):
+    (tmp_path / "file").write_text("")
+    line = one_line_error(command("run", "vae", "--preset", "quick", "--out", tmp_path / out))
+    assert "--out: results can't be written" in line
+
+
+def test_a_malformed_preset(command, tmp_path):
+    (tmp_path / "p.toml").write_text('dataset = "digits"\nepoch = 3\n')
+    line = one_line_error(command("run", "vae", "--preset", tmp_path / "p.toml", "--out", tmp_path / "out"))
+    assert "p.toml, line 2, key epoch: no such setting" in line
+
+
+def test_a_corrupt_data_file(command, tmp_path, tiny):
+    done = command(
+        "run", "vae", "--preset", tiny, "--seeds", 1, "--out", tmp_path / "a", VAEZOO_CACHE=str(tmp_path / "c")
+    )
+    assert done.returncode == 0, done.stderr
+    path = next((tmp_path / "c").glob("digits-*")) / "test.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    again = command("run", "vae", "--preset", tiny, "--out", tmp_path / "b", VAEZOO_CACHE=str(tmp_path / "c"))
+    assert "are corrupt: their SHA-256" in one_line_error(again)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_of_another_protocol(command, finished, tiny):
+    before = (finished.folder / "manifest.json").read_bytes()
+    place = ["--out", finished.folder.parent, "--name", finished.folder.name]
+    line = one_line_error(command("run", "--all", "--preset", tiny, "--epochs", 3, *place))
+    assert "holds another protocol: epochs is 2 there and 3 here" in line
+    line = one_line_error(command("run", "vae", "--preset", tiny, "--draws", 2, *place))
+    assert "vae has draws 1 there and 2 here" in line
+    assert (finished.folder / "manifest.json").read_bytes() == before
+
+
+def test_a_folder_that_is_no_run(command, tmp_path, tiny):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    line = one_line_error(command("run", "vae", "--preset", tiny, "--out", tmp_path, "--name", "mine"))
+    assert "holds thesis.tex but no manifest.json" in line

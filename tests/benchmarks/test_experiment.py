@@ -1,0 +1,148 @@
+"""One cell, in this process: the loop, its rows, divergence and failure."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from benchmarks import cases, data, experiment
+from benchmarks.metrics import METRICS, RESULT_COLUMNS, inconsistency
+from benchmarks.seeds import generator
+from benchmarks.settings import load
+from benchmarks.train import train
+from vaezoo import VARIANTS, estimate, initialise
+
+TIMED = {"throughput", "train_seconds", "processor_seconds", "peak_memory_mib"}
+
+
+@pytest.fixture
+def plan(tiny):
+    def make(variant=VARIANTS[1], **overrides):
+        protocol = cases.resolve(load(tiny, overrides))
+        prepared = data.prepare(protocol.dataset, data.data_root())
+        return cases.plan([variant], protocol, (0,), prepared)[0]
+
+    return make
+
+
+@pytest.fixture
+def built(plan):
+    """A model and its data under the tiny protocol, ready to train."""
+
+    def make(variant, **overrides):
+        case = plan(variant, **overrides)
+        model = variant.architecture(cases.spec(case.protocol), case.protocol.latent_dim)
+        initialise(model, lambda name: generator(0, f"init/{name}"))
+        return model, data.load(case.protocol.dataset, case.data_folder, case.protocol.binarization, "cpu"), case
+
+    return make
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
+def test_rows_have_declared_columns_and_consistent_numbers(plan, variant):
+    record, _ = experiment.run(plan(variant))
+    assert record["status"] == "ok", record["log"]
+    assert [row["epoch"] for row in record["rows"]] == [0, 1, 2]
+    stochastic = "elbo" in record["rows"][0]
+    for row in record["rows"]:
+        assert set(row) | set(record["common"]) <= {*RESULT_COLUMNS, "epochs", "checkpoints"}
+        assert inconsistency(row) is None
+        assert ("elbo" in row) == ("kl" in row) == ("gradient_variance" in row) == stochastic
+        if stochastic:
+            assert {m.name for m in METRICS} - {"gradient_snr"} <= set(row)
+
+
+def test_a_cell_gives_the_same_bits_twice(plan):
+    first, second = (experiment.run(plan())[0]["rows"] for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert {k: v for k, v in a.items() if k not in TIMED} == {k: v for k, v in b.items() if k not in TIMED}
+
+
+def test_training_is_a_plain_loop_of_adam_steps(built):
+    """The same updates written down again: order, binarization and noise from their named generators."""
+    variant = VARIANTS[1]
+    trained, images, case = built(variant)
+    for _ in train(trained, variant, images.train, case.protocol, 0):
+        pass
+    model, images, _ = built(variant)
+    optimizer = torch.optim.Adam(model.parameters(), lr=case.protocol.learning_rate)
+    order, pixels, noise = (generator(0, purpose) for purpose in ("batches", "binarize", "noise"))
+    for _ in range(2):
+        rows = torch.randperm(len(images.train), generator=order)
+        for batch in rows.split(50):
+            if len(batch) < 50:
+                continue
+            x = (torch.rand(50, 64, generator=pixels) < images.train[batch]).float()
+            optimizer.zero_grad()
+            (-estimate(variant, model, x, torch.randn(1, 50, 10, generator=noise)).mean()).backward()
+            optimizer.step()
+    for a, b in zip(trained.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_training_improves_the_elbo(plan):
+    record, _ = experiment.run(plan(epochs=8))
+    values = [row["elbo"] for row in record["rows"]]
+    assert values[-1] > values[0] + 5
+
+
+def test_variants_of_one_seed_start_from_equal_weights_and_see_equal_noise(plan):
+    first = {v.name: experiment.run(plan(v))[0]["rows"][0] for v in VARIANTS}
+    elbo_variants = [v for v in VARIANTS if "elbo" in first[v.name]]
+    assert len({first[v.name]["elbo"] for v in elbo_variants}) == 1
+    pathwise = [v for v in elbo_variants if v.estimator.name == "pathwise" and v.draws == 1]
+    variances = [first[v.name]["gradient_variance"] for v in pathwise]
+    assert variances == pytest.approx([variances[0]] * len(variances), rel=1e-5)  # they round differently
+
+
+def test_divergence_is_a_result_with_the_rows_up_to_it(plan):
+    record, arrays = experiment.run(plan(learning_rate=1e30))
+    assert record["status"] == "diverged"
+    assert [row["status"] for row in record["rows"]] == ["ok", "diverged"]
+    assert "elbo" not in record["rows"][-1]
+    assert "not finite" in record["error"]
+    assert not arrays
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError("boom\nat line 3"), "failed"), (MemoryError("no room"), "out-of-memory"),
+     (torch.OutOfMemoryError("no room"), "out-of-memory")],
+)  # fmt: skip
+def test_an_error_is_recorded_and_what_was_measured_kept(plan, monkeypatch, error, status):
+    real, calls = experiment.evaluate, []
+
+    def evaluate(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(experiment, "evaluate", evaluate)
+    record, _ = experiment.run(plan())
+    assert record["status"] == status
+    assert [row["status"] for row in record["rows"]] == ["ok", status]
+    assert record["error"].startswith(type(error).__name__)
+    assert "\n" not in record["error"]
+    assert "Traceback" in record["log"]
+
+
+def test_other_likelihoods_and_binarizations_train(plan):
+    for settings in (
+        {"binarization": "none", "likelihood": "continuous-bernoulli"},
+        {"binarization": "none", "likelihood": "gaussian-learned"},
+        {"binarization": "static"},
+        {"dataset": "linear-gaussian", "batch_size": 500},
+    ):
+        record, arrays = experiment.run(plan(**settings))
+        assert record["status"] == "ok", record["log"]
+        assert bool(arrays) == ("dataset" not in settings)
+
+
+def test_a_case_is_strings_and_numbers(plan):
+    def leaves(value):
+        if isinstance(value, dict):
+            return [leaf for v in value.values() for leaf in leaves(v)]
+        return [leaf for v in value for leaf in leaves(v)] if isinstance(value, (list, tuple)) else [value]
+
+    assert {type(leaf) for leaf in leaves(dataclasses.asdict(plan()))} <= {str, int, float}

@@ -1,0 +1,179 @@
+"""Whole runs: the same bits whatever the workers or the interruption; what is finished is kept."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from benchmarks.metrics import PROVENANCE, TIMINGS
+from vaezoo import VARIANTS
+
+LOOSE = TIMINGS | {column.name for column in PROVENANCE} - {"cell_id", "protocol_id", "data_checksum", "error"}
+
+
+def numbers(folder):
+    """results.csv as text, without timings, memory and provenance."""
+    return pd.read_csv(folder / "results.csv", dtype=str).drop(columns=sorted(LOOSE))
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished run, as tmp_path / "tiny"."""
+    shutil.copytree(finished.folder, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def again(command, folder, tiny, *more):
+    return command("run", "--all", "--preset", tiny, "--out", folder.parent, "--name", folder.name, *more)
+
+
+def test_one_worker_and_two_give_the_same_bits(command, finished, tmp_path, tiny):
+    done = command("run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "one", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(numbers(tmp_path / "one"), numbers(finished.folder))
+
+
+def test_a_killed_run_is_continued_to_the_same_result(finished, tmp_path, tiny, command):
+    arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x"]
+    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    cells, deadline = tmp_path / "x" / "cells", time.monotonic() + 60
+    while len(list(cells.glob("*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    kept = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    assert 3 <= len(kept) < 2 * len(VARIANTS)
+    done = command("run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(kept)} finished cells are kept" in done.stderr
+    assert {name: (cells / name).stat().st_mtime_ns for name in kept} == kept
+    pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(finished.folder))
+
+
+def test_an_unfinished_run_with_an_equal_plan_is_continued_without_its_name(command, copy, tiny):
+    lost = sorted((copy / "cells").glob("*.json"))[0]
+    lost.unlink()
+    done = command("run", "--all", "--preset", tiny, "--out", copy.parent)
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * len(VARIANTS) - 1} finished cells are kept" in done.stderr
+    assert lost.exists()
+    assert [path.name for path in copy.parent.iterdir()] == ["tiny"]
+
+
+def test_a_finished_run_is_not_continued_but_begun_anew(command, copy, tiny):
+    done = command("run", "vae", "--preset", tiny, "--seeds", 1, "--out", copy.parent)
+    assert done.returncode == 0, done.stderr
+    assert len(list(copy.parent.iterdir())) == 2
+
+
+def test_a_run_can_be_widened_by_seeds(command, copy, tiny):
+    done = again(command, copy, tiny, "--seeds", "0,1,5")
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * len(VARIANTS)} finished cells are kept" in done.stderr
+    assert len(pd.read_csv(copy / "results.csv")) == 3 * 3 * len(VARIANTS)
+
+
+def change(folder, **changes):
+    """Edit the first cell's file, and return its path."""
+    path = sorted((folder / "cells").glob("*.json"))[0]
+    record = json.loads(path.read_text())
+    record["common"] |= changes.pop("common", {})
+    path.write_text(json.dumps(record | changes))
+    return path
+
+
+@pytest.mark.parametrize(("what", "value"), [("commit", "0123456789ab"), ("torch", "1.0.0")])
+def test_cells_of_other_code_stop_the_run_unless_accepted(command, copy, tiny, what, value):
+    change(copy, common={what: value})
+    done = again(command, copy, tiny)
+    assert done.returncode == 64
+    assert f"holds cells made by {what} {value}" in done.stderr
+    assert "--keep-stale" in done.stderr
+    assert again(command, copy, tiny, "--keep-stale").returncode == 0
+
+
+def test_failed_cells_are_run_again_and_finished_ones_not(command, finished, copy, tiny):
+    path = change(copy, status="failed")
+    done = again(command, copy, tiny)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["status"] == "ok"
+    pd.testing.assert_frame_equal(numbers(copy), numbers(finished.folder))
+
+
+def test_divergence_is_a_result_and_ends_with_0(command, tmp_path, tiny):
+    done = command(
+        "run", "vae", "autoencoder", "--preset", tiny, "--learning-rate", 1e30, "--out", tmp_path, "--name", "d"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "diverged" in done.stdout
+    results = pd.read_csv(tmp_path / "d" / "results.csv")
+    assert list(results.loc[results["status"] == "diverged", "variant"].unique()) == ["vae", "autoencoder"]
+    again = command(
+        "run", "vae", "autoencoder", "--preset", tiny, "--learning-rate", 1e30, "--out", tmp_path, "--name", "d"
+    )
+    assert "4 finished cells are kept" in again.stderr
+
+
+def test_a_failing_cell_does_not_stop_the_others_and_ends_with_2(command, tmp_path, tiny):
+    """A worker that kills itself in one variant's cells, planted in the children through sitecustomize."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Planted:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'benchmarks.pictures':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            import vaezoo.variants, vaezoo.objectives\n"
+        "            real = vaezoo.objectives.Objective.__getattribute__\n"
+        "            def getter(self, key):\n"
+        "                if key == 'log_weight' and real(self, 'name') == 'beta_elbo(4)':\n"
+        "                    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "                return real(self, key)\n"
+        "            vaezoo.objectives.Objective.__getattribute__ = getter\n"
+        "sys.meta_path.insert(0, Planted())\n"
+    )
+    names = [
+        v.name for v in VARIANTS if v.objective.name in ("elbo", "beta_elbo(4)") and v.estimator.name == "pathwise"
+    ]
+    done = command("run", *names, "--preset", tiny, "--out", tmp_path, "--name", "k", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    results = pd.read_csv(tmp_path / "k" / "results.csv")
+    assert dict(results.groupby("variant")["status"].agg(set)) == {"vae": {"ok"}, "beta-vae": {"killed"}}
+    assert "signal 9" in done.stderr
+    assert "2 of 4 cells failed" in done.stderr
+    assert "2 killed" not in done.stdout
+    assert "2 failed" in done.stdout
+
+
+def test_an_inconsistent_result_ends_with_2(command, copy, tiny):
+    path = sorted((copy / "cells").glob("*.json"))
+    for cell in path:
+        record = json.loads(cell.read_text())
+        if record["rows"][-1].get("kl"):
+            record["rows"][-1]["kl"] += 1
+            cell.write_text(json.dumps(record))
+            break
+    done = again(command, copy, tiny)
+    assert done.returncode == 2
+    assert "inconsistent result, a fault of the program" in done.stderr
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny):
+    arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--epochs", "2000",
+                 "--out", tmp_path, "--name", "c"]  # fmt: skip
+    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "c" / "environment.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on" in error
+    assert "Traceback" not in error
