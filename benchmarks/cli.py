@@ -149,14 +149,14 @@ def show(
     out: Out = Path("results"),
 ) -> None:
     """Print a run's comparison table."""
-    from benchmarks import store, tables
+    from benchmarks import formats, store, tables
 
-    chosen = tables.choose([metric.strip() for metric in metrics.split(",") if metric.strip()])
+    chosen = formats.choose([metric.strip() for metric in metrics.split(",") if metric.strip()])
     results = store.read_results(store.find_results(run, out))
     if epoch is not None and epoch not in set(results["epoch"].dropna()):
         known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
         raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
-    print(tables.render(tables.summaries(results, epoch), chosen, format_))
+    print(formats.render(tables.summaries(results, epoch), chosen, format_))
     sentence = tables.headline(results)
     if sentence and format_ in ("text", "markdown"):
         print(f"\n{sentence}")

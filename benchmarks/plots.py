@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from benchmarks import store, tables
+from benchmarks import formats, store, tables
 from benchmarks.metrics import BY_NAME, Metric
 
 STYLE: dict[str, Any] = {
@@ -149,9 +149,9 @@ def _note(figure: Figure, text: str) -> None:
 
 def comparison(rows: pd.DataFrame) -> Figure:
     """The comparison table as a picture; bold where a mean is within the metric's tolerance of the best."""
-    found, metrics = tables.summaries(rows), tables.choose([])
-    head = ["variant", "seeds", *(f"{m.title}{tables.ARROWS[m.direction]}\n{m.unit}" for m in metrics)]
-    cells = [[s.variant, tables.seeds_text(s), *(_cell(metric, s) for metric in metrics)] for s in found]
+    found, metrics = tables.summaries(rows), formats.choose([])
+    head = ["variant", "seeds", *(f"{m.title}{formats.ARROWS[m.direction]}\n{m.unit}" for m in metrics)]
+    cells = [[s.variant, formats.seeds_text(s), *(_cell(metric, s) for metric in metrics)] for s in found]
     lengths = [max(len(line) for row in [head, *cells] for line in row[i].split("\n")) + 3 for i in range(len(head))]
     figure, axes = plt.subplots(figsize=(0.085 * sum(lengths), 0.7 + 0.5 * (len(cells) + 1)))
     axes.axis("off")
@@ -167,13 +167,13 @@ def comparison(rows: pd.DataFrame) -> Figure:
     for column, metric in enumerate(metrics, 2):
         for line in _best(metric, found):
             table[line + 1, column].set_text_props(weight="bold")
-    axes.set_title(f"{_where(rows)}, epoch {max(s.epoch for s in found)}: {tables.EXPLANATION}")
+    axes.set_title(f"{_where(rows)}, epoch {max(s.epoch for s in found)}: {formats.EXPLANATION}")
     return figure
 
 
 def _cell(metric: Metric, s: tables.Summary) -> str:
     i = s.metrics[metric.name]
-    lines = [tables.mean_text(metric, i), tables.range_text(metric, i)]
+    lines = [formats.mean_text(metric, i), formats.range_text(metric, i)]
     return "\n".join(line for line in lines if line) or "–"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import store, tables
+from benchmarks import formats, store, tables
 from benchmarks.store import Record
 
 
@@ -19,7 +19,7 @@ def conclude(folder: Path, records: Sequence[Record]) -> int:
     found = tables.summaries(results)
     store.write(folder / "summary.csv", tables.summary_csv(found).encode())
     drawn = list(figures(results, folder))
-    print(tables.render(found, tables.choose([]), "text"))
+    print(formats.render(found, formats.choose([]), "text"))
     sentence = tables.headline(results)
     if sentence:
         print(f"\n{sentence}")

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from benchmarks import tables
+from benchmarks import formats, tables
 from benchmarks.errors import UserError
 from benchmarks.metrics import BY_NAME, METRICS, RESULT_COLUMNS
 
@@ -45,7 +45,7 @@ def test_a_diverged_seed_is_the_worst_in_the_median_whichever_way_is_better():
     assert s.metrics["reconstruction_error"].median == 3.0
     assert s.metrics["kl"].median == 2.0
     assert s.metrics["elbo"].mean == -3.0
-    assert tables.seeds_text(s) == "2, 1 diverged"
+    assert formats.seeds_text(s) == "2, 1 diverged"
 
 
 def test_failed_cells_are_counted_and_not_averaged():
@@ -58,7 +58,7 @@ def test_failed_cells_are_counted_and_not_averaged():
 
 def test_a_variant_of_which_nothing_is_left_still_has_a_line():
     table = results(row("a", 0, 5, elbo=-2.0), row("b", 0, None, status="failed", error="boom"))
-    text = tables.render(tables.summaries(table), tables.choose(["elbo"]), "text")
+    text = formats.render(tables.summaries(table), formats.choose(["elbo"]), "text")
     assert "b " in text
     assert "1 failed" in text
 
@@ -94,13 +94,13 @@ def test_there_is_no_headline_without_the_pair():
 @pytest.mark.parametrize("style", ["text", "markdown", "latex"])
 def test_text_from_results_is_escaped(style):
     table = results(row("a_b|c&d", 0, 5, elbo=-2.0))
-    text = tables.render(tables.summaries(table), tables.choose(["elbo"]), style)
+    text = formats.render(tables.summaries(table), formats.choose(["elbo"]), style)
     assert {"text": "a_b|c&d", "markdown": r"a_b\|c&d", "latex": r"a\_b|c\&d"}[style] in text
 
 
 def test_the_csv_format_keeps_every_digit():
     table = results(row("a", 0, 5, elbo=-1 / 3), row("a", 1, 5, elbo=-2 / 3))
-    lines = list(csv.DictReader(io.StringIO(tables.render(tables.summaries(table), tables.choose(["elbo"]), "csv"))))
+    lines = list(csv.DictReader(io.StringIO(formats.render(tables.summaries(table), formats.choose(["elbo"]), "csv"))))
     assert float(lines[0]["min"]) == -2 / 3
     assert lines[0]["unit"] == "nats/example"
 
@@ -118,17 +118,17 @@ def test_summary_csv_has_every_metric_and_its_spread():
 
 def test_numbers_as_a_person_reads_them():
     variance, elbo = BY_NAME["gradient_variance"], BY_NAME["elbo"]
-    found = [tables.number(variance, v) for v in (0.0, 0.022, 0.13, 683.0, 13123.0, 6.94e16, 1e-7)]
+    found = [formats.number(variance, v) for v in (0.0, 0.022, 0.13, 683.0, 13123.0, 6.94e16, 1e-7)]
     assert found == ["0", "0.022", "0.13", "680", "13,000", "6.9e16", "1.0e-7"]
-    assert tables.number(elbo, -1020.801) == "-1,020.80"
-    assert tables.number(elbo, -math.inf) == "diverged"
+    assert formats.number(elbo, -1020.801) == "-1,020.80"
+    assert formats.number(elbo, -math.inf) == "diverged"
 
 
 def test_unknown_metrics_and_formats_are_refused():
     with pytest.raises(UserError, match="did you mean elbo"):
-        tables.choose(["elob"])
+        formats.choose(["elob"])
     with pytest.raises(UserError, match="no such format"):
-        tables.render([], [], "html")
+        formats.render([], [], "html")
 
 
 def test_inconsistent_rows_are_named():

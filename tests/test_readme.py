@@ -1,0 +1,66 @@
+"""The README: its numbers are those of the committed run, its code runs, its commands exist."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchmarks import formats, settings, store, tables
+from benchmarks.metrics import RESULT_COLUMNS
+from vaezoo import VARIANTS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return store.read_results(ROOT / "results" / "default" / "results.csv")
+
+
+def test_table_and_headline_are_the_committed_runs(results):
+    assert formats.render(tables.summaries(results), formats.choose([]), "markdown") in README
+    assert tables.headline(results) in README
+
+
+def test_the_committed_run_is_whole(results):
+    assert tuple(results.columns) == RESULT_COLUMNS
+    assert set(results["variant"]) == {v.name for v in VARIANTS}
+    assert set(results["status"]) == {"ok"}
+    assert results["commit"].nunique() == 1
+    assert "+" not in results["commit"].iloc[0], "made from code that was not committed"
+    assert not tables.inconsistencies(results)
+
+
+def test_every_variant_is_listed_with_its_source():
+    for v in VARIANTS:
+        assert f"`{v.name}`" in README
+        assert v.source in README
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0])
+def test_its_code_runs(code, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_its_preset_is_valid(tmp_path):
+    (text,) = blocks("toml")
+    (tmp_path / "my.toml").write_text(text)
+    assert settings.load(str(tmp_path / "my.toml"), {}).seeds == tuple(tomllib.loads(text)["seeds"])
+
+
+def test_its_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_its_first_commands_are_those_of_ci():
+    install, test = blocks("console")
+    assert install == "$ pip install -e . && python -m benchmarks run --all\n"
+    assert test.removeprefix("$ ").strip() in (ROOT / ".ci" / "run").read_text()
