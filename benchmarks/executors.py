@@ -28,10 +28,15 @@ class Event:
 
 
 def warm_up() -> None:
-    """Start the server that forks the cells' processes, so that it imports torch while this process does."""
+    """Start the server that forks the cells' processes, so that it imports torch while this process does.
+
+    It is born deaf to Ctrl-C, as the cells are: that is for the process that commands them.
+    """
     if METHOD == "forkserver":
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
         multiprocessing.set_forkserver_preload(["benchmarks.preload"])
         multiprocessing.forkserver.ensure_running()
+        signal.signal(signal.SIGINT, heard)
 
 
 def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: str, workers: int) -> Generator[Event]:
@@ -67,6 +72,5 @@ def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: 
 
 
 def _shielded(work: Callable[[Case, str], None], case: Case, folder: str) -> None:
-    """Ctrl-C is for the process that commands: it ends the cells itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     work(case, folder)

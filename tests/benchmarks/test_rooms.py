@@ -13,17 +13,6 @@ LIBRARY, HARNESS = (Path(package.__file__).parent for package in (vaezoo, benchm
 MODULES = [*LIBRARY.glob("*.py"), *HARNESS.glob("*.py")]
 LEAVES = ["reductions", "likelihoods", "posteriors", "networks"]
 WITHOUT_TORCH = "errors formats galleries metrics plots report settings statistics store tables".split()
-    "errors",
-    "formats",
-    "galleries",
-    "metrics",
-    "plots",
-    "report",
-    "settings",
-    "statistics",
-    "store",
-    "tables",
-]
 
 
 def imports(path, top_level=False):
