@@ -12,7 +12,18 @@ from vaezoo import VARIANTS
 LIBRARY, HARNESS = (Path(package.__file__).parent for package in (vaezoo, benchmarks))
 MODULES = [*LIBRARY.glob("*.py"), *HARNESS.glob("*.py")]
 LEAVES = ["reductions", "likelihoods", "posteriors", "networks"]
-WITHOUT_TORCH = "errors formats galleries metrics plots report settings statistics store tables".split()
+WITHOUT_TORCH = [
+    "errors",
+    "formats",
+    "galleries",
+    "metrics",
+    "plots",
+    "report",
+    "settings",
+    "statistics",
+    "store",
+    "tables",
+]
 
 
 def imports(path, top_level=False):
