@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -73,4 +75,13 @@ def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: 
 
 def _shielded(work: Callable[[Case, str], None], case: Case, folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     work(case, folder)
+
+
+def _die_with_parent() -> None:
+    """No cell outlives the run, however the run ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -173,7 +173,20 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny):
         time.sleep(0.05)
     time.sleep(1)
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=60)  # ends when every process that holds its standard error has
     assert process.returncode == 130
     assert "the same command goes on" in error
     assert "Traceback" not in error
+
+
+def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny):
+    arguments = [sys.executable, "-m", "benchmarks", "run", "vae", "--preset", tiny, "--epochs", "5000", "--seeds", "1",
+                 "--out", tmp_path, "--name", "o"]  # fmt: skip
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "o" / "environment.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.kill()
+    process.communicate(timeout=60)  # ends when every process that holds its standard error has
+    assert not list((tmp_path / "o").glob("cells/*.json"))
