@@ -34,11 +34,10 @@ def t_half_width(values: Sequence[float]) -> float:
 
 def interval(values: Sequence[float], lost: int = 0, worst: float = math.nan) -> Interval:
     """The interval of the values; `lost` further ones count as `worst`, if that is a number, in the median alone."""
+    ordered = sorted([*values, *([] if math.isnan(worst) else [worst] * lost)])
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else math.nan
     if not len(values):
-        return Interval(0, *[math.nan] * 5)
-    counted = [*values, *[worst] * lost] if lost and not math.isnan(worst) else list(values)
-    ordered = sorted(counted)
-    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        return Interval(0, math.nan, math.nan, middle, math.nan, math.nan)
     return Interval(
         len(values), float(np.mean(values)), t_half_width(values), middle, float(min(values)), float(max(values))
     )

@@ -36,14 +36,20 @@ def summaries(results: pd.DataFrame, epoch: int | None = None) -> list[Summary]:
 
 def _summaries(results: pd.DataFrame, epoch: int | None) -> Iterator[Summary]:
     for (dataset, variant), group in results.groupby(["dataset", "variant"], sort=False):
-        final = group.groupby("cell_id", sort=False)["status"].last().value_counts()
-        ok, diverged = int(final.get("ok", 0)), int(final.get("diverged", 0))
-        good = group[group["status"] == "ok"]
-        at = epoch if epoch is not None else int(good["epoch"].max()) if len(good) else 0
-        rows = good[good["epoch"] == at]
-        lost = group["cell_id"].nunique() - len(rows) if diverged else 0
-        metrics = {m.name: interval(rows[m.name].dropna().tolist(), lost, WORST[m.direction]) for m in METRICS}
-        yield Summary(str(dataset), str(variant), at, ok, diverged, int(final.sum()) - ok - diverged, metrics)
+        cells = group.groupby("cell_id", sort=False)
+        final = cells["status"].last()
+        ok, diverged = int((final == "ok").sum()), int((final == "diverged").sum())
+        whole = group[group["cell_id"].isin(final.index[final == "ok"])]
+        last = (whole if ok else group)["epoch"].max()
+        at = epoch if epoch is not None else 0 if math.isnan(last) else int(last)
+        rows = group[(group["status"] == "ok") & (group["epoch"] == at)]
+        lost = len(set(final.index[final == "diverged"]) - set(rows["cell_id"]))
+        metrics = {}
+        for metric in METRICS:
+            measured = group[metric.name].notna().any()  # a metric that a variant never has is not lost
+            values = rows[metric.name].dropna().tolist()
+            metrics[metric.name] = interval(values, lost if measured else 0, WORST[metric.direction])
+        yield Summary(str(dataset), str(variant), at, ok, diverged, len(final) - ok - diverged, metrics)
 
 
 def summary_csv(found: Sequence[Summary]) -> str:

@@ -33,7 +33,7 @@ def reward_without_own_draw(log_w: Float[Tensor, "K B"], reduction: Reduction) -
     """b_k = r_k with log w_k replaced by the mean of the others.
 
     Under the mean it is RLOO (Kool et al. 2019, Buy 4 REINFORCE samples, get a baseline for free!); under
-    log-mean-exp VIMCO with the geometric mean (Mnih and Rezende 2016, arXiv:1602.06725, equation 9).
+    log-mean-exp VIMCO with the geometric mean (Mnih and Rezende 2016, arXiv:1602.06725).
     """
     draws = len(log_w)
     others = (log_w.sum(0) - log_w) / (draws - 1)

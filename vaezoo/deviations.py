@@ -18,6 +18,7 @@ from vaezoo.models import Model
 
 Estimate = Callable[[Model, Tensor, Tensor], Float[Tensor, " B"]]
 GRADIENT_VALUES_AT_ONCE = 2**24
+ROUNDING = 1e-6  # relative, of gradients in float32
 
 
 @dataclass(frozen=True)
@@ -70,32 +71,37 @@ def of_linear_layers(
         value = estimate(model, x.repeat(repeats, *[1] * (x.ndim - 1)), rows)
     outputs = [output for _, output in record.values()]
     deltas = torch.autograd.grad(value.sum(), outputs, allow_unused=True, materialize_grads=True)
-    return {
-        name: _product_spread(
-            inputs.reshape(-1, repeats, examples, inputs.shape[-1]),
-            delta.reshape(-1, repeats, examples, delta.shape[-1]),
-        )
-        for (name, (inputs, _)), delta in zip(record.items(), deltas, strict=True)
-    }
+    found = {}
+    for (name, (inputs, _)), delta in zip(record.items(), deltas, strict=True):
+        bias = [] if layers[name].bias is None else [inputs.new_ones(*inputs.shape[:-1], 1)]
+        a, d = (t.reshape(-1, repeats, examples, t.shape[-1]) for t in (torch.cat([inputs, *bias], -1), delta))
+        found[name] = (_encoder_spread if name.startswith("encoder.") else _spread)(a, d)
+    return found
 
 
-def _product_spread(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
-    """g_br = sum_k delta_krb (inputs_krb, 1)', with the bias as an input that is 1."""
+def _encoder_spread(inputs: Float[Tensor, "1 R B I"], delta: Float[Tensor, "1 R B O"]) -> Spread:
+    """g_br = delta_rb inputs_b': the encoder never sees the noise, so its inputs are those of the first repeat.
+
+    Centring delta is then exact, and spares the large products of the general case. What is left of a gradient that no
+    noise reaches is rounding, and counts as 0.
+    """
+    a, d = inputs[0, 0].double(), delta[0].double()
+    size = a.square().sum(-1)
+    deviation = (d - d.mean(0)).square().sum(-1) * size
+    rounding = ROUNDING**2 * d.square().sum(-1).mean(0) * size
+    return Spread(torch.where(deviation > rounding, deviation, 0.0), (d.mean(0).T @ a).flatten())
+
+
+def _spread(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
+    """g_br = sum_k delta_krb inputs_krb'."""
     repeats = inputs.shape[1]
-    a = torch.cat([inputs, inputs.new_ones(*inputs.shape[:-1], 1)], -1).permute(2, 1, 0, 3)  # [B, R, K, I + 1]
-    d = delta.permute(2, 1, 0, 3)
-    if len(inputs) == 1 and bool((inputs == inputs[:, :1]).all()):
-        # The encoder never sees the noise: centring delta is exact, and spares the large products below.
-        a, d = a[:, 0, 0].double(), d[:, :, 0].double()
-        moved = d - d[:, :1]  # exactly 0 where no noise arrives at all
-        deviation = (moved - moved.mean(1, keepdim=True)).square().sum(-1) * a.square().sum(-1)[:, None]
-        return Spread(deviation.T, (d.mean(1).T @ a).flatten())
+    a, d = inputs.permute(2, 1, 0, 3), delta.permute(2, 1, 0, 3)  # [B, R, K, I or O]
     rows_a, rows_d = a.flatten(1, 2), d.flatten(1, 2)
-    mean = rows_d.mT @ rows_a / repeats  # [B, O, I + 1]
+    mean = rows_d.mT @ rows_a / repeats  # [B, O, I]
     cross = ((rows_a @ mean.mT).double() * rows_d).sum(-1).unflatten(1, (repeats, -1)).sum(-1)
     squares = ((a @ a.mT).double() * (d @ d.mT)).sum((-1, -2))
     deviation = squares - 2 * cross + mean.double().square().sum((-1, -2))[:, None]
-    return Spread(deviation.T, mean.sum(0).flatten().double())
+    return Spread(deviation.T.clamp(min=0), mean.sum(0).flatten().double())
 
 
 def of_parameters(

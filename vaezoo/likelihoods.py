@@ -69,7 +69,7 @@ class ContinuousBernoulli(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """Real pixels, output m = location, a fixed scale s: log p = -sum_p (x - m)² / (2 s²) + log s + log(2 pi) / 2."""
+    """Real pixels, output m = location, a fixed scale s: log p = -sum_p [(x - m)² / (2 s²) + log(s sqrt(2 pi))]."""
 
     support = "real"
 

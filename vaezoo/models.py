@@ -25,7 +25,11 @@ class DataSpec:
 
 
 class Encoder(nn.Module):
-    """x to q(z|x): a trunk, then one linear head for each parameter of the posterior."""
+    """x to q(z|x): a trunk, then one linear head for each parameter of the posterior.
+
+    The posterior is in float64: it is small, and (z - mean) / scale cancels in float32 where q is narrow (a seed of
+    REINFORCE that explodes was seen to reach |mean| / scale = 5e8).
+    """
 
     def __init__(self, trunk: nn.Module, width: int, latent_dim: int, family: Family) -> None:
         super().__init__()
@@ -35,11 +39,11 @@ class Encoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "B ..."]) -> Posterior:
         features = self.trunk(x.flatten(1))
-        return self.family.build(*(head(features) for head in self.heads.values()))
+        return self.family.build(*(head(features).double() for head in self.heads.values()))
 
 
 class Decoder(nn.Module):
-    """z to p(x|z): a network, and the likelihood that says what its output means."""
+    """z to p(x|z): a network in its own precision, and the likelihood that says what its output means."""
 
     def __init__(self, network: nn.Module, likelihood: Likelihood) -> None:
         super().__init__()
@@ -47,7 +51,7 @@ class Decoder(nn.Module):
         self.likelihood = likelihood
 
     def forward(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B P"]:
-        output: Tensor = self.network(z)
+        output: Tensor = self.network(z.to(next(self.parameters()).dtype))
         return output
 
     def log_prob(self, x: Float[Tensor, "B ..."], z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:

@@ -19,7 +19,7 @@ class LinearGaussian:
     """x = W z + c + s * noise with z and noise standard normal: probabilistic PCA.
 
     With orthogonal columns of W the exact posterior is a diagonal normal.
-    Source: Tipping and Bishop 1999, Probabilistic principal component analysis, equations 6 to 8.
+    Source: Tipping and Bishop 1999, Probabilistic principal component analysis.
     """
 
     weight: Float[Tensor, "P D"]

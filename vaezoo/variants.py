@@ -56,8 +56,8 @@ def estimate(variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K 
 
 KINGMA = "Kingma and Welling 2014, Auto-encoding variational Bayes, arXiv:1312.6114"
 REINFORCE = (
-    "Williams 1992, REINFORCE, Machine Learning 8; for VAEs: Paisley et al. 2012, Variational Bayesian inference "
-    "with stochastic search, arXiv:1206.6430"
+    "Williams 1992, REINFORCE, Machine Learning 8; for variational inference: Paisley et al. 2012, Variational "
+    "Bayesian inference with stochastic search, arXiv:1206.6430"
 )
 
 VARIANTS: tuple[Variant, ...] = (

@@ -10,7 +10,7 @@ from benchmarks.metrics import METRICS, RESULT_COLUMNS, inconsistency
 from benchmarks.seeds import generator
 from benchmarks.settings import load
 from benchmarks.train import train
-from vaezoo import VARIANTS, estimate, initialise
+from vaezoo import VARIANTS, estimate, evaluate, gradient_moments, initialise
 
 TIMED = {"throughput", "train_seconds", "processor_seconds", "peak_memory_mib"}
 
@@ -78,6 +78,36 @@ def test_training_is_a_plain_loop_of_adam_steps(built):
             optimizer.step()
     for a, b in zip(trained.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_row_is_what_the_library_measures_by_hand(built):
+    """Every metric of the row before training, from the named generators: which images, which noise, which draws."""
+    variant = VARIANTS[1]
+    model, images, case = built(variant)
+    row = experiment.run(case)[0]["rows"][0]
+    expected = evaluate(model, images.test, generator(0, "evaluation/0"), draws=4, log_likelihood_draws=8)
+    x = (torch.rand(50, 64, generator=generator(0, "binarize/gradient")) < images.train[:50]).float()
+    noise = torch.randn(6, 1, 50, 10, generator=generator(0, "gradient/0"))
+    moments = gradient_moments(model, lambda m, x, n: estimate(variant, m, x, n), x, noise)
+    expected |= {
+        "gradient_variance": moments["encoder"].variance,
+        "gradient_variance_se": moments["encoder"].variance_se,
+        "gradient_snr": moments["encoder"].snr,
+        "decoder_gradient_variance": moments["decoder"].variance,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert {m.name for m in METRICS} - set(expected) == {"throughput", "exact_log_likelihood"}
+
+
+def test_throughput_is_examples_over_seconds_without_the_warm_up(built, monkeypatch):
+    variant = VARIANTS[1]
+    model, images, case = built(variant)
+    clock = iter([0.0, 100.0, 110.0, 200.0, 225.0])  # epoch 1: begins, is warm, ends; epoch 2: begins, ends
+    monkeypatch.setattr("benchmarks.train._now", lambda device: next(clock))
+    progress = list(train(model, variant, images.train, case.protocol, 0))
+    assert progress[1].throughput == pytest.approx(20 * 50 / 10)
+    assert progress[2].throughput == pytest.approx((20 * 50 / 10 + 25 * 50 / 25) / 2)
+    assert progress[2].seconds == pytest.approx(110 + 25)
 
 
 def test_training_improves_the_elbo(plan):

@@ -23,6 +23,8 @@ def test_it_covers_the_mean_95_times_in_100():
 
 def test_summaries_of_few_and_lost_values():
     assert interval([]).n == 0
+    assert interval([], lost=2, worst=-math.inf).median == -math.inf
+    assert math.isnan(interval([], lost=2, worst=-math.inf).mean)
     one = interval([4.0])
     assert (one.mean, one.median, one.min, one.max) == (4.0, 4.0, 4.0, 4.0)
     assert math.isnan(one.half_width)

@@ -48,6 +48,29 @@ def test_a_diverged_seed_is_the_worst_in_the_median_whichever_way_is_better():
     assert formats.seeds_text(s) == "2, 1 diverged"
 
 
+def test_a_killed_seed_beside_a_diverged_one_is_no_diverged_one():
+    table = results(
+        row("a", 0, 5, elbo=-2.0),
+        row("a", 1, 5, elbo=-4.0),
+        row("a", 2, 3, status="diverged"),
+        row("a", 3, None, status="killed"),
+        row("a", 4, None, status="killed"),
+    )
+    (s,) = tables.summaries(table)
+    assert (s.ok, s.diverged, s.failed) == (2, 1, 2)
+    assert s.metrics["elbo"].median == -4.0
+
+
+def test_where_every_seed_diverged_nothing_from_before_is_shown_as_the_result():
+    table = results(*(row("a", seed, epoch, elbo=-9.0) for seed in (0, 1) for epoch in (0, 1)),
+                    *(row("a", seed, 5, status="diverged") for seed in (0, 1)))  # fmt: skip
+    (s,) = tables.summaries(table)
+    assert (s.epoch, s.ok, s.diverged, s.metrics["elbo"].n) == (5, 0, 2, 0)
+    assert s.metrics["elbo"].median == -math.inf
+    assert math.isnan(s.metrics["exact_log_likelihood"].median)
+    assert "diverged" in formats.render([s], formats.choose(["elbo"]), "text")
+
+
 def test_failed_cells_are_counted_and_not_averaged():
     (s,) = tables.summaries(
         results(row("a", 0, 5, elbo=-2.0), row("a", 1, None, status="failed"), row("a", 2, None, status="killed"))
@@ -74,6 +97,15 @@ def test_exchange_rates_count_the_draws():
     rates = tables.exchange_rates(results(*headline_rows()), "digits")
     assert rates["none"].value == pytest.approx(1e6 * math.sqrt(2))
     assert rates["leave_one_out"].value == pytest.approx(20)
+
+
+def test_exchange_rates_pair_the_seeds():
+    rows = [row("plain", 3, gradient_variance=2.0), row("plain", 7, gradient_variance=4.0)]
+    rows += [
+        row("r", s, gradient_variance=v, estimator="score_function", baseline="none") for s, v in ((7, 40), (3, 20))
+    ]
+    rate = tables.exchange_rates(results(*rows), "digits")["none"]
+    assert (rate.value, rate.low, rate.high) == pytest.approx((10, 10, 10))
 
 
 def test_the_headline_says_both_rates_and_their_intervals():

@@ -6,18 +6,21 @@ import torch
 from vaezoo import evaluate, evaluation, mlp_point
 from vaezoo.oracles import LinearGaussian
 
+SCALE = 0.6
+
 
 def at_exact_posterior(tools, examples=64):
     """A linear model whose encoder gives the exact posterior of its decoder, data from it, and log p(x)."""
     columns = torch.linalg.qr(tools.normal(5, 2))[0] * torch.tensor([2.0, 0.7]).double()
-    oracle = LinearGaussian(columns, tools.normal(5, seed=1))
+    oracle = LinearGaussian(columns, tools.normal(5, seed=1), SCALE)
     model = tools.build(shape=(5,))
-    precision = 1 + columns.square().sum(0)
+    model.decoder.likelihood.scale = SCALE
+    precision = 1 + columns.square().sum(0) / SCALE**2
     with torch.no_grad():
         model.decoder.network[-1].weight.copy_(columns)
         model.decoder.network[-1].bias.copy_(oracle.offset)
-        model.encoder.heads["mean"].weight.copy_(columns.T / precision[:, None])
-        model.encoder.heads["mean"].bias.copy_(-(columns.T @ oracle.offset) / precision)
+        model.encoder.heads["mean"].weight.copy_(columns.T / SCALE**2 / precision[:, None])
+        model.encoder.heads["mean"].bias.copy_(-(columns.T @ oracle.offset) / SCALE**2 / precision)
         model.encoder.heads["log_scale"].weight.zero_()
         model.encoder.heads["log_scale"].bias.copy_(-0.5 * precision.log())
     x = oracle.sample(examples, tools.generator(7))
@@ -32,8 +35,17 @@ def test_the_oracles_posterior_and_evidence_agree_by_bayes(tools):
     torch.testing.assert_close(joint - q.log_prob(z), oracle.log_px(x).expand(3, 64), rtol=1e-12, atol=1e-12)
 
 
+def test_the_oracles_evidence_is_the_normals(tools):
+    model, x, _ = at_exact_posterior(tools)
+    oracle = tools.oracle_of(model)
+    covariance = oracle.weight @ oracle.weight.T + SCALE**2 * torch.eye(5, dtype=torch.float64)
+    expected = torch.distributions.MultivariateNormal(oracle.offset, covariance).log_prob(x)
+    torch.testing.assert_close(oracle.log_px(x), expected, rtol=1e-10, atol=1e-10)
+
+
 def test_the_oracles_expected_log_px_is_its_monte_carlo_mean(tools):
     model, x = tools.build(), tools.normal(4, 3)
+    model.decoder.likelihood.scale = SCALE
     q = model.encoder(x)
     draws = model.decoder.log_prob(x, q.sample(tools.normal(100_000, 4, 2)))
     exact = tools.oracle_of(model).expected_log_px(x, q)
@@ -71,6 +83,17 @@ def test_monte_carlo_errors_are_the_spread_of_repeated_evaluations(tools):
         assert claimed / spread == pytest.approx(1, abs=0.25), name
 
 
+def test_the_likelihoods_error_is_honest_where_few_draws_carry_the_weight(tools):
+    model, x, _ = at_exact_posterior(tools, 40)
+    with torch.no_grad():
+        model.encoder.heads["log_scale"].bias += 0.4
+        model.encoder.heads["mean"].bias += 1.5
+    found = [evaluate(model, x, tools.generator(s), draws=2, log_likelihood_draws=100) for s in range(200)]
+    spread = torch.tensor([f["log_likelihood"] for f in found]).std().item()
+    claimed = sum(f["log_likelihood_se"] for f in found) / len(found)
+    assert claimed / spread == pytest.approx(1, abs=0.4)  # the delta method claims half of it
+
+
 @pytest.mark.parametrize("at_once", [7, 32, 33])
 def test_a_last_short_batch_changes_nothing(tools, monkeypatch, at_once):
     model, x = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,)), (tools.normal(65, 3, 3) > 0).double()
@@ -91,6 +114,24 @@ def test_draws_are_sampled_not_the_posteriors_mean(tools):
     q = model.encoder(x)
     at_mean = -model.decoder.log_prob(x, q.mean[None]).mean().item()
     assert evaluate(model, x, tools.generator())["reconstruction_error"] > at_mean + 0.1
+
+
+def test_the_squared_error_is_that_of_sampled_codes(tools):
+    model, x, _ = at_exact_posterior(tools, 500)
+    q, oracle = model.encoder(x), tools.oracle_of(model)
+    at_mean = (x - oracle.offset - q.mean @ oracle.weight.T).square()
+    exact = at_mean.mean() + (q.scale.square() * oracle.weight.square().sum(0)).sum(-1).mean() / 5
+    found = evaluate(model, x, tools.generator(), draws=200)["reconstruction_mse"]
+    assert found == pytest.approx(exact.item(), rel=0.02)
+    assert found > 1.2 * at_mean.mean()
+
+
+def test_a_unit_is_active_above_a_variance_of_a_hundredth(tools):
+    model = tools.build(shape=(2,))
+    with torch.no_grad():
+        model.encoder.heads["mean"].weight.copy_(torch.diag(torch.tensor([0.095, 0.105])))
+    x = tools.normal(100_000, 2)
+    assert evaluate(model, x, tools.generator(), draws=2, log_likelihood_draws=2)["active_units"] == 1
 
 
 def test_active_units_are_counted(tools):

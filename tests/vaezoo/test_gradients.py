@@ -124,3 +124,44 @@ def test_a_layer_used_twice_is_refused(tools):
 
     with pytest.raises(RuntimeError, match="used twice"):
         gradient_moments(model, twice, x, tools.normal(3, 1, 13, 2))
+
+
+@pytest.mark.parametrize("examples", [13, 37])
+def test_float32_agrees_with_float64_and_rounding_is_no_noise(examples, tools):
+    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
+    x, noise = (tools.normal(examples, 3, 3, seed=4) > 0).double(), tools.normal(50, 1, examples, 2, seed=2)
+    function, still = tools.of_variant(tools.variant(elbo, pathwise)), tools.of_variant(tools.variant(elbo, blocked))
+    exact = gradient_moments(model, function, x, noise)
+    model.float()
+    found = gradient_moments(model, function, x.float(), noise.float())
+    for part in ("encoder", "decoder"):
+        assert found[part].variance == pytest.approx(exact[part].variance, rel=1e-5)
+        assert found[part].snr == pytest.approx(exact[part].snr, rel=1e-4)
+    moments = gradient_moments(model, still, x.float(), noise.float())["encoder"]
+    assert (moments.variance, moments.snr) == (0, None)
+
+
+def test_a_narrow_posterior_keeps_its_precision(tools):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(50, 1, 4, 2, seed=2)
+    with torch.no_grad():
+        model.encoder.heads["mean"].bias.fill_(300.0)
+        model.encoder.heads["log_scale"].bias.fill_(-12.0)
+    function = tools.of_variant(tools.variant(elbo, score_function(NONE)))
+    exact = gradient_moments(model, function, x, noise)["encoder"].variance
+    found = gradient_moments(model.float(), function, x.float(), noise.float())["encoder"].variance
+    assert found == pytest.approx(exact, rel=1e-3)
+
+
+def test_k_draws_without_a_baseline_have_one_kth_of_the_variance(tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    one, three = (
+        gradient_moments(
+            model,
+            tools.of_variant(tools.variant(elbo, score_function(NONE), draws)),
+            x,
+            tools.normal(20_000, draws, 4, 2, seed=draws),
+        )["encoder"]
+        for draws in (1, 3)
+    )
+    se = (three.variance_se**2 + (one.variance_se / 3) ** 2) ** 0.5
+    assert abs(three.variance - one.variance / 3) < 5 * se

@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import quad
 from torch.distributions import Bernoulli, ContinuousBernoulli, Normal
 
-from vaezoo.likelihoods import LIKELIHOODS
+from vaezoo.likelihoods import LIKELIHOODS, Gaussian
 
 OUTPUTS = [-30.0, -3.0, -0.51, -0.49, -1e-3, 0.0, 1e-3, 0.49, 0.51, 2.0, 30.0]
 
@@ -64,12 +64,10 @@ def test_continuous_bernoulli_is_torchs(tools):
 @pytest.mark.parametrize("name", ["gaussian", "gaussian-learned"])
 def test_gaussian_is_torchs(tools, name):
     x, output = tools.normal(5, 7), tools.normal(4, 5, 7, seed=1)
-    likelihood = LIKELIHOODS[name]().double()
-    scale = 1.0
+    likelihood = Gaussian(0.3) if name == "gaussian" else LIKELIHOODS[name]().double()
     for parameter in likelihood.parameters():
         parameter.data.fill_(math.log(0.3))
-        scale = 0.3
-    expected = Normal(output, scale).log_prob(x).sum(-1)
+    expected = Normal(output, 0.3).log_prob(x).sum(-1)
     torch.testing.assert_close(likelihood.log_prob(x, output), expected, rtol=1e-12, atol=1e-12)
 
 

@@ -1,5 +1,7 @@
 """The contract: every registered variant is held to it, and a new one is by being listed."""
 
+import hashlib
+
 import pytest
 import torch
 from torch.func import functional_call, grad, vmap
@@ -77,14 +79,46 @@ def test_equal_noise_gives_equal_bits(v, model, x, noise):
     assert torch.equal(estimate(v, model, x, noise), estimate(v, model, x, noise))
 
 
-def test_what_variants_share_starts_equal(v, model, tools):
+def by_name(name):
+    """A generator for each parameter's name."""
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
+
+
+def test_what_variants_share_starts_equal(v):
+    model = v.architecture(SPEC, 2)
+    initialise(model, by_name)
+    mine = dict(model.named_parameters())
     for other in VARIANTS:
-        built = other.architecture(SPEC, 2).double()
-        initialise(built, lambda name: tools.generator(3))
-        mine = dict(model.named_parameters())
-        for name, parameter in built.named_parameters():
-            if name in mine:
-                assert torch.equal(parameter, mine[name]), name
+        built = other.architecture(SPEC, 2)
+        initialise(built, by_name)
+        shared = {name: p for name, p in built.named_parameters() if name in mine}
+        assert {"encoder.trunk.0.weight", "encoder.heads.mean.bias", "decoder.network.2.weight"} <= shared.keys()
+        for name, parameter in shared.items():
+            assert torch.equal(parameter, mine[name]), name
+
+
+def test_each_parameter_is_drawn_from_its_own_name():
+    model = VARIANTS[1].architecture(SPEC, 2)
+    initialise(model, by_name)
+    assert not torch.equal(model.encoder.heads["mean"].weight, model.encoder.heads["log_scale"].weight)
+    bound = 9**-0.5
+    expected = (2 * torch.rand(6, 9, generator=by_name("encoder.trunk.0.weight")) - 1) * bound
+    assert torch.equal(model.encoder.trunk[0].weight, expected)
+
+
+EXACT_KL = {"elbo": 1.0, "elbo_mc": 1.0, "beta_elbo(4)": 4.0}
+
+
+@pytest.mark.parametrize("v", [v for v in VARIANTS if v.objective.name in EXACT_KL], ids=lambda v: v.name)
+def test_the_declared_bias_is_the_measured_one(v, tools):
+    """On the linear-Gaussian model, whose gradient is known: encoder and decoder apart."""
+    model, x = tools.build(v.architecture), tools.normal(4, 3)
+    q = model.encoder(x)
+    objective = tools.oracle_of(model).expected_log_px(x, q) - EXACT_KL[v.objective.name] * model.prior.kl(q)
+    exact = tools.flat_gradient(model, objective.mean())
+    found = tools.gradient_draws(model, tools.of_variant(v), x, tools.normal(20_000, v.draws, 4, 2, seed=3))
+    assert (tools.worst_z(found["encoder"], exact["encoder"]) < 5) == v.unbiased
+    assert tools.worst_z(found["decoder"], exact["decoder"]) < 5
 
 
 def test_it_declares_a_source_and_an_estimator(v):
@@ -97,9 +131,9 @@ def test_names_are_unique():
     assert len(set(names)) == len(names)
 
 
-def test_initialisation_is_torchs_for_linear_layers(tools):
+def test_initialisation_is_torchs_for_linear_layers():
     model = VARIANTS[1].architecture(DataSpec((28, 28), "bernoulli"), 20)
-    initialise(model, lambda name: tools.generator(hash(name) % 1000))
+    initialise(model, by_name)
     weight = model.encoder.trunk[0].weight
     assert weight.abs().max() <= 784**-0.5
     assert abs(weight.mean()) < 5 * weight.std() / weight.numel() ** 0.5
