@@ -83,21 +83,28 @@ def spec(protocol: Protocol) -> DataSpec:
 def resolve(settings: Settings) -> Protocol:
     """The protocol that these settings mean, or a `UserError` where they contradict each other."""
     declared = data.info(settings.dataset)
-    binarization = settings.binarization or declared.binarization
-    likelihood = settings.likelihood or declared.likelihood
+    likelihood = declared.likelihood if settings.likelihood is None else settings.likelihood
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
+    support = LIKELIHOODS[likelihood]().support
+    usual = declared.binarization if support == "binary" else "none"
+    binarization = usual if settings.binarization is None else settings.binarization
     grey = declared.likelihood == "bernoulli"
     if binarization != "none" and not grey:
         raise UserError(
             f"binarization {binarization} takes pixels as probabilities, but {settings.dataset} has real numbers; "
             "use --binarization none"
         )
-    support = LIKELIHOODS[likelihood]().support
     if support == "binary" and binarization == "none":
+        remedy = "--binarization dynamic, or --likelihood continuous-bernoulli or" if grey else "--likelihood"
         raise UserError(
             f"the likelihood {likelihood} is one of binary data, but {settings.dataset} without binarization is not "
-            "binary; use --binarization dynamic, or --likelihood continuous-bernoulli or gaussian"
+            f"binary; use {remedy} gaussian"
+        )
+    if support == "unit" and binarization != "none":
+        raise UserError(
+            f"the likelihood {likelihood} is a density on grey values, and binarization {binarization} leaves none; "
+            "use --binarization none, or --likelihood bernoulli"
         )
     if support == "unit" and not grey:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,15 +31,26 @@ Out = Annotated[Path, typer.Option(help="Where run folders lie.")]
 
 def main() -> int:
     """Run the command line; a user's mistake is one line on standard error and exit code 64."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ± shows a ?
     try:
         code = app(standalone_mode=False)  # Typer turns Ctrl-C into its exit code
     except UserError as error:
         return _usage(str(error))
+    except OSError as error:
+        return _usage(f"{error.strerror}: {_short(str(error.filename or 'standard output'))}; mend that, and run again")
     except TyperException as error:
+        if not error.format_message():
+            return USAGE  # the help has been shown
         return _usage(f"{error.format_message().rstrip('.')}; see 'python -m benchmarks --help'")
     if code == INTERRUPTED:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= 200 else f"{path[:200]}..."
 
 
 def _usage(text: str) -> int:

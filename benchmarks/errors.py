@@ -13,6 +13,6 @@ class UserError(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that isn't registered, with the nearest ones that are."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return UserError(f"unknown {kind} '{name}'; {hint}known: {', '.join(names)}")
+    return UserError(f"unknown {kind} '{name[:60]}'; {hint}known: {', '.join(names)}")

@@ -16,6 +16,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from matplotlib.transforms import Bbox
 
 from benchmarks import formats, store, tables
@@ -32,6 +33,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "svg.hashsalt": "vaezoo",
+    "text.parse_math": False,  # a $ in a name is a $
     "figure.constrained_layout.use": True,
 }
 MARKERS = "osD^vPXp<>hd*8H"
@@ -99,13 +101,14 @@ def learning_curves(good: pd.DataFrame, look: Look) -> Figure | None:
     epochs = sorted(rows["epoch"].unique())
     medians = rows.groupby(["variant", "epoch"], sort=False)["elbo"].median()
     floor, top = medians.xs(epochs[0], level="epoch").min(), rows["elbo"].max()
-    bottom, margin = max(floor, medians.min()), 0.05 * (top - floor)
+    bottom, margin = max(floor, medians.min()), max(0.5, 0.05 * (top - floor))
     left.set_ylim(bottom - 2 * margin, top + margin)
     left.set(xscale="log", xlabel="training time (epochs)", ylabel="test ELBO (nats/example), higher is better")
     left.set_xticks(epochs, [f"{epoch:.0f}" for epoch in epochs])
     left.minorticks_off()
     right.set(xscale="log", xlabel="training time (seconds in optimizer steps)")
     right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter(NullFormatter())
     left.set_title(f"Learning curves: {_where(rows)}")
     right.set_title("The same, by the clock")
     right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -126,7 +129,7 @@ def gradient_variance(good: pd.DataFrame, look: Look) -> Figure | None:
     epochs = sorted(rows["epoch"].unique())
     axes.set_yscale("log")
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(-0.15, 1.15 * epochs[-1])
+    axes.set_xlim(-0.15, max(0.15, 1.15 * epochs[-1]))
     axes.set_xticks(epochs, [f"{epoch:.0f}" for epoch in epochs])
     axes.minorticks_off()
     axes.set_xlabel("training time (epochs; 0 is before training)")

@@ -28,7 +28,7 @@ class Display:
             file=stream,
             disable=not stream.isatty(),
             unit="cell",
-            bar_format="{n_fmt}/{total_fmt} cells |{bar:24}| {elapsed}, {desc}",
+            bar_format="{n_fmt}/{total_fmt} cells |{bar:10}| {elapsed}, {desc}",
         )
         if skipped:
             self.say(f"{skipped} finished cells are kept")

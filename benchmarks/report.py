@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,4 +46,5 @@ def figures(results: pd.DataFrame, folder: Path) -> Iterator[Path]:
     for dataset, rows in results.groupby("dataset", sort=False):
         drawn = {**plots.figures(rows), **galleries.figures(rows, folder)}
         for name, figure in drawn.items():
-            yield plots.save(figure, folder / "figures" / (f"{name}-{dataset}" if many else name))
+            suffix = f"-{re.sub('[^A-Za-z0-9_-]+', '-', str(dataset))}" if many else ""
+            yield plots.save(figure, folder / "figures" / f"{name}{suffix}")

@@ -13,25 +13,37 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from benchmarks.errors import UserError, unknown
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Several = Annotated[int, Field(ge=2, strict=True)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Several = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
+MOST_SEEDS = 100_000
+INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 Binarization = Literal["dynamic", "static", "none"]
 
 
 def _seeds(value: object) -> object:
     """A number N means the seeds 0 to N - 1; strings come from the command line."""
     if isinstance(value, str):
-        parts = value.split(",")
-        try:
-            numbers = [int(part) for part in parts]
-        except ValueError:
-            raise ValueError(f"{value!r} is neither a number of seeds nor a list such as 0,1,2") from None
+        parts = [part.strip() for part in value.split(",")]
+        if not all(INTEGER.fullmatch(part) for part in parts):
+            raise ValueError(f"{_short(value)} is neither a number of seeds nor a list such as 0,1,2")
+        numbers = [int(part) for part in parts]
         value = numbers if len(parts) > 1 else numbers[0]
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
             raise ValueError(f"{value} seeds leave nothing to run; give 1 or more, or a list such as 0,1,2")
+        if value > MOST_SEEDS:
+            raise ValueError(
+                f"{value} seeds are more than the {MOST_SEEDS} that a run may have; give fewer, or a list such as 0,1,2"
+            )
         return tuple(range(value))
-    return value
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{_short(value)} is neither a number of seeds nor a list such as [0, 1, 2]")
+    return tuple(value)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 class Settings(BaseModel):
@@ -43,7 +55,7 @@ class Settings(BaseModel):
     seeds: Annotated[tuple[Annotated[int, Field(strict=True)], ...], BeforeValidator(_seeds)]
     epochs: Count
     batch_size: Count = 100
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 1e-3
     checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = (0,)
     binarization: Binarization | None = None
     likelihood: str | None = None
@@ -52,12 +64,14 @@ class Settings(BaseModel):
     evaluation_draws: Several = 16
     log_likelihood_draws: Several = 100
     gradient_repeats: Several = 200
-    threads: Count = 1
+    threads: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
     device: Literal["cpu", "cuda"] = "cpu"
 
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("an empty list of seeds leaves nothing to run; give a number, or a list such as [0, 1, 2]")
         if any(seed < 0 for seed in seeds):
             raise ValueError(f"{min(seeds)} is negative; seeds are 0 or more")
         repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
@@ -80,11 +94,11 @@ def read(preset: str) -> tuple[str, str]:
     if not preset.endswith(".toml"):
         raise unknown("preset", preset, names())
     try:
-        return preset, Path(preset).read_text(encoding="utf-8")
+        return preset, Path(preset).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UserError(
-            f"can't read the preset {preset}: {reason}; name a readable TOML file or one of {names()}"
+            f"can't read the preset {preset}: {reason}; name a readable TOML file or one of {', '.join(names())}"
         ) from error
 
 
@@ -93,7 +107,7 @@ def load(preset: str, overrides: Mapping[str, Any]) -> Settings:
     where, text = read(preset)
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: {error}; write it as TOML, for example: epochs = 40") from error
     try:
         return Settings(**{**table, **overrides})
@@ -110,7 +124,7 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any], where: str, t
     elif first["type"] == "missing":
         message = "it is missing; every preset needs it"
     elif first["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+        message = f"{message[0].lower()}{message[1:].replace('tuple', 'list')}, got {_short(first['input'])}"
     if key in overrides:
         return f"--{key.replace('_', '-')}: {message}"
     numbers = [

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.errors import UserError
-from benchmarks.metrics import RESULT_COLUMNS
+from benchmarks.metrics import BY_NAME, RESULT_COLUMNS
 
 SCHEMA_VERSION = 1
 FINISHED = ("ok", "diverged")
+STATUSES = (*FINISHED, "failed", "timeout", "out-of-memory", "killed")
+NUMBERS = ("seed", "epoch", "step", *BY_NAME, "train_seconds", "draws")
+WORDS = ("variant", "dataset", "status", "objective", "estimator", "baseline", "cell_id", "error", "commit")
 Record = dict[str, Any]
 
 
@@ -58,9 +63,17 @@ def read_cell(folder: Path, cell_id: str) -> Record | None:
     """The record of a cell, or None where there is none, or none that can be read."""
     try:
         record: Record = json.loads((folder / "cells" / f"{cell_id}.json").read_text(encoding="utf-8"))
-        return record if record["cell_id"] == cell_id and {"status", "common", "rows"} <= record.keys() else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        common, rows = record["common"], record["rows"]
+        whole = record["schema_version"] == SCHEMA_VERSION and record["cell_id"] == cell_id == common["cell_id"]
+        named = all(isinstance(common[name], str) for name in ("variant", "dataset", "commit", "torch"))
+        numbers = all(_is_number(row.get(name)) for row in rows for name in NUMBERS)
+        return record if whole and named and numbers and rows and isinstance(record["status"], str) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def rows(record: Record) -> list[Record]:
@@ -72,12 +85,18 @@ def write_results(folder: Path, records: Iterable[Record]) -> None:
     """results.csv, sorted so that it does not depend on the order in which cells ended."""
     table = [row for record in records for row in rows(record)]
     order = {name: i for i, name in enumerate(dict.fromkeys(row["variant"] for row in table))}
-    table.sort(key=lambda row: (order[row["variant"]], row["dataset"], row["seed"], row.get("epoch", float("inf"))))
+    table.sort(key=lambda row: (order[row["variant"]], row["dataset"], row["seed"], _epoch(row)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(RESULT_COLUMNS)
     writer.writerows([_number(row.get(name)) for name in RESULT_COLUMNS] for row in table)
     write(folder / "results.csv", text.getvalue().encode())
+
+
+def _epoch(row: Record) -> float:
+    """A row that says how a cell failed has no epoch, and comes last."""
+    epoch = row.get("epoch")
+    return math.inf if epoch is None else epoch
 
 
 def _number(value: object) -> object:
@@ -91,11 +110,13 @@ def manifest(folder: Path) -> Record | None:
         return None
     try:
         content: Record = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(content["protocol"], dict) and isinstance(content["cells"], list)):
-            raise ValueError("no protocol or cells")
-        return content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"can't read {path} ({error}); use another --name, or delete that folder") from error
+        fields = [cell["variant"]["name"] + cell["cell_id"] for cell in content["cells"]]
+        if not isinstance(content["protocol"], dict) or not all(isinstance(field, str) for field in fields):
+            raise ValueError("it has no protocol")
+        return content | {"data_checksum": content["data_checksum"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"[:120]
+        raise UserError(f"{path} is damaged ({reason}); use another --name, or delete that folder") from error
 
 
 def run_folders(out: Path) -> list[Path]:
@@ -128,7 +149,7 @@ def find_results(run: str, out: Path) -> Path:
 def read_results(path: Path) -> pd.DataFrame:
     """A results.csv as a table, or a `UserError` where it is none."""
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"can't read {path} as a results.csv: {' '.join(str(error).split())}; is it whole?") from error
     missing = [name for name in RESULT_COLUMNS if name not in table.columns]
@@ -139,7 +160,28 @@ def read_results(path: Path) -> pd.DataFrame:
         )
     if table.empty:
         raise UserError(f"{path} has no rows, so there is nothing to show; finish its run first, or name another")
+    for name in NUMBERS:
+        values = pd.to_numeric(table[name], errors="coerce")
+        wrong = table.index[values.isna() & table[name].notna() | np.isinf(values)]
+        if len(wrong):
+            raise UserError(f"{path}, line {wrong[0] + 2}: {name} is {table[name][wrong[0]]}, which is no number")
+        table[name] = values
+    _check_rows(table, path)
     return table
+
+
+def _check_rows(table: pd.DataFrame, path: Path) -> None:
+    """Rows that name no cell, no known outcome, or the same checkpoint twice."""
+    faults = {
+        "has no variant, data set or cell_id": table[["variant", "dataset", "cell_id"]].isna().any(axis=1),
+        f"has a status that is none of {', '.join(STATUSES)}": ~table["status"].isin(STATUSES),
+        "is ok and has no epoch": (table["status"] == "ok") & table["epoch"].isna(),
+        "repeats a checkpoint of a cell": table.duplicated(["cell_id", "epoch"]),
+    }
+    for fault, rows in faults.items():
+        if rows.any():
+            line = int(rows.to_numpy().argmax()) + 2
+            raise UserError(f"{path}, line {line} {fault}; give a results.csv as a run writes it")
 
 
 def read_pictures(folder: Path, cell_id: str) -> dict[str, NDArray[Any]]:
@@ -147,5 +189,8 @@ def read_pictures(folder: Path, cell_id: str) -> dict[str, NDArray[Any]]:
     path = folder / "cells" / f"{cell_id}.npz"
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged; delete it and its .json, and run the cell again") from error

@@ -42,7 +42,8 @@ def _summaries(results: pd.DataFrame, epoch: int | None) -> Iterator[Summary]:
         whole = group[group["cell_id"].isin(final.index[final == "ok"])]
         last = (whole if ok else group)["epoch"].max()
         at = epoch if epoch is not None else 0 if math.isnan(last) else int(last)
-        rows = group[(group["status"] == "ok") & (group["epoch"] == at)]
+        rows = whole if epoch is None else group[group["status"] == "ok"]
+        rows = rows[rows["epoch"] == at]
         lost = len(set(final.index[final == "diverged"]) - set(rows["cell_id"]))
         metrics = {}
         for metric in METRICS:

@@ -26,6 +26,12 @@ def test_defaults_come_from_the_data_set():
     assert (linear.likelihood, linear.binarization, linear.latent_dim) == ("gaussian", "none", 2)
 
 
+def test_grey_likelihoods_see_grey_pixels_unless_told_otherwise():
+    assert resolve(likelihood="continuous-bernoulli").binarization == "none"
+    assert resolve(likelihood="gaussian").binarization == "none"
+    assert resolve(likelihood="gaussian", binarization="static").binarization == "static"
+
+
 def test_checkpoints_end_with_the_last_epoch():
     assert resolve(epochs=40, checkpoints=(0, 5, 80)).checkpoints == (0, 5, 40)
     assert resolve(epochs=2, checkpoints=(5,)).checkpoints == (2,)
@@ -67,6 +73,8 @@ def test_where_the_data_lie_is_not():
         ({"binarization": "none"}, "the likelihood bernoulli is one of binary data"),
         ({"dataset": "linear-gaussian", "likelihood": "bernoulli"}, "the likelihood bernoulli is one of binary data"),
         ({"dataset": "linear-gaussian", "likelihood": "continuous-bernoulli"}, "one of data in"),
+        ({"binarization": "dynamic", "likelihood": "continuous-bernoulli"}, "is a density on grey values"),
+        ({"likelihood": ""}, "unknown likelihood ''"),
         ({"dataset": "linear-gaussian", "binarization": "dynamic"}, "takes pixels as probabilities"),
         ({"dataset": "mnsit"}, "unknown dataset 'mnsit'; did you mean mnist"),
         ({"likelihood": "gausian"}, "unknown likelihood 'gausian'; did you mean gaussian"),

@@ -51,7 +51,7 @@ def test_a_run_ends_with_the_table_the_headline_and_where_it_wrote(finished):
 def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
     lines = finished.stderr.splitlines()
     assert len(lines) == len(VARIANTS) * 2
-    assert all("ok, " in line and "left" in line for line in lines)
+    assert all("ok, " in line and ("left" in line or "all done" in line) for line in lines)
 
 
 @pytest.mark.parametrize("style", ["text", "markdown", "csv", "latex"])
@@ -206,3 +206,26 @@ def test_a_folder_that_is_no_run(command, tmp_path, tiny):
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
     line = one_line_error(command("run", "vae", "--preset", tiny, "--out", tmp_path, "--name", "mine"))
     assert "holds thesis.tex but no manifest.json" in line
+
+
+def test_one_latent_is_drawn_too(command, tmp_path, tiny):
+    done = command("run", "vae", "autoencoder", "--preset", tiny, "--seeds", 1, "--latent-dim", 1, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("*/figures/codes.png"))
+
+
+def test_a_terminal_that_knows_no_symbols(command, finished):
+    done = command("show", finished.folder, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "ELBO ?" in done.stdout
+
+
+def test_no_arguments_show_the_help(command):
+    done = command()
+    assert done.returncode == 64
+    assert "Commands" in done.stdout + done.stderr
+    assert "error:" not in done.stderr
+
+
+def test_a_name_too_long_for_a_file(command, tmp_path):
+    assert "name too long" in one_line_error(command("show", "x" * 5000)).lower()

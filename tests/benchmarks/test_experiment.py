@@ -162,6 +162,7 @@ def test_other_likelihoods_and_binarizations_train(plan):
         {"binarization": "none", "likelihood": "continuous-bernoulli"},
         {"binarization": "none", "likelihood": "gaussian-learned"},
         {"binarization": "static"},
+        {"latent_dim": 1},
         {"dataset": "linear-gaussian", "batch_size": 500},
     ):
         record, arrays = experiment.run(plan(**settings))

@@ -57,6 +57,13 @@ def test_the_command_line_wins(preset):
         ("seeds = 3\nepochs = 4\n", ["key dataset", "missing"]),
         (GOOD + "epochs = \n", ["line 4", "mine.toml"]),
         (GOOD + "[device]\nx = 1\n", ["key device"]),
+        (GOOD.replace("3", "[]"), ["line 2", "key seeds", "an empty list"]),
+        (GOOD.replace("3", "5000000000"), ["line 2", "key seeds", "more than"]),
+        (GOOD.replace("3", "1.5"), ["line 2", "key seeds", "neither a number of seeds nor a list"]),
+        (GOOD.replace("epochs = 4", "epochs = " + "9" * 5000), ["mine.toml"]),
+        (GOOD + "x = " + "[" * 3000, ["mine.toml"]),
+        (GOOD + "checkpoints = 3\n", ["line 4", "key checkpoints", "valid list"]),
+        (GOOD + "learning_rate = true\n", ["line 4", "key learning_rate"]),
         (b"\xff\xfe", ["UTF-8"]),
     ],
 )

@@ -12,7 +12,7 @@ from benchmarks.metrics import RESULT_COLUMNS
 
 
 def record(cell_id="a", variant="v", seed=0, **row):
-    common = {"variant": variant, "dataset": "digits", "seed": seed, "cell_id": cell_id}
+    common = {"variant": variant, "dataset": "digits", "seed": seed, "cell_id": cell_id, "commit": "c", "torch": "2"}
     return {"schema_version": 1, "cell_id": cell_id, "status": "ok", "error": "", "log": "", "common": common,
             "rows": [{"epoch": 0, "status": "ok", **row}]}  # fmt: skip
 
@@ -45,9 +45,57 @@ def test_a_damaged_cell_counts_as_none(tmp_path):
     for end in range(len(whole) - 2):
         path.write_bytes(whole[:end])
         assert store.read_cell(tmp_path, "a") is None
-    for text in ("[]", "3", "null", '{"cell_id": "b"}', "\xff"):
+    for text in ("[]", "3", "null", '{"cell_id": "b"}', "\xff", "[" * 100_000):
         path.write_text(text, encoding="latin-1")
         assert store.read_cell(tmp_path, "a") is None
+    for change in (
+        {"common": {}},
+        {"common": []},
+        {"rows": 3},
+        {"rows": []},
+        {"rows": [{"elbo": "x"}]},
+        {"schema_version": 9},
+    ):
+        store.write_json(path, record() | change)
+        assert store.read_cell(tmp_path, "a") is None
+
+
+def edited(tmp_path, **columns):
+    """A good results.csv of two checkpoints with some columns of its second row replaced."""
+    cell = record("c", "w", 1, elbo=-1.0)
+    cell["rows"].append(cell["rows"][0] | {"epoch": 1} | columns)
+    store.write_results(tmp_path, [cell])
+    return tmp_path / "results.csv"
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"elbo": "good"}, "line 3: elbo is good, which is no number"),
+        ({"elbo": float("inf")}, "line 3: elbo is inf"),
+        ({"train_seconds": "1s"}, "line 3: train_seconds is 1s"),
+        ({"epoch": None}, "line 3 is ok and has no epoch"),
+        ({"epoch": 0}, "line 3 repeats a checkpoint of a cell"),
+        ({"status": "fine"}, "line 3 has a status that is none of ok, diverged"),
+        ({"variant": None}, "has no variant"),
+    ],
+)
+def test_an_edited_csv_is_refused_by_line_and_column(tmp_path, columns, words):
+    with pytest.raises(UserError, match=words):
+        store.read_results(edited(tmp_path, **columns))
+
+
+def test_a_variant_named_by_a_number_is_a_name(tmp_path):
+    store.write_results(tmp_path, [record("c", "3")])
+    assert store.read_results(tmp_path / "results.csv")["variant"].tolist() == ["3"]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
+def test_damaged_pictures_are_named(tmp_path, content):
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "a.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.npz is damaged"):
+        store.read_pictures(tmp_path, "a")
 
 
 def test_results_are_sorted_whole_and_keep_every_bit(tmp_path):
@@ -81,7 +129,7 @@ def test_a_csv_that_is_no_results_csv_is_refused(tmp_path, text, words):
 def test_runs_are_found_by_folder_file_name_and_latest(tmp_path):
     for i, name in enumerate(("one", "two")):
         store.write_results(tmp_path / name, [record()])
-        store.write_json(tmp_path / name / "manifest.json", {"protocol": {}, "cells": [], "i": i})
+        store.write_json(tmp_path / name / "manifest.json", {"protocol": {}, "cells": [], "data_checksum": str(i)})
     expected = tmp_path / "one" / "results.csv"
     for run in (str(tmp_path / "one"), str(expected), "one"):
         assert store.find_results(run, tmp_path) == expected
@@ -97,10 +145,24 @@ def test_runs_that_are_not_there_are_refused(tmp_path):
         store.find_results(str(tmp_path), tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"protocol": 3, "cells": []}', "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "{",
+        '{"protocol": 3, "cells": []}',
+        "\x00",
+        "[" * 100_000,
+        '{"protocol": {}, "cells": [1]}',
+        '{"protocol": {}, "cells": [{"cell_id": [1], "variant": {"name": "x"}}], "data_checksum": ""}',
+        '{"protocol": {}, "cells": []}',
+    ],
+)
 def test_a_damaged_manifest_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(UserError, match=r"can't read .*manifest.json"):
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
         store.manifest(tmp_path)
 
 
