@@ -19,7 +19,7 @@ from benchmarks.plots import house_style
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
-ELLIPSES = 200
+SHOWN = 250
 
 
 def figures(rows: pd.DataFrame, folder: Path) -> dict[str, Figure]:
@@ -96,27 +96,27 @@ def codes(pair: dict[str, Arrays], where: str) -> Figure:
 
 def _scatter(axes: Axes, name: str, arrays: Arrays) -> None:
     """Means, projected on their two principal directions; ellipses of one standard deviation where q has a width."""
-    mean, scale = arrays["codes"], arrays["scales"]
+    mean, scale, labels = (arrays[key][:SHOWN] for key in ("codes", "scales", "labels"))
     centre = mean.mean(0)
     directions = np.zeros((2, mean.shape[1]))  # with one latent the second direction is empty
     main = np.linalg.svd(mean - centre, full_matrices=False)[2][:2]
     directions[: len(main)] = main
     points, ends = (mean - centre) @ directions.T, (arrays["ends"] - centre) @ directions.T
     palette = np.array(sns.color_palette("colorblind", 10))
-    colours = palette[arrays["labels"][:ELLIPSES] % 10]
+    colours = palette[labels % 10]
     if _random(arrays):
-        covariance = np.einsum("ad,nd,bd->nab", directions, scale[:ELLIPSES] ** 2, directions)
+        covariance = np.einsum("ad,nd,bd->nab", directions, scale**2, directions)
         values, vectors = np.linalg.eigh(covariance)
         sizes, angles = 2 * np.sqrt(values.clip(min=0)), np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
         ellipses = EllipseCollection(
-            sizes[:, 1], sizes[:, 0], angles, units="xy", offsets=points[:ELLIPSES], transOffset=axes.transData,
+            sizes[:, 1], sizes[:, 0], angles, units="xy", offsets=points, transOffset=axes.transData,
             facecolors=[(*colour, 0.12) for colour in colours], edgecolors=[(*colour, 0.5) for colour in colours],
             linewidths=0.5,
         )  # fmt: skip
         axes.add_collection(ellipses)
         axes.margins(0.1)
-    for label in np.unique(arrays["labels"]):
-        own = arrays["labels"] == label
+    for label in np.unique(labels):
+        own = labels == label
         axes.scatter(points[own, 0], points[own, 1], s=7, color=palette[label % 10], label=str(label))
     axes.scatter(ends[:, 0], ends[:, 1], marker="x", s=70, color="black", linewidths=2, zorder=3)
     axes.set_aspect("equal", adjustable="datalim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,7 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # a $ in a name is a $
     "figure.constrained_layout.use": True,
 }
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS = "osD^vPXp<>hd*8H"
 DASHES = ("solid", "dashed", "dashdot", "dotted")
 Look = dict[str, dict[str, Any]]
@@ -128,6 +130,7 @@ def gradient_variance(good: pd.DataFrame, look: Look) -> Figure | None:
     _curves(axes, rows, "gradient_variance", look)
     epochs = sorted(rows["epoch"].unique())
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"10{f'{math.log10(value):.0f}'.translate(SUPERSCRIPTS)}")
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(-0.15, max(0.15, 1.15 * epochs[-1]))
     axes.set_xticks(epochs, [f"{epoch:.0f}" for epoch in epochs])
