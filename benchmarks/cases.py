@@ -69,7 +69,7 @@ def fields(variant: Variant) -> dict[str, str | int]:
         "architecture": variant.architecture.__name__,
         "objective": variant.objective.name,
         "estimator": variant.estimator.name,
-        "baseline": variant.estimator.baseline,
+        "baseline": variant.estimator.baseline.name,
         "draws": variant.draws,
     }
 

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import cases, data, store
+from benchmarks.baselines import fitted
 from benchmarks.cases import Case
 from benchmarks.pictures import pictures
 from benchmarks.seeds import generator
 from benchmarks.train import Progress, train
-from vaezoo import Model, Variant, estimate, evaluate, gradient_moments, initialise
+from vaezoo import Model, Variant, build, estimate, evaluate, gradient_moments, initialise
 
 Row = dict[str, Any]
 
@@ -63,7 +64,7 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
         "draws": case.draws,
         "objective": variant.objective.name,
         "estimator": variant.estimator.name,
-        "baseline": variant.estimator.baseline,
+        "baseline": variant.estimator.baseline.name,
         "started": started,
         "ended": _utc(),
         "torch": torch.__version__,
@@ -90,7 +91,7 @@ def _measure(case: Case, keep: Callable[[Row], None]) -> dict[str, np.ndarray[An
     protocol = case.protocol
     variant = cases.variant(case.variant, case.draws)
     images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device)
-    model = variant.architecture(cases.spec(protocol), protocol.latent_dim)
+    model = build(variant, cases.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))
     model.to(protocol.device)
     for progress in train(model, variant, images.train, protocol, case.seed):
@@ -132,10 +133,12 @@ def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, prog
     shape = (protocol.gradient_repeats, case.draws, protocol.batch_size, protocol.latent_dim)
     noise = torch.randn(shape, generator=generator(case.seed, f"gradient/{progress.epoch}")).to(x.device)
 
-    def objective(model: Model, x: Tensor, noise: Tensor) -> Tensor:
-        return estimate(variant, model, x, noise)
+    frozen, average = fitted(variant, model, images.train, protocol, case.seed)
 
-    moments = gradient_moments(model, objective, x, noise)
+    def objective(model: Model, x: Tensor, noise: Tensor) -> Tensor:
+        return estimate(variant, model, x, noise, average)
+
+    moments = gradient_moments(frozen, objective, x, noise)
     snr = moments["encoder"].snr
     return {
         **metrics,

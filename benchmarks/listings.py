@@ -29,7 +29,7 @@ def _variants() -> str:
             v.name,
             v.objective.name,
             v.estimator.name,
-            v.estimator.baseline,
+            v.estimator.baseline.name,
             str(v.draws),
             "yes" if v.unbiased else "no",
             v.source,

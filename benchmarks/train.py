@@ -10,10 +10,11 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from benchmarks.baselines import start
 from benchmarks.cases import Protocol
 from benchmarks.data import binarize
 from benchmarks.seeds import generator
-from vaezoo import Model, Variant, estimate
+from vaezoo import Model, Variant, parts
 
 WARM_UP_STEPS = 5
 
@@ -42,13 +43,14 @@ def train(model: Model, variant: Variant, images: Tensor, protocol: Protocol, se
     order, pixels, latents = (generator(seed, purpose) for purpose in ("batches", "binarize", "noise"))
     batches = len(images) // protocol.batch_size
     shape = (variant.draws, protocol.batch_size, protocol.latent_dim)
+    average = start(variant, model, images, protocol, generator(seed, "start-baseline"))
     seconds, rates = 0.0, list[float]()
     if 0 in protocol.checkpoints:
         yield Progress(0, 0, seconds, None, finite=True)
     for epoch in range(1, protocol.epochs + 1):
         total = torch.zeros((), device=images.device)
         rows = torch.randperm(len(images), generator=order)[: batches * protocol.batch_size].to(images.device)
-        start = timed = _now(protocol.device)
+        began = timed = _now(protocol.device)
         for step, batch in enumerate(rows.split(protocol.batch_size)):
             if epoch == 1 and step == min(WARM_UP_STEPS, batches - 1):
                 timed = _now(protocol.device)
@@ -56,15 +58,17 @@ def train(model: Model, variant: Variant, images: Tensor, protocol: Protocol, se
             if protocol.binarization == "dynamic":
                 x = binarize(x, pixels)
             noise = torch.randn(shape, generator=latents).to(images.device)
-            loss = -estimate(variant, model, x, noise).mean()
+            stochastic, exact = parts(variant, model, x, noise, average)
+            loss = -(stochastic + exact).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            average = variant.estimator.baseline.updated(average, stochastic)
             total += loss.detach()
         end = _now(protocol.device)
         timed_batches = batches - min(WARM_UP_STEPS, batches - 1) if epoch == 1 else batches
         rates.append(timed_batches * protocol.batch_size / (end - timed))
-        seconds += end - start
+        seconds += end - began
         finite = bool(torch.stack([total, *(p.detach().sum() for p in model.parameters())]).isfinite().all())
         if epoch in protocol.checkpoints or not finite:
             yield Progress(epoch, epoch * batches, seconds, median(rates), finite)

@@ -36,7 +36,7 @@ def variant(objective=elbo, estimator=pathwise, draws=1):
 
 
 def of_variant(v):
-    return lambda model, x, noise: estimate(v, model, x, noise)
+    return lambda model, x, noise: estimate(v, model, x, noise, x.new_zeros(()))
 
 
 def gradient_draws(model, function, x, noise):

@@ -1,12 +1,16 @@
 """Variational autoencoders and their gradient estimators, composed of small functions."""
 
+from vaezoo.baselines import LEARNED as LEARNED
 from vaezoo.baselines import LEAVE_ONE_OUT as LEAVE_ONE_OUT
+from vaezoo.baselines import MOVING_AVERAGE as MOVING_AVERAGE
 from vaezoo.baselines import NONE as NONE
 from vaezoo.baselines import Baseline as Baseline
 from vaezoo.estimators import Estimator as Estimator
 from vaezoo.estimators import blocked as blocked
+from vaezoo.estimators import doubly_reparameterized as doubly_reparameterized
 from vaezoo.estimators import pathwise as pathwise
 from vaezoo.estimators import score_function as score_function
+from vaezoo.estimators import sticking_the_landing as sticking_the_landing
 from vaezoo.evaluation import evaluate as evaluate
 from vaezoo.gradients import Moments as Moments
 from vaezoo.gradients import gradient_moments as gradient_moments
@@ -17,11 +21,16 @@ from vaezoo.models import mlp_point as mlp_point
 from vaezoo.networks import initialise as initialise
 from vaezoo.objectives import Objective as Objective
 from vaezoo.objectives import beta_elbo as beta_elbo
+from vaezoo.objectives import ciwae as ciwae
 from vaezoo.objectives import elbo as elbo
 from vaezoo.objectives import elbo_mc as elbo_mc
+from vaezoo.objectives import iwae as iwae
 from vaezoo.objectives import reconstruction as reconstruction
 from vaezoo.variants import VARIANTS as VARIANTS
 from vaezoo.variants import Variant as Variant
+from vaezoo.variants import build as build
 from vaezoo.variants import estimate as estimate
+from vaezoo.variants import parts as parts
+from vaezoo.variants import started as started
 
 __version__ = "0.1.0"

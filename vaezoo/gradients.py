@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vaezoo.deviations import Estimate, Spread, of_linear_layers, of_parameters
 from vaezoo.models import Model
 
+PARTS = ("encoder.", "decoder.")
 EXAMPLES_AT_ONCE = 10
 
 
@@ -44,10 +45,11 @@ def normalise(deviation: Float[Tensor, "R B"], total: Float[Tensor, " P"]) -> Mo
 def spreads(
     model: Model, estimate: Estimate, x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
 ) -> dict[str, Spread]:
-    """The spread of every parameter's gradient, by layer or by name, streamed over the examples."""
-    layers = {name: layer for name, layer in model.named_modules() if type(layer) is nn.Linear}
+    """The spread of the encoder's and decoder's gradients, by layer or by name, streamed over the examples."""
+    modules = {name: module for name, module in model.named_modules() if name.startswith(PARTS)}
+    layers = {name: module for name, module in modules.items() if type(module) is nn.Linear}
     owned = {f"{name}.{own}" for name, layer in layers.items() for own, _ in layer.named_parameters()}
-    others = [name for name, _ in model.named_parameters() if name not in owned]
+    others = [name for name, _ in model.named_parameters() if name.startswith(PARTS) and name not in owned]
     found: dict[str, list[Spread]] = {}
     for rows, draws in zip(x.split(EXAMPLES_AT_ONCE), noise.split(EXAMPLES_AT_ONCE, dim=2), strict=True):
         part = of_linear_layers(model, estimate, layers, rows, draws)
@@ -70,8 +72,8 @@ def gradient_moments(
     """
     found = spreads(model, estimate, x, noise)
     moments = {}
-    for part in ("encoder", "decoder"):
-        own = [spread for name, spread in found.items() if name.startswith(f"{part}.")]
+    for part in PARTS:
+        own = [spread for name, spread in found.items() if name.startswith(part)]
         deviation = torch.stack([spread.deviation for spread in own]).sum(0)
-        moments[part] = normalise(deviation, torch.cat([spread.total for spread in own]))
+        moments[part.rstrip(".")] = normalise(deviation, torch.cat([spread.total for spread in own]))
     return moments

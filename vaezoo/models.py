@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vaezoo.baselines import Zero
 from vaezoo.likelihoods import LIKELIHOODS, Likelihood
 from vaezoo.networks import mlp
 from vaezoo.posteriors import DIAGONAL_NORMAL, POINT_MASS, Family, Posterior
@@ -72,6 +73,7 @@ class Model(nn.Module):
         self.decoder = decoder
         self.prior = prior
         self.latent_dim = latent_dim
+        self.baseline: nn.Module = Zero()  # what a predicting baseline learns; neither the encoder's nor the decoder's
 
     @property
     def stochastic(self) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaezoo.models import Model
 from vaezoo.posteriors import Posterior
-from vaezoo.reductions import MEAN, Reduction
+from vaezoo.reductions import LOG_MEAN_EXP, MEAN, Reduction, convex
 
 LogWeight = Callable[[Model, Tensor, Tensor, Posterior], Float[Tensor, "K B"]]
 
@@ -53,9 +53,19 @@ def beta_elbo(beta: float) -> Objective:
     return Objective(f"beta_elbo({beta:g})", likelihood, MEAN, exact=lambda model, q: -beta * model.prior.kl(q))
 
 
+def ciwae(b: float) -> Objective:
+    """b elbo_mc + (1 - b) iwae over the same draws.
+
+    Source: Rainforth et al. 2018, arXiv:1802.04537 (CIWAE).
+    """
+    return Objective(f"ciwae({b:g})", importance, convex(b), exact=nothing)
+
+
 # reconstruction: E[log p(x|z)] alone, the autoencoder's.
 # elbo: the KL in closed form; Kingma and Welling 2014, arXiv:1312.6114, equation 3.
 # elbo_mc: the KL by the same draws; equation 2 there.
+# iwae: the importance-weighted bound; Burda et al. 2016, arXiv:1509.00519, equation 8.
 reconstruction = Objective("reconstruction", likelihood, MEAN, exact=nothing)
 elbo = Objective("elbo", likelihood, MEAN, exact=lambda model, q: -model.prior.kl(q))
 elbo_mc = Objective("elbo_mc", importance, MEAN, exact=nothing)
+iwae = Objective("iwae", importance, LOG_MEAN_EXP, exact=nothing)

@@ -79,3 +79,22 @@ def quadratic(k: float) -> Integrand:
 def centred(mu: float) -> Integrand:
     """f(z) = z - mu, mu held fixed in f: pathwise 0, score 2. A baseline doubles it where a reward's mean is 0."""
     return Integrand(lambda z: z - mu, lambda mu, sigma: 0.0, lambda mu, sigma: 2.0)
+
+
+def cosine(k: float) -> Integrand:
+    """f(z) = cos(kz): for large k the score function has the lower variance.
+
+    With z ~ N(0, 1): pathwise k²/2 (1 - e^(-2k²)), score (1 + (1 - 4k²) e^(-2k²)) / 2.
+    """
+
+    def squared_mean(mu: float, sigma: float) -> float:
+        return (k * math.sin(k * mu)) ** 2 * math.exp(-((k * sigma) ** 2))
+
+    def wave(mu: float, sigma: float) -> float:
+        return math.cos(2 * k * mu) * math.exp(-2 * (k * sigma) ** 2)
+
+    return Integrand(
+        lambda z: (k * z).cos(),
+        lambda mu, sigma: k**2 / 2 * (1 - wave(mu, sigma)) - squared_mean(mu, sigma),
+        lambda mu, sigma: (1 + (1 - 4 * (k * sigma) ** 2) * wave(mu, sigma)) / (2 * sigma**2) - squared_mean(mu, sigma),
+    )

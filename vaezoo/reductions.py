@@ -54,3 +54,23 @@ def softmax(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
 
 MEAN = Reduction("mean", value=mean, path_scale=torch.ones_like, reward=share)
 LOG_MEAN_EXP = Reduction("log_mean_exp", value=log_mean_exp, path_scale=softmax, reward=whole)
+
+
+def convex(b: float) -> Reduction:
+    """F = b mean + (1 - b) log-mean-exp: between the evidence lower bound (b = 1) and the importance-weighted one.
+
+    With w~ the normalised weights, F_k = b/K + (1 - b) w~_k and F_kk = (1 - b) w~_k (1 - w~_k).
+    Source: Rainforth et al. 2018, Tighter variational bounds are not necessarily better, arXiv:1802.04537
+    (CIWAE).
+    """
+
+    def path_scale(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
+        weights = softmax(log_w)
+        return 1 - (1 - b) * weights * (1 - weights) / (b / len(log_w) + (1 - b) * weights)
+
+    return Reduction(
+        f"convex({b:g})",
+        value=lambda log_w: b * mean(log_w) + (1 - b) * log_mean_exp(log_w),
+        path_scale=path_scale,
+        reward=lambda log_w: b * share(log_w) + (1 - b) * whole(log_w),
+    )

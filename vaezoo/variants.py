@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,24 +36,55 @@ class Variant:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if self.draws < self.estimator.min_draws:
-            what = self.estimator.baseline or self.estimator.name
+        baseline = self.estimator.baseline
+        if self.draws < baseline.min_draws:
             raise ValueError(
-                f"{self.name}: {what} compares each draw with the others, so it needs at least "
-                f"{self.estimator.min_draws} draws per example, got {self.draws}; set draws to "
-                f"{self.estimator.min_draws} or more, or choose a variant without it"
+                f"{self.name}: {baseline.name} compares each draw with the others, so it needs at least "
+                f"{baseline.min_draws} draws per example, got {self.draws}; set draws to {baseline.min_draws} or more, "
+                "or choose a variant without it"
             )
 
 
-def estimate(variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"]) -> Float[Tensor, " B"]:
-    """The variant's objective L(x) for each example, nats; its gradient is the variant's gradient estimate."""
+def build(variant: Variant, spec: DataSpec, latent_dim: int) -> Model:
+    """The variant's model, with the network of its baseline where that one learns."""
+    model = variant.architecture(spec, latent_dim)
+    model.baseline = variant.estimator.baseline.network(math.prod(spec.shape))
+    return model
+
+
+def parts(
+    variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"], average: Float[Tensor, ""]
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """F(log w), which carries the gradient estimate, and A(x): the two parts of the objective, nats per example.
+
+    average: the moving average of a baseline that predicts, as it was before this draw; 0 otherwise.
+    """
     objective = variant.objective
     q = model.encoder(x)
 
     def log_weight(z: Tensor, q: Posterior) -> Tensor:
         return objective.log_weight(model, x, z, q)
 
-    return variant.estimator.estimate(log_weight, objective.reduction, q, noise) + objective.exact(model, q)
+    prediction = average + model.baseline(x.flatten(1)).squeeze(-1)
+    stochastic = variant.estimator.estimate(log_weight, objective.reduction, q, noise, prediction)
+    return stochastic, objective.exact(model, q)
+
+
+def started(variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"]) -> Float[Tensor, ""]:
+    """The moving average that a predicting baseline starts from: the mean F of one draw of its own; 0 for others."""
+    nothing = torch.zeros((), dtype=x.dtype, device=x.device)
+    if not variant.estimator.baseline.rate:
+        return nothing
+    with torch.no_grad():
+        return parts(variant, model, x, noise, nothing)[0].mean()
+
+
+def estimate(
+    variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"], average: Float[Tensor, ""]
+) -> Float[Tensor, " B"]:
+    """The variant's objective L(x) for each example, nats; its gradient is the variant's gradient estimate."""
+    stochastic, exact = parts(variant, model, x, noise, average)
+    return stochastic + exact
 
 
 KINGMA = "Kingma and Welling 2014, Auto-encoding variational Bayes, arXiv:1312.6114"

@@ -74,7 +74,8 @@ def test_training_is_a_plain_loop_of_adam_steps(built):
                 continue
             x = (torch.rand(50, 64, generator=pixels) < images.train[batch]).float()
             optimizer.zero_grad()
-            (-estimate(variant, model, x, torch.randn(1, 50, 10, generator=noise)).mean()).backward()
+            draw = torch.randn(1, 50, 10, generator=noise)
+            (-estimate(variant, model, x, draw, torch.zeros(())).mean()).backward()
             optimizer.step()
     for a, b in zip(trained.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from vaezoo.posteriors import DiagonalNormal, PointMass
 from vaezoo.priors import STANDARD_NORMAL
-from vaezoo.reductions import LOG_MEAN_EXP, MEAN
+from vaezoo.reductions import LOG_MEAN_EXP, MEAN, convex
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_point_mass_draws_its_mean_and_has_no_density(tools):
         q.log_prob(tools.normal(2, 4, 3))
 
 
-@pytest.mark.parametrize("reduction", [MEAN, LOG_MEAN_EXP], ids=lambda r: r.name)
+@pytest.mark.parametrize("reduction", [MEAN, LOG_MEAN_EXP, convex(0.3), convex(0.05)], ids=lambda r: r.name)
 def test_path_scale_is_one_minus_second_over_first_derivative(reduction, tools):
     log_w = tools.normal(5).requires_grad_()
     (first,) = torch.autograd.grad(reduction.value(log_w), log_w, create_graph=True)

@@ -1,0 +1,265 @@
+"""Bounds and the estimators made for them: identities, then every pair against quadrature, then orders in K."""
+
+import numpy as np
+import pytest
+import torch
+
+from vaezoo import (
+    LEARNED,
+    LEAVE_ONE_OUT,
+    MOVING_AVERAGE,
+    NONE,
+    Variant,
+    blocked,
+    build,
+    ciwae,
+    doubly_reparameterized,
+    elbo,
+    elbo_mc,
+    estimate,
+    gradient_moments,
+    initialise,
+    iwae,
+    mlp_normal,
+    parts,
+    pathwise,
+    score_function,
+    started,
+    sticking_the_landing,
+)
+from vaezoo.models import DataSpec
+
+REPEATS = 100_000
+AVERAGE = torch.tensor(-2.0, dtype=torch.float64)
+OBJECTIVES = [elbo, elbo_mc, iwae, ciwae(0.3)]
+ESTIMATORS = [
+    pathwise,
+    sticking_the_landing,
+    doubly_reparameterized,
+    blocked,
+    *(score_function(baseline) for baseline in (NONE, LEAVE_ONE_OUT, MOVING_AVERAGE, LEARNED)),
+]
+
+
+def name(value):
+    return f"{value.name}-{value.baseline.name}".strip("-") if value in ESTIMATORS else value.name
+
+
+def is_unbiased(objective, estimator):
+    """What theory says: sampling inside forgets log p(x|z), and a dropped score matters under a nonlinear F."""
+    if estimator is blocked:
+        return False
+    return estimator is not sticking_the_landing or objective.reduction.name == "mean"
+
+
+@pytest.fixture
+def exact(tools):
+    """A linear-Gaussian model at its exact posterior, data, and log p(x)."""
+    model, x = tools.build(shape=(5,)), tools.normal(6, 5)
+    oracle = tools.oracle_of(model)
+    with torch.no_grad():
+        oracle.weight.copy_(torch.linalg.qr(oracle.weight)[0] * torch.tensor([2.0, 0.7]))
+        precision = 1 + oracle.weight.square().sum(0)
+        model.encoder.heads["mean"].weight.copy_(oracle.weight.T / precision[:, None])
+        model.encoder.heads["mean"].bias.copy_(-(oracle.weight.T @ oracle.offset) / precision)
+        model.encoder.heads["log_scale"].weight.zero_()
+        model.encoder.heads["log_scale"].bias.copy_(-0.5 * precision.log())
+    return model, x, oracle.log_px(x)
+
+
+def gradient(tools, model, objective, estimator, x, noise):
+    value = tools.of_variant(tools.variant(objective, estimator, len(noise)))(model, x, noise)
+    return tools.flat_gradient(model, value.mean())
+
+
+@pytest.mark.parametrize("draws", [1, 2, 7])
+def test_iwae_at_the_exact_posterior_is_log_px(exact, tools, draws):
+    model, x, log_px = exact
+    found = tools.of_variant(tools.variant(iwae, draws=draws))(model, x, tools.normal(draws, 6, 2, seed=2))
+    torch.testing.assert_close(found, log_px, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("objective", "estimator"),
+    [(elbo_mc, sticking_the_landing), (elbo_mc, doubly_reparameterized), (iwae, doubly_reparameterized),
+     (iwae, sticking_the_landing), (ciwae(0.3), doubly_reparameterized)],
+    ids=name,
+)  # fmt: skip
+def test_the_encoders_gradient_vanishes_at_the_exact_posterior(exact, tools, objective, estimator):
+    model, x, _ = exact
+    found = gradient(tools, model, objective, estimator, x, tools.normal(5, 6, 2, seed=2))
+    assert found["encoder"].abs().max() < 1e-12
+    assert found["decoder"].abs().max() > 1e-3
+    assert gradient(tools, model, objective, pathwise, x, tools.normal(5, 6, 2, seed=2))["encoder"].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("estimator", [pathwise, sticking_the_landing, doubly_reparameterized, score_function(NONE)])
+def test_iwae_with_one_draw_is_elbo_mc(tools, estimator):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(1, 4, 2, seed=2)
+    first, second = (gradient(tools, model, o, estimator, x, noise) for o in (iwae, elbo_mc))
+    for part, expected in second.items():
+        torch.testing.assert_close(first[part], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("b", "other"), [(1.0, elbo_mc), (0.0, iwae)])
+@pytest.mark.parametrize("estimator", [pathwise, doubly_reparameterized, score_function(LEAVE_ONE_OUT)])
+def test_the_ends_of_ciwae_are_elbo_mc_and_iwae(tools, b, other, estimator):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(3, 4, 2, seed=2)
+    first, second = (gradient(tools, model, o, estimator, x, noise) for o in (ciwae(b), other))
+    for part, expected in second.items():
+        torch.testing.assert_close(first[part], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_dreg_under_the_mean_is_stl(tools):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(3, 4, 2, seed=2)
+    first, second = (
+        gradient(tools, model, elbo_mc, e, x, noise) for e in (doubly_reparameterized, sticking_the_landing)
+    )
+    for part, expected in second.items():
+        torch.testing.assert_close(first[part], expected, rtol=1e-13, atol=1e-13)
+
+
+def test_with_the_closed_form_kl_all_paths_coincide(tools):
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(3, 4, 2, seed=2)
+    expected = gradient(tools, model, elbo, pathwise, x, noise)
+    for estimator in (sticking_the_landing, doubly_reparameterized):
+        for part, found in gradient(tools, model, elbo, estimator, x, noise).items():
+            torch.testing.assert_close(found, expected[part], rtol=1e-13, atol=1e-13)
+
+
+def test_dregs_hook_equals_two_passes(tools):
+    """The same gradient without a hook: scale known from a first pass, then s z + [(1 - s) z]."""
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(3, 4, 2, seed=2)
+
+    def two_passes(log_weight, reduction, q, noise, prediction):
+        z = q.rsample(noise)
+        scale = reduction.path_scale(log_weight(z, q.detach()).detach())[..., None]
+        return reduction.value(log_weight(scale * z + ((1 - scale) * z).detach(), q.detach()))
+
+    from vaezoo import Estimator
+
+    expected = gradient(tools, model, iwae, Estimator("two_passes", two_passes), x, noise)
+    for part, found in gradient(tools, model, iwae, doubly_reparameterized, x, noise).items():
+        torch.testing.assert_close(found, expected[part], rtol=1e-12, atol=1e-12)
+
+
+def quadrature(model, objective, x, nodes=40):
+    """E[F(log w_1, log w_2)] + A for one latent, by Gauss-Hermite quadrature over both draws: mean over x."""
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    points, weights = torch.tensor(points), torch.tensor(weights / weights.sum())
+    noise = torch.cartesian_prod(points, points).T.reshape(2, -1, 1, 1).expand(2, -1, len(x), 1)
+    rows = x.repeat(nodes**2, 1)
+    v = Variant("exact", mlp_normal, objective, pathwise, draws=2)
+    stochastic, exact = parts(v, model, rows, noise.reshape(2, -1, 1), torch.zeros((), dtype=torch.float64))
+    values = (stochastic + exact).view(nodes**2, len(x))
+    return (torch.outer(weights, weights).flatten()[:, None] * values).sum(0).mean()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=name)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name)
+def test_every_pair_has_the_bias_that_theory_gives_it(tools, objective, estimator):
+    """A Bernoulli decoder with one latent and two draws, against quadrature; encoder and decoder apart."""
+    v = Variant("pair", mlp_normal, objective, estimator, draws=2)
+    model = build(v, DataSpec((3,), "bernoulli", ()), 1).double()
+    source = tools.generator(4)
+    initialise(model, lambda _: source)
+    with torch.no_grad():
+        model.decoder.network[-1].weight *= 4
+    x = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]], dtype=torch.float64)
+    expected = tools.flat_gradient(model, quadrature(model, objective, x))
+    noise = tools.normal(REPEATS, 2, 2, 1, seed=6)
+    found = tools.gradient_draws(model, lambda m, x, n: estimate(v, m, x, n, AVERAGE), x, noise)
+    assert (tools.worst_z(found["encoder"], expected["encoder"]) < 5) == is_unbiased(objective, estimator)
+    assert tools.worst_z(found["decoder"], expected["decoder"]) < 5
+
+
+def test_the_learned_baseline_learns_by_least_squares_and_reaches_nothing_else(tools):
+    v = Variant("nvil", mlp_normal, elbo, score_function(LEARNED))
+    model = build(v, DataSpec((3,), "gaussian", ()), 2).double()
+    x, noise = tools.normal(4, 3), tools.normal(1, 4, 2, seed=2)
+    value = estimate(v, model, x, noise, AVERAGE)
+    network = list(model.baseline.parameters())
+    found = torch.autograd.grad(value.mean(), network, retain_graph=True)
+    stochastic, _ = parts(v, model, x, noise, AVERAGE)
+    error = (AVERAGE + model.baseline(x).squeeze(-1) - stochastic.detach()).square()
+    for a, b in zip(found, torch.autograd.grad(-error.mean(), network), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    others = {n: p for n, p in model.named_parameters() if not n.startswith("baseline.")}
+    plain = Variant("same", mlp_normal, elbo, score_function(LEARNED))
+    before = torch.autograd.grad(estimate(plain, model, x, noise, AVERAGE).mean(), others.values(), retain_graph=True)
+    with_error = torch.autograd.grad((value - 0 * error).mean(), others.values())
+    for a, b in zip(before, with_error, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_moving_average_starts_at_f_and_moves_after_its_use(tools):
+    v = Variant("ema", mlp_normal, elbo, score_function(MOVING_AVERAGE))
+    model, x, noise = tools.build(), tools.normal(4, 3), tools.normal(1, 4, 2, seed=2)
+    stochastic, _ = parts(v, model, x, noise, AVERAGE)
+    assert started(v, model, x, noise).item() == pytest.approx(stochastic.mean().item(), rel=1e-12)
+    moved = v.estimator.baseline.updated(AVERAGE, stochastic)
+    assert moved.item() == pytest.approx(0.9 * -2.0 + 0.1 * stochastic.mean().item(), rel=1e-12)
+    assert not moved.requires_grad
+    still = Variant("none", mlp_normal, elbo, score_function(NONE))
+    assert started(still, model, x, noise) == 0
+    assert still.estimator.baseline.updated(AVERAGE, stochastic) == AVERAGE
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=name)
+def test_a_predicted_baseline_is_the_reward_of_a_constant(tools, objective):
+    c, reduction = tools.normal(4), objective.reduction
+    found = MOVING_AVERAGE.value(tools.normal(3, 4), reduction, c)
+    factor = {"mean": 1 / 3, "log_mean_exp": 1.0, "convex(0.3)": 0.3 / 3 + 0.7}[reduction.name]
+    torch.testing.assert_close(found, (factor * c).expand(3, 4), rtol=1e-12, atol=1e-12)
+
+
+def test_stls_variance_falls_to_nothing_as_q_approaches_the_posterior(exact, tools):
+    model, x, _ = exact
+    found = []
+    for distance in (1.0, 0.1, 0.01):
+        with torch.no_grad():
+            model.encoder.heads["log_scale"].bias += distance
+        function = tools.of_variant(tools.variant(elbo_mc, sticking_the_landing))
+        found.append(gradient_moments(model, function, x, tools.normal(500, 1, 6, 2, seed=3))["encoder"].variance)
+        with torch.no_grad():
+            model.encoder.heads["log_scale"].bias -= distance
+    assert found[1] < found[0] / 50
+    assert found[2] < found[1] / 50
+
+
+def test_leave_one_out_pays_where_the_mean_reward_is_large(tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    with torch.no_grad():
+        model.decoder.network[-1].bias += 20
+    none, loo = (
+        gradient_moments(
+            model, tools.of_variant(tools.variant(elbo, score_function(b), 2)), x, tools.normal(2000, 2, 4, 2, seed=3)
+        )["encoder"].variance
+        for b in (NONE, LEAVE_ONE_OUT)
+    )
+    assert loo < none / 10
+
+
+@pytest.mark.parametrize(
+    ("estimator", "order", "repeats"), [(pathwise, -1, 8000), (doubly_reparameterized, 1, 500)], ids=["iwae", "dreg"]
+)
+def test_the_encoders_signal_to_noise_falls_with_k_for_iwae_and_rises_for_dreg(exact, tools, estimator, order, repeats):
+    """SNR (a ratio of squares) ~ K^order near the posterior: Rainforth et al. 2018; Tucker et al. 2019."""
+    model, x, _ = exact
+    with torch.no_grad():
+        model.encoder.heads["log_scale"].bias += 0.1
+        model.encoder.heads["mean"].bias += 0.3
+    draws, slopes = (4, 8, 16, 32, 64), []
+    for seed in range(4):
+        snr = [
+            gradient_moments(
+                model,
+                tools.of_variant(tools.variant(iwae, estimator, k)),
+                x[:4],
+                tools.normal(repeats, k, 4, 2, seed=100 * seed + k),
+            )["encoder"].snr
+            for k in draws
+        ]
+        slopes.append(np.polyfit(np.log(draws), np.log(snr), 1)[0])
+    half_width = 3.182 * np.std(slopes, ddof=1) / 2  # t with 3 degrees of freedom, 97.5 %
+    assert abs(np.mean(slopes) - order) + half_width < 0.25, slopes
