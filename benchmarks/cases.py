@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks import data, environment
+from benchmarks import data, environment, plugins
 from benchmarks.errors import UserError, unknown
+from benchmarks.plugins import Entry
 from benchmarks.settings import Settings
-from vaezoo import VARIANTS, DataSpec, Variant
+from vaezoo import DataSpec
 from vaezoo.likelihoods import LIKELIHOODS
 
 
@@ -38,9 +39,13 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Case:
-    """One cell: a variant on a data set under a protocol with a seed; `commit` says which code was loaded for it."""
+    """One cell: a variant on a data set under a protocol with a seed; `commit` says which code was loaded for it.
+
+    source: the text of the plug-in file that defines the variant; empty where it can be imported.
+    """
 
     variant: str
+    source: str
     draws: int
     seed: int
     protocol: Protocol
@@ -51,19 +56,9 @@ class Case:
     commit: str
 
 
-def variant(name: str, draws: int | None = None) -> Variant:
-    """The registered variant, with `draws` in the place of its own if given."""
-    found = {v.name: v for v in VARIANTS}
-    if name not in found:
-        raise unknown("variant", name, found)
-    try:
-        return found[name] if draws is None else dataclasses.replace(found[name], draws=draws)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def fields(variant: Variant) -> dict[str, str | int]:
+def fields(entry: Entry) -> dict[str, str | int]:
     """What a variant computes, as strings and numbers: part of its cells' identity."""
+    variant = entry.variant
     return {
         "name": variant.name,
         "architecture": variant.architecture.__name__,
@@ -71,7 +66,13 @@ def fields(variant: Variant) -> dict[str, str | int]:
         "estimator": variant.estimator.name,
         "baseline": variant.estimator.baseline.name,
         "draws": variant.draws,
+        "source": entry.fingerprint,
     }
+
+
+def entry(case: Case) -> Entry:
+    """The variant that a case is one of."""
+    return plugins.find(case.variant, case.draws, [case.source] if case.source else [])
 
 
 def spec(protocol: Protocol) -> DataSpec:
@@ -132,22 +133,23 @@ def resolve(settings: Settings) -> Protocol:
     )
 
 
-def plan(variants: Iterable[Variant], protocol: Protocol, seeds: Iterable[int], prepared: data.Prepared) -> list[Case]:
+def plan(entries: Iterable[Entry], protocol: Protocol, seeds: Iterable[int], prepared: data.Prepared) -> list[Case]:
     """One case for each seed and variant, seeds outermost, so that an interrupted run has whole comparisons."""
-    chosen, commit = list(variants), environment.commit()
-    return [_case(variant, protocol, seed, prepared, commit) for seed in seeds for variant in chosen]
+    chosen, commit = list(entries), environment.commit()
+    return [_case(entry, protocol, seed, prepared, commit) for seed in seeds for entry in chosen]
 
 
-def _case(variant: Variant, protocol: Protocol, seed: int, prepared: data.Prepared, commit: str) -> Case:
+def _case(entry: Entry, protocol: Protocol, seed: int, prepared: data.Prepared, commit: str) -> Case:
     identity: dict[str, object] = {
-        "variant": fields(variant),
+        "variant": fields(entry),
         "data": prepared.checksum,
         "spec": dataclasses.asdict(spec(protocol)),
         "protocol": dataclasses.asdict(protocol),
     }
     return Case(
-        variant.name,
-        variant.draws,
+        entry.variant.name,
+        entry.source,
+        entry.variant.draws,
         seed,
         protocol,
         prepared.folder,

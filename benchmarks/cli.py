@@ -26,6 +26,10 @@ app = typer.Typer(
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder, its results.csv, a name under --out, or 'latest'.")
 ]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE.py", help="A file that defines VARIANTS of your own; may be repeated."),
+]
 Out = Annotated[Path, typer.Option(help="Where run folders lie.")]
 
 
@@ -63,13 +67,25 @@ def list_(
     what: Annotated[
         str, typer.Argument(metavar="[variants|datasets|presets|metrics]", help="What to list.")
     ] = "variants",
+    plugin: Plugin = None,
 ) -> None:
     """List what there is: variants, datasets, presets or metrics."""
     if what not in LISTS:
         raise unknown("list", what, LISTS)
     from benchmarks import listings
 
-    print(listings.render(what))
+    print(listings.render(what, plugin or []))
+
+
+@app.command()
+def check(
+    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Which variant; see 'list'.")],
+    plugin: Plugin = None,
+) -> int:
+    """Hold a variant to what it declares: one line a property; exit code 1 where one does not hold."""
+    from benchmarks import listings, plugins
+
+    return listings.check(plugins.find(variant, None, plugins.read(plugin or [])).variant)
 
 
 @app.command()
@@ -98,6 +114,7 @@ def run(
     keep_stale: Annotated[
         bool, typer.Option(help="Keep finished cells that other code or another torch made.")
     ] = False,
+    plugin: Plugin = None,
 ) -> int:
     """Train, evaluate and compare variants; writes a run folder with tables and figures."""
     given = {
@@ -123,12 +140,13 @@ def run(
         )
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one a core")
-    return _run(variants, chosen, data_root, workers, out, name, keep_stale)
+    return _run(variants, chosen, plugin or [], data_root, workers, out, name, keep_stale)
 
 
 def _run(
     names: list[str] | None,
     chosen: Any,
+    files: list[Path],
     data_root: Path | None,
     workers: int | None,
     out: Path,
@@ -138,15 +156,15 @@ def _run(
     from benchmarks import executors
 
     executors.warm_up()
-    from benchmarks import cases, data, environment, report, runner
-    from vaezoo import VARIANTS
+    from benchmarks import cases, data, environment, plugins, report, runner
 
-    variants = [cases.variant(n, chosen.draws) for n in dict.fromkeys(names or [v.name for v in VARIANTS])]
+    sources = plugins.read(files)
+    entries = [plugins.find(n, chosen.draws, sources) for n in dict.fromkeys(names or plugins.registry(sources))]
     protocol = cases.resolve(chosen)
     runner.check_writable(out)
     prepared = data.prepare(protocol.dataset, data_root or data.data_root())
     cases.check_batch(protocol, prepared)
-    plan = cases.plan(variants, protocol, chosen.seeds, prepared)
+    plan = cases.plan(entries, protocol, chosen.seeds, prepared)
     folder = runner.choose_folder(out, name, plan)
     records = runner.execute(folder, plan, workers or environment.cores(), keep_stale)
     return report.conclude(folder, records)

@@ -56,7 +56,7 @@ def run(case: Case) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
 
 def record(case: Case, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
     """What a cell's file holds: identity, outcome, and a row for each checkpoint."""
-    variant = cases.variant(case.variant, case.draws)
+    variant = cases.entry(case).variant
     common = {
         **dataclasses.asdict(case.protocol),
         "variant": case.variant,
@@ -89,7 +89,7 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
 def _measure(case: Case, keep: Callable[[Row], None]) -> dict[str, np.ndarray[Any, Any]]:
     """Train and measure; hands each checkpoint's row to `keep` as it is made, and returns the pictures' arrays."""
     protocol = case.protocol
-    variant = cases.variant(case.variant, case.draws)
+    variant = cases.entry(case).variant
     images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device)
     model = build(variant, cases.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))

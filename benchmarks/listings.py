@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import settings
 from benchmarks.metrics import METRICS
+
+if TYPE_CHECKING:  # these import torch, which most lists can do without
+    from benchmarks.plugins import Entry
+    from vaezoo import Variant
+
+VARIANT_COLUMNS = ("variant", "objective", "estimator", "baseline", "draws", "decoder passes", "unbiased", "source")
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -15,28 +23,53 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def render(what: str) -> str:
-    """The table of variants, datasets, presets or metrics."""
-    return {"variants": _variants, "datasets": _datasets, "presets": _presets, "metrics": _metrics}[what]()
+def render(what: str, plugins: Sequence[Path]) -> str:
+    """The table of variants (with those of plug-in files), datasets, presets or metrics."""
+    others = {"datasets": _datasets, "presets": _presets, "metrics": _metrics}
+    return others[what]() if what in others else columns(_variants(plugins))
 
 
-def _variants() -> str:
-    from vaezoo import VARIANTS  # imports torch, which the other lists can do without
+def _variants(files: Sequence[Path]) -> list[Sequence[str]]:
+    from benchmarks import plugins
 
-    head = ["variant", "objective", "estimator", "baseline", "draws", "unbiased", "source"]
-    rows = [
-        [
-            v.name,
-            v.objective.name,
-            v.estimator.name,
-            v.estimator.baseline.name,
-            str(v.draws),
-            "yes" if v.unbiased else "no",
-            v.source,
-        ]
-        for v in VARIANTS
-    ]
-    return columns([head, *rows])
+    return [VARIANT_COLUMNS, *(_row(entry) for entry in plugins.registry(plugins.read(files)).values())]
+
+
+def _row(entry: Entry) -> list[str]:
+    from vaezoo.testing import decoder_passes
+
+    v = entry.variant
+    names = [v.name, v.objective.name, v.estimator.name, v.estimator.baseline.name]
+    try:
+        passes = str(decoder_passes(v))
+    except Exception:  # a variant of the user's own that fails is listed all the same; check says what is wrong
+        passes = "fails"
+    return [*names, str(v.draws), passes, "yes" if v.unbiased else "no", v.source]
+
+
+def markdown() -> str:
+    """The table of the project's own variants, as the documentation shows it."""
+    from benchmarks.plugins import Entry
+    from vaezoo import VARIANTS
+
+    head, *rows = [VARIANT_COLUMNS, *(_row(Entry(v)) for v in VARIANTS)]
+    lines = [head, ["---"] * len(head), *([f"`{row[0]}`", *row[1:]] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def check(variant: Variant) -> int:
+    """Print each property of the variant as it is measured; 1 if one doesn't hold, else 0."""
+    from vaezoo.testing import check as findings
+
+    estimator = f"{variant.estimator.name} {variant.estimator.baseline.name}".strip()
+    draws = f"{variant.draws} draw{'s' if variant.draws > 1 else ''}"
+    print(f"{variant.name}: {variant.objective.name}, {estimator}, {draws}", flush=True)
+    failed = []
+    for finding in findings(variant):
+        print(f"{'pass' if finding.holds else 'FAIL'}  {finding.property}: {finding.figure}", flush=True)
+        failed += [] if finding.holds else [finding.property]
+    print("every property holds" if not failed else f"{len(failed)} do not hold: {'; '.join(failed)}")
+    return 1 if failed else 0
 
 
 def _datasets() -> str:

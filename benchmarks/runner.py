@@ -58,7 +58,7 @@ def merged_manifest(folder: Path, plan: Sequence[Case]) -> Record:
         case.cell_id: {
             "cell_id": case.cell_id,
             "protocol_id": case.protocol_id,
-            "variant": cases.fields(cases.variant(case.variant, case.draws)),
+            "variant": cases.fields(cases.entry(case)),
             "dataset": protocol.dataset,
             "seed": case.seed,
         }
