@@ -13,6 +13,7 @@ import matplotlib
 matplotlib.use("Agg")  # no display is needed, and none is opened
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -113,7 +114,7 @@ def learning_curves(good: pd.DataFrame, look: Look) -> Figure | None:
     right.xaxis.set_minor_formatter(NullFormatter())
     left.set_title(f"Learning curves: {_where(rows)}")
     right.set_title("The same, by the clock")
-    right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend(right)
     last = medians.xs(epochs[-1], level="epoch")
     lost = [f"{name} ({value:,.0f} nats)" for name, value in last.items() if value < bottom - 2 * margin]
     out = f" Below the view at the end: {', '.join(lost)}." if lost else ""
@@ -138,7 +139,7 @@ def gradient_variance(good: pd.DataFrame, look: Look) -> Figure | None:
     axes.set_xlabel("training time (epochs; 0 is before training)")
     axes.set_ylabel(f"gradient variance\n({BY_NAME['gradient_variance'].unit}, log scale)")
     axes.set_title(f"Variance of one gradient estimate: {_where(rows)}")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend(axes)
     none = list(dict.fromkeys(good.loc[good["gradient_variance"] == 0, "variant"]))
     absent = f"\nNot drawn, since no noise reaches its encoder's gradient: {', '.join(none)}." if none else ""
     _note(
@@ -147,6 +148,12 @@ def gradient_variance(good: pd.DataFrame, look: Look) -> Figure | None:
         f"Lines: median over seeds; bands: their range.{absent}",
     )
     return figure
+
+
+def _legend(axes: Axes) -> None:
+    """Beside the axes, in the order in which the lines end there."""
+    lines = sorted(axes.get_lines(), key=lambda line: -float(np.asarray(line.get_ydata())[-1]))
+    axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _note(figure: Figure, text: str) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import linecache
+import re
 import sys
 import traceback
 import types
@@ -23,6 +24,7 @@ from benchmarks.errors import UserError, unknown
 from vaezoo import VARIANTS, Variant
 
 GROUP = "vaezoo.variants"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 EXAMPLE = 'VARIANTS = [Variant("mine", mlp_normal, elbo, pathwise)]'
 
 
@@ -92,13 +94,13 @@ def _of_source(source: str) -> list[Entry]:
         sys.modules[name] = module  # where dataclasses and pickle look for what the file defines
         try:
             exec(compile(source, f"<{name}>", "exec"), module.__dict__)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise UserError(f"{_where(error, name)}{type(error).__name__}: {error}; mend the file") from error
     return [Entry(v, source, fingerprint) for v in _variants(sys.modules[name], "it")]
 
 
-def _where(error: Exception, name: str) -> str:
+def _where(error: BaseException, name: str) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: "
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == f"<{name}>"]
@@ -109,6 +111,9 @@ def _variants(holder: Any, what: str) -> list[Variant]:
     found = getattr(holder, "VARIANTS", None)
     if not isinstance(found, list | tuple) or not found or not all(type(v) is Variant for v in found):
         raise UserError(f"{what} defines no VARIANTS, a list of Variant; for example: {EXAMPLE}")
+    for variant in found:
+        if not NAME.fullmatch(variant.name):
+            raise UserError(f"'{variant.name[:60]}' can't be a variant's name; use letters, digits and . _ + -")
     return list(found)
 
 

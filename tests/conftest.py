@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.func import functional_call, grad, vmap
 
-from vaezoo import DataSpec, Variant, elbo, estimate, initialise, mlp_normal, pathwise
+from vaezoo import DataSpec, Variant, bias, elbo, estimate, initialise, mlp_normal, pathwise
 from vaezoo.oracles import LinearGaussian
 
 ROOT = Path(__file__).parent.parent
+torch.set_num_threads(1)  # the tests' own processes share the cores; more threads than cores wait for each other
 
 
 def generator(seed=0):
@@ -39,38 +39,9 @@ def of_variant(v):
     return lambda model, x, noise: estimate(v, model, x, noise, x.new_zeros(()))
 
 
-def gradient_draws(model, function, x, noise):
-    """The minibatch gradient of each repeat of the noise [R, K, B, D], flattened by part: {part: [R, P]}."""
-    parameters = {name: p.detach() for name, p in model.named_parameters()}
-
-    def mean(parameters, noise):
-        return functional_call(model, parameters, (function, x, noise)).mean()
-
-    found = vmap(grad(mean), (None, 0), chunk_size=5000)(parameters, noise)
-    return {
-        part: torch.cat([g.flatten(1) for name, g in found.items() if name.startswith(part)], 1)
-        for part in ("encoder", "decoder")
-    }
-
-
 def flat_gradient(model, value):
     """The gradient of a scalar in all parameters, flattened by part."""
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return {
-        part: torch.cat([g.flatten() for name, g in zip(names, found, strict=True) if name.startswith(part)])
-        for part in ("encoder", "decoder")
-    }
-
-
-def worst_z(draws, exact):
-    """The largest |mean - exact| in standard errors over coordinates; coordinates without spread must agree."""
-    error = (draws.mean(0) - exact).abs()
-    se = draws.std(0) / len(draws) ** 0.5
-    still = se < 1e-14
-    if (error[still] > 1e-10).any():
-        return float("inf")
-    return (error[~still] / se[~still]).max().item() if (~still).any() else 0.0
+    return {part: bias.flat_gradient(model, value, part) for part in bias.PARTS}
 
 
 def oracle_of(model):
@@ -87,8 +58,8 @@ def exact_elbo(model, x):
 @pytest.fixture(scope="session")
 def tools():
     """The helpers above, as one fixture."""
-    names = "generator normal build variant of_variant gradient_draws flat_gradient worst_z oracle_of exact_elbo"
-    return SimpleNamespace(**{name: globals()[name] for name in names.split()})
+    here = (generator, normal, build, variant, of_variant, flat_gradient, oracle_of, exact_elbo)
+    return SimpleNamespace(**{f.__name__: f for f in (*here, bias.gradient_draws, bias.worst_z)})
 
 
 TINY = """

@@ -37,10 +37,22 @@ def test_the_committed_run_is_whole(results):
     assert not tables.inconsistencies(results)
 
 
-def test_every_variant_is_listed_with_its_source():
+def test_every_variant_is_shown():
     for v in VARIANTS:
         assert f"`{v.name}`" in README
-        assert v.source in README
+
+
+def test_its_plug_in_passes_check_and_fails_without_the_decoders_gradient(tmp_path, command):
+    plugin = tmp_path / "mine.py"
+    (code,) = (code for code in blocks("python") if "VARIANTS = [" in code)
+    assert len(code.splitlines()) <= 15
+    plugin.write_text(code)
+    check = ("check", "constant-baseline", "--plugin", plugin)
+    assert command(*check).returncode == 0
+    plugin.write_text(code.replace("reduction.value(log_w)", "reduction.value(log_w).detach()"))
+    done = command(*check)
+    assert done.returncode == 1
+    assert "FAIL  bias of the decoder's gradient" in done.stdout
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0])

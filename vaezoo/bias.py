@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -11,11 +10,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from vaezoo import quadrature
-from vaezoo.estimators import pathwise
 from vaezoo.likelihoods import Gaussian
 from vaezoo.models import Decoder, Encoder, Model
 from vaezoo.networks import initialise
-from vaezoo.variants import Variant, parts
+from vaezoo.variants import Variant
 
 PARTS = ("encoder", "decoder")
 AT_ONCE = 5_000
@@ -65,9 +63,10 @@ def expected(variant: Variant, model: Model, x: Float[Tensor, "B ..."], nodes: i
     at, weights = quadrature.points(variant.draws, nodes)
     rows = x.repeat_interleave(len(weights), 0)
     noise = at.repeat(1, len(x))[..., None]
-    plain = dataclasses.replace(variant, estimator=dataclasses.replace(pathwise, baseline=variant.estimator.baseline))
-    stochastic, exact = parts(plain, model, rows, noise, x.new_zeros(()))
-    return ((stochastic + exact).view(len(x), -1) @ weights).mean()
+    objective, q = variant.objective, model.encoder(rows)
+    log_w = objective.log_weight(model, rows, q.rsample(noise), q)
+    values = objective.reduction.value(log_w) + objective.exact(model, q)
+    return (values.view(len(x), -1) @ weights).mean()
 
 
 def worst_z(draws: Float[Tensor, "R P"], exact: Float[Tensor, " P"], error: float | Float[Tensor, " P"] = 0.0) -> float:

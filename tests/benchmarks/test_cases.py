@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import cases, data
 from benchmarks.errors import UserError
+from benchmarks.plugins import Entry
 from benchmarks.settings import load
 from vaezoo import NONE, VARIANTS, beta_elbo, score_function
 
@@ -15,7 +16,8 @@ def resolve(**overrides):
 
 
 def plan(variants=VARIANTS[:1], seeds=(0,), prepared=None, **overrides):
-    return cases.plan(variants, resolve(**overrides), seeds, prepared or data.Prepared("folder", "checksum"))
+    entries = [v if isinstance(v, Entry) else Entry(v) for v in variants]
+    return cases.plan(entries, resolve(**overrides), seeds, prepared or data.Prepared("folder", "checksum"))
 
 
 def test_defaults_come_from_the_data_set():
@@ -62,6 +64,11 @@ def test_a_variants_own_fields_are_part_of_it(change):
     assert plan([changed])[0].cell_id != plan([VARIANTS[1]])[0].cell_id
 
 
+def test_source_from_outside_is_part_of_it():
+    ids = {plan([Entry(VARIANTS[1], fingerprint=f)])[0].cell_id for f in ("", "1", "2")}
+    assert len(ids) == 3
+
+
 def test_where_the_data_lie_is_not():
     elsewhere = data.Prepared("elsewhere", "checksum")
     assert plan(prepared=elsewhere)[0].cell_id == plan()[0].cell_id
@@ -83,15 +90,6 @@ def test_where_the_data_lie_is_not():
 def test_contradictions_are_refused(settings, words):
     with pytest.raises(UserError, match=words):
         resolve(**settings)
-
-
-def test_unknown_variants_and_too_few_draws_are_refused():
-    with pytest.raises(UserError, match="did you mean vae"):
-        cases.variant("vea")
-    loo = next(v for v in VARIANTS if v.estimator.baseline.min_draws > 1)
-    with pytest.raises(UserError, match="at least 2 draws per example, got 1"):
-        cases.variant(loo.name, 1)
-    assert cases.variant(loo.name, 5).draws == 5
 
 
 def test_a_batch_larger_than_the_data_is_refused():
