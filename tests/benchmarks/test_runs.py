@@ -192,3 +192,14 @@ def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny):
     process.kill()
     process.communicate(timeout=60)  # ends when every process that holds its standard error has
     assert not list((tmp_path / "o").glob("cells/*.json"))
+
+
+def test_a_converged_vae_reaches_the_known_log_likelihood(command, tmp_path):
+    """On data whose log p(x) is known and whose exact posterior is within reach: both bounds become tight."""
+    arguments = ["--preset", "quick", "--dataset", "linear-gaussian", "--epochs", 100, "--batch-size", 200]
+    rate = ["--learning-rate", 0.001, "--seeds", 1, "--out", tmp_path, "--name", "x"]
+    done = command("run", "vae", *arguments, *rate)
+    assert done.returncode == 0, done.stderr
+    last = pd.read_csv(tmp_path / "x" / "results.csv").iloc[-1]
+    assert abs(last["elbo"] - last["exact_log_likelihood"]) < 0.05
+    assert abs(last["log_likelihood"] - last["exact_log_likelihood"]) < 0.05
