@@ -29,6 +29,7 @@ EXAMPLES, LATENTS, REPEATS = 5, 2, 400_000
 AVERAGE = torch.tensor(-3.0, dtype=torch.float64)  # of a predicting baseline: any number will do, since it is an input
 TOLERANCE = 1e-10
 SIGNIFICANT = 5.0
+MOST_DRAWS = 5
 
 
 @dataclass(frozen=True)
@@ -148,17 +149,23 @@ def own_noise(variant: Variant) -> Iterator[Finding]:
 
 
 def declared_bias(variant: Variant) -> Iterator[Finding]:
-    """The mean gradient on a linear-Gaussian model against the exact one, encoder and decoder apart."""
-    model = bias.linear_gaussian(build(variant, SPEC, 1), pixels=3)
-    model.baseline = variant.estimator.baseline.network(3).double()
-    x, noise = 0.7 * normal(2, 3, seed=6), normal(REPEATS, variant.draws, 2, 1, seed=9)
-    z = bias.measured(variant, model, function_of(variant), x, noise)
+    """The mean gradient on a linear-Gaussian model against the exact one, encoder and decoder apart.
+
+    With five draws where the variant has more: the quadrature's error grows with them, and would hide a bias.
+    """
+    draws = min(variant.draws, max(MOST_DRAWS, variant.estimator.baseline.min_draws))
+    few = dataclasses.replace(variant, draws=draws)
+    model = bias.linear_gaussian(build(few, SPEC, 1), pixels=3)
+    model.baseline = few.estimator.baseline.network(3).double()
+    x, noise = 0.7 * normal(2, 3, seed=6), normal(REPEATS, draws, 2, 1, seed=9)
+    z = bias.measured(few, model, function_of(few), x, noise)
     found = max(z.values()) > SIGNIFICANT
     claim = "unbiased" if variant.unbiased else "biased"
     for part, size in z.items():
         holds = size < SIGNIFICANT if variant.unbiased else found
         off = f"off by {size:.3g} standard errors" if size < float("inf") else "off, and without any noise"
-        figure = f"declared {claim}; the mean of {REPEATS:,} is {off}"
+        each = f"{draws} draw{'s' if draws > 1 else ''} each"
+        figure = f"declared {claim}; the mean of {REPEATS:,} ({each}) is {off}"
         yield Finding(f"bias of the {part}'s gradient", holds, figure)
 
 

@@ -5,7 +5,19 @@ import hashlib
 import pytest
 import torch
 
-from vaezoo import VARIANTS, DataSpec, Estimator, Variant, elbo, initialise, mlp_normal, testing
+from vaezoo import (
+    VARIANTS,
+    DataSpec,
+    Estimator,
+    Variant,
+    doubly_reparameterized,
+    elbo,
+    initialise,
+    iwae,
+    mlp_normal,
+    sticking_the_landing,
+    testing,
+)
 
 SPEC = testing.SPEC
 
@@ -40,6 +52,15 @@ def test_an_estimator_that_decodes_twice_is_seen_to():
         return reduction.value(log_weight(q.rsample(noise), q))
 
     assert testing.decoder_passes(Variant("twice", mlp_normal, elbo, Estimator("twice", twice), draws=3)) == 6
+
+
+@pytest.mark.parametrize("draws", [20, 200])
+def test_a_bias_is_found_whatever_the_draws(draws):
+    """Sticking the landing on the importance-weighted bound, and its unbiased neighbour."""
+    wrong = Variant("wrong", mlp_normal, iwae, sticking_the_landing, draws)
+    assert [finding.holds for finding in testing.declared_bias(wrong)] == [False, True]
+    right = Variant("right", mlp_normal, iwae, doubly_reparameterized, draws)
+    assert [finding.holds for finding in testing.declared_bias(right)] == [True, True]
 
 
 def by_name(name):
