@@ -23,9 +23,12 @@ ModelFunction = Callable[[Model, Tensor, Tensor], Tensor]
 
 
 def linear_gaussian(own: Model, pixels: int) -> Model:
-    """One latent, linear maps each way and unit noise, with a posterior and prior of the same kind as `own`'s."""
+    """Linear maps each way and unit noise, with `own`'s latents, prior and kind of posterior."""
     model = Model(
-        Encoder(nn.Identity(), pixels, 1, own.encoder.family), Decoder(nn.Linear(1, pixels), Gaussian()), own.prior, 1
+        Encoder(nn.Identity(), pixels, own.latent_dim, own.encoder.family),
+        Decoder(nn.Linear(own.latent_dim, pixels), Gaussian()),
+        own.prior,
+        own.latent_dim,
     ).double()
     source = torch.Generator().manual_seed(1)
     initialise(model, lambda name: source)
@@ -56,13 +59,13 @@ def gradient_draws(
 
 
 def expected(variant: Variant, model: Model, x: Float[Tensor, "B ..."], nodes: int) -> Float[Tensor, ""]:
-    """E[L(x)] over the noise of the variant's draws for a model with one latent, mean over x: by quadrature.
+    """E[L(x)] over the noise of the variant's draws for a small model, mean over x: by quadrature.
 
     Differentiable, so it gives the exact gradient. F is taken not to mind the order of the draws.
     """
-    at, weights = quadrature.points(variant.draws, nodes)
+    at, weights = quadrature.points(variant.draws, model.latent_dim, nodes)
     rows = x.repeat_interleave(len(weights), 0)
-    noise = at.repeat(1, len(x))[..., None]
+    noise = at.repeat(1, len(x), 1)
     objective, q = variant.objective, model.encoder(rows)
     log_w = objective.log_weight(model, rows, q.rsample(noise), q)
     values = objective.reduction.value(log_w) + objective.exact(model, q)
@@ -85,12 +88,12 @@ def worst_z(draws: Float[Tensor, "R P"], exact: Float[Tensor, " P"], error: floa
 def measured(
     variant: Variant, model: Model, function: ModelFunction, x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
 ) -> dict[str, float]:
-    """|z| of the worst coordinate of the encoder's and the decoder's mean gradient, for a model with one latent.
+    """|z| of the worst coordinate of the encoder's and the decoder's mean gradient, for a small model.
 
     The quadrature's own error is taken as its difference to a rule with one node less.
     """
     found = gradient_draws(model, function, x, noise)
-    nodes = quadrature.most_nodes(variant.draws)
+    nodes = quadrature.most_nodes(variant.draws, model.latent_dim)
     fine, coarse = (expected(variant, model, x, n) for n in (nodes, nodes - 1))
     z = {}
     for part in PARTS:

@@ -79,9 +79,9 @@ blocked = Estimator("blocked", _blocked)
 # under any other reduction. Source: Roeder et al. 2017, Sticking the landing, arXiv:1703.09194.
 sticking_the_landing = Estimator("sticking_the_landing", _sticking_the_landing)
 
-# The path of each draw scaled by 1 - F_kk / F_k, without the score of q: unbiased under every reduction, and
-# sticking_the_landing under the mean. Source: Tucker et al. 2019, Doubly reparameterized gradient estimators for
-# Monte Carlo objectives, arXiv:1810.04152.
+# The path of each draw scaled by 1 - F_kk / F_k, without the score of q: unbiased under every reduction for log weights
+# that hold -log q, and sticking_the_landing under the mean. Source: Tucker et al. 2019, Doubly reparameterized gradient
+# estimators for Monte Carlo objectives, arXiv:1810.04152.
 doubly_reparameterized = Estimator("doubly_reparameterized", _doubly_reparameterized)
 
 

@@ -1,4 +1,4 @@
-"""Expectations over the noise of K draws without sampling: Gauss-Hermite quadrature for one standard normal latent."""
+"""Expectations over the standard normal noise of K draws without sampling: Gauss-Hermite quadrature."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ def gauss_hermite(count: int) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]
     return nodes, vectors[0].square()
 
 
-def most_nodes(draws: int) -> int:
-    """The finest rule for K draws that stays below `MOST_POINTS` points."""
-    fitting = [n for n in range(2, MOST_NODES + 1) if math.comb(n + draws - 1, draws) <= MOST_POINTS]
+def most_nodes(draws: int, latents: int) -> int:
+    """The finest rule for K draws of D latents that stays below `MOST_POINTS` points."""
+    fitting = [n for n in range(2, MOST_NODES + 1) if math.comb(n**latents + draws - 1, draws) <= MOST_POINTS]
     return max(fitting, default=2)
 
 
-def points(draws: int, nodes: int) -> tuple[Float[Tensor, "K M"], Float[Tensor, " M"]]:
-    """The product rule over K draws, for functions that don't mind their order: each multiset of nodes once.
+def points(draws: int, latents: int, nodes: int) -> tuple[Float[Tensor, "K M D"], Float[Tensor, " M"]]:
+    """The product rule over K draws of D latents, for functions that don't mind the order of the draws.
 
-    A multiset with counts c_n stands for K! / prod c_n! orders.
+    Each multiset of points of the rule for one draw is there once; counts c_n of them stand for K! / prod c_n! orders.
     """
     at, weight = gauss_hermite(nodes)
-    index = torch.tensor(list(combinations_with_replacement(range(nodes), draws)))
-    counts = torch.nn.functional.one_hot(index, nodes).sum(1).double()
-    orders = math.lgamma(draws + 1) - (counts + 1).lgamma().sum(1)
-    return at[index].T, (orders + weight.log()[index].sum(1)).exp()
+    grid = torch.cartesian_prod(*[at] * latents).view(-1, latents)
+    log_weight = torch.cartesian_prod(*[weight.log()] * latents).view(-1, latents).sum(1)
+    index = torch.tensor(list(combinations_with_replacement(range(len(grid)), draws)))
+    same = (index[:, :, None] == index[:, None, :]).sum(2)  # of each draw's point among the K: counts c, c times over
+    orders = math.lgamma(draws + 1) - ((same + 1.0).double().lgamma() / same).sum(1)
+    return grid[index].transpose(0, 1), (orders + log_weight[index].sum(1)).exp()

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+import benchmarks.train
 from benchmarks import cases, data, experiment
 from benchmarks.baselines import start
 from benchmarks.metrics import METRICS, RESULT_COLUMNS, inconsistency
@@ -93,6 +94,19 @@ def test_training_is_a_plain_loop_of_adam_steps(built, variant):
             optimizer.step()
     for a, b in zip(trained.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_moving_average_that_moves_before_its_use_is_noticed(built, monkeypatch):
+    """The planted mistake, in the loop itself: the test above has to fail."""
+    real = benchmarks.train.parts
+
+    def early(variant, model, x, noise, average):
+        stochastic, _ = real(variant, model, x, noise, average)
+        return real(variant, model, x, noise, variant.estimator.baseline.updated(average, stochastic))
+
+    monkeypatch.setattr(benchmarks.train, "parts", early)
+    with pytest.raises(AssertionError):
+        test_training_is_a_plain_loop_of_adam_steps(built, PREDICTING[0])
 
 
 def test_a_row_is_what_the_library_measures_by_hand(built):

@@ -22,7 +22,8 @@ def test_nodes_and_weights_are_numpys(count):
 
 @pytest.mark.parametrize("draws", [1, 2, 3, 5])
 def test_each_multiset_stands_for_all_of_its_orders(draws, tools):
-    at, weights = quadrature.points(draws, 6)
+    at, weights = quadrature.points(draws, 1, 6)
+    at = at.squeeze(-1)
     assert weights.sum().item() == pytest.approx(1, abs=1e-12)
     assert at.shape == (draws, math.comb(6 + draws - 1, draws))
     single, single_weights = quadrature.gauss_hermite(6)
@@ -35,7 +36,7 @@ def test_each_multiset_stands_for_all_of_its_orders(draws, tools):
 
 @pytest.mark.parametrize("draws", [1, 2, 5, 20, 200])
 def test_the_finest_rule_is_chosen_that_stays_small(draws):
-    nodes = quadrature.most_nodes(draws)
+    nodes = quadrature.most_nodes(draws, 1)
     assert nodes >= 2
     assert math.comb(nodes + draws - 1, draws) <= quadrature.MOST_POINTS
 
@@ -54,7 +55,7 @@ def test_the_expected_elbo_has_the_closed_forms_gradient(model, tools, objective
     errors = (x - layer.bias - q.mean @ layer.weight.T).square().sum(-1)
     spread = (q.scale.square() * layer.weight.square().sum(0)).sum(-1)
     exact = (-0.5 * (errors + spread) - 1.5 * math.log(2 * math.pi) - STANDARD_NORMAL.kl(q)).mean()
-    found = expected(tools.variant(objective, draws=draws), model, x, nodes=8)
+    found = expected(tools.variant(objective, draws=draws), model, x, nodes=4)
     assert found.item() == pytest.approx(exact.item(), rel=1e-12)
     for part in ("encoder", "decoder"):
         torch.testing.assert_close(flat_gradient(model, found, part), flat_gradient(model, exact, part))
@@ -62,7 +63,7 @@ def test_the_expected_elbo_has_the_closed_forms_gradient(model, tools, objective
 
 def test_the_expected_iwae_converges(model, tools):
     x = 0.3 * tools.normal(2, 3)
-    values = [expected(tools.variant(iwae, draws=5), model, x, nodes).item() for nodes in (10, 15, 25)]
+    values = [expected(tools.variant(iwae, draws=2), model, x, nodes).item() for nodes in (6, 10, 20)]
     assert abs(values[2] - values[1]) < abs(values[1] - values[0]) < 1e-3
     assert abs(values[2] - values[1]) < 1e-4
 
