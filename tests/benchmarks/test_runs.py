@@ -173,7 +173,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny):
     deadline = time.monotonic() + 60
     while not (tmp_path / "c" / "environment.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1)
+    time.sleep(3)  # until cells run: while their server starts, Ctrl-C goes unheard
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)  # ends when every process that holds its standard error has
     assert process.returncode == 130
