@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -32,13 +33,17 @@ class Event:
 def warm_up() -> None:
     """Start the server that forks the cells' processes, so that it imports torch while this process does.
 
-    It is born deaf to Ctrl-C, as the cells are: that is for the process that commands them.
+    It is born deaf to Ctrl-C, as the cells are: that is for the process that commands them, and reaches it here as
+    soon as the server runs.
     """
     if METHOD == "forkserver":
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
         multiprocessing.set_forkserver_preload(["benchmarks.preload"])
-        multiprocessing.forkserver.ensure_running()
-        signal.signal(signal.SIGINT, heard)
+        multiprocessing.resource_tracker.ensure_running()  # it unblocks SIGINT where it starts
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            multiprocessing.forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
 
 def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: str, workers: int) -> Generator[Event]:

@@ -1,5 +1,6 @@
 """Whole runs: the same bits whatever the workers or the interruption; what is finished is kept."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -29,6 +30,21 @@ def copy(finished, tmp_path):
     return tmp_path / "tiny"
 
 
+@contextlib.contextmanager
+def started(arguments, landmark):
+    """A command in a session of its own that has written `landmark`; nothing of it is left behind."""
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, start_new_session=True, **pipes) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not landmark.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def again(command, folder, tiny, *more):
     return command("run", "--all", "--preset", tiny, "--out", folder.parent, "--name", folder.name, *more)
 
@@ -41,13 +57,10 @@ def test_one_worker_and_two_give_the_same_bits(command, finished, tmp_path, tiny
 
 def test_a_killed_run_is_continued_to_the_same_result(finished, tmp_path, tiny, command):
     arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x"]
-    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     cells, deadline = tmp_path / "x" / "cells", time.monotonic() + 60
-    while len(list(cells.glob("*.json"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    with started(arguments, tmp_path / "x" / "environment.json"):
+        while len(list(cells.glob("*.json"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
     kept = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
     assert 3 <= len(kept) < 2 * len(VARIANTS)
     done = command("run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x")
@@ -169,13 +182,9 @@ def test_an_inconsistent_result_ends_with_2(command, copy, tiny):
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny):
     arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--epochs", "2000",
                  "--out", tmp_path, "--name", "c"]  # fmt: skip
-    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "c" / "environment.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(3)  # until cells run: while their server starts, Ctrl-C goes unheard
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)  # ends when every process that holds its standard error has
+    with started(arguments, tmp_path / "c" / "environment.json") as process:
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)  # ends when every process that holds its standard error has
     assert process.returncode == 130
     assert "the same command goes on" in error
     assert "Traceback" not in error
@@ -184,13 +193,10 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny):
 def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny):
     arguments = [sys.executable, "-m", "benchmarks", "run", "vae", "--preset", tiny, "--epochs", "5000", "--seeds", "1",
                  "--out", tmp_path, "--name", "o"]  # fmt: skip
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "o" / "environment.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1)
-    process.kill()
-    process.communicate(timeout=60)  # ends when every process that holds its standard error has
+    with started(arguments, tmp_path / "o" / "environment.json") as process:
+        time.sleep(1)
+        process.kill()
+        process.communicate(timeout=60)  # ends when every process that holds its standard error has
     assert not list((tmp_path / "o").glob("cells/*.json"))
 
 
