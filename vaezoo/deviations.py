@@ -34,8 +34,8 @@ class Spread:
 
 
 @contextmanager
-def _recorded(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Each layer's (input, output) while the model runs."""
+def recorded(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Each layer's (input, output) while the model runs; a layer that is used twice is refused."""
     record: dict[str, tuple[Tensor, Tensor]] = {}
 
     def remember(name: str, inputs: Tensor, output: Tensor) -> None:
@@ -67,7 +67,7 @@ def of_linear_layers(
     """
     repeats, draws, examples, _ = noise.shape
     rows = noise.transpose(0, 1).reshape(draws, repeats * examples, -1)
-    with _recorded(layers) as record:
+    with recorded(layers) as record:
         value = estimate(model, x.repeat(repeats, *[1] * (x.ndim - 1)), rows)
     outputs = [output for _, output in record.values()]
     deltas = torch.autograd.grad(value.sum(), outputs, allow_unused=True, materialize_grads=True)
@@ -75,7 +75,7 @@ def of_linear_layers(
     for (name, (inputs, _)), delta in zip(record.items(), deltas, strict=True):
         bias = [] if layers[name].bias is None else [inputs.new_ones(*inputs.shape[:-1], 1)]
         a, d = (t.reshape(-1, repeats, examples, t.shape[-1]) for t in (torch.cat([inputs, *bias], -1), delta))
-        found[name] = (_encoder_spread if name.startswith("encoder.") else _spread)(a, d)
+        found[name] = (_encoder_spread if name.startswith("encoder.") else of_products)(a, d)
     return found
 
 
@@ -92,7 +92,7 @@ def _encoder_spread(inputs: Float[Tensor, "1 R B I"], delta: Float[Tensor, "1 R 
     return Spread(torch.where(deviation > rounding, deviation, 0.0), (d.mean(0).T @ a).flatten())
 
 
-def _spread(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
+def of_products(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
     """g_br = sum_k delta_krb inputs_krb'."""
     repeats = inputs.shape[1]
     a, d = inputs.permute(2, 1, 0, 3), delta.permute(2, 1, 0, 3)  # [B, R, K, I or O]

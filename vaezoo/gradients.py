@@ -25,11 +25,20 @@ class Moments:
     variance_se: its standard error, from the spread of the per-repeat sums over sqrt(R).
     snr: (‖mean gradient‖² - variance / R) / variance, a ratio of squares; debiased, so it may be negative.
         None where there is no noise.
+    sums: one number a repeat, whose mean is the variance; estimates from the same noise are compared by them.
     """
 
     variance: float
     variance_se: float
     snr: float | None
+    sums: Float[Tensor, " R"]
+
+    @property
+    def kurtosis(self) -> float:
+        """Of the sums, 3 for a normal distribution: where it is large, rare repeats decide and errors are too small."""
+        centred = self.sums - self.sums.mean()
+        spread = centred.square().mean()
+        return (centred.pow(4).mean() / spread.square()).item() if spread > 0 else math.nan
 
 
 def normalise(deviation: Float[Tensor, "R B"], total: Float[Tensor, " P"]) -> Moments:
@@ -39,7 +48,7 @@ def normalise(deviation: Float[Tensor, "R B"], total: Float[Tensor, " P"]) -> Mo
     variance = sums.mean()
     signal = (total / examples).square().sum() - variance / repeats
     snr = (signal / variance).item() if variance > 0 else None
-    return Moments(variance.item(), (sums.std() / math.sqrt(repeats)).item(), snr)
+    return Moments(variance.item(), (sums.std() / math.sqrt(repeats)).item(), snr, sums)
 
 
 def spreads(

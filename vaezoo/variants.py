@@ -66,13 +66,19 @@ def parts(
 
     average: the moving average of a baseline that predicts, as it was before this draw; 0 otherwise.
     """
+    prediction = average + model.baseline(x.flatten(1)).squeeze(-1)
+    return parts_at(variant, model, model.encoder(x), x, noise, prediction)
+
+
+def parts_at(
+    variant: Variant, model: Model, q: Posterior, x: Tensor, noise: Float[Tensor, "K B D"], prediction: Tensor
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """The two parts for a posterior q and a baseline's prediction [B] that are given."""
     objective = variant.objective
-    q = model.encoder(x)
 
     def log_weight(z: Tensor, q: Posterior) -> Tensor:
         return objective.log_weight(model, x, z, q)
 
-    prediction = average + model.baseline(x.flatten(1)).squeeze(-1)
     stochastic = variant.estimator.estimate(log_weight, objective.reduction, q, noise, prediction)
     return stochastic, objective.exact(model, q)
 
