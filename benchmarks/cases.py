@@ -55,6 +55,11 @@ class Case:
     cell_id: str
     commit: str
 
+    @property
+    def label(self) -> str:
+        """As a person calls it."""
+        return f"{self.variant} seed {self.seed}"
+
 
 def fields(entry: Entry) -> dict[str, str | int]:
     """What a variant computes, as strings and numbers: part of its cells' identity."""
@@ -154,13 +159,13 @@ def _case(entry: Entry, protocol: Protocol, seed: int, prepared: data.Prepared, 
         protocol,
         prepared.folder,
         prepared.checksum,
-        protocol_id=_hash(identity),
-        cell_id=_hash(identity | {"seed": seed}),
+        protocol_id=identifier(identity),
+        cell_id=identifier(identity | {"seed": seed}),
         commit=commit,
     )
 
 
-def _hash(identity: Mapping[str, object]) -> str:
+def identifier(identity: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -138,8 +138,7 @@ def run(
             if all_
             else "nothing to run: name one or more variants, or give --all; 'python -m benchmarks list' shows them"
         )
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one a core")
+    _check_workers(workers)
     return _run(variants, chosen, plugin or [], data_root, workers, out, name, keep_stale)
 
 
@@ -166,8 +165,43 @@ def _run(
     cases.check_batch(protocol, prepared)
     plan = cases.plan(entries, protocol, chosen.seeds, prepared)
     folder = runner.choose_folder(out, name, plan)
-    records = runner.execute(folder, plan, workers or environment.cores(), keep_stale)
+    records = runner.execute(folder, plan, workers or environment.cores(), keep_stale, runner.TRAINING)
     return report.conclude(folder, records)
+
+
+@app.command()
+def gradients(
+    study: Annotated[list[str] | None, typer.Option(help="Which studies; may be repeated. By default all.")] = None,
+    preset: Annotated[str, typer.Option(help="Settings by name (see 'list presets') or a TOML file.")] = "default",
+    dataset: Annotated[str | None, typer.Option(help="Data set; see 'list datasets'.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's files lie, or are downloaded to.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many seeds, or which: 5 or 0,3,7.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Gradient estimates behind each variance.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Cells side by side; by default one a core.")] = None,
+    out: Out = Path("results"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder; an existing one is continued.")] = None,
+    keep_stale: Annotated[
+        bool, typer.Option(help="Keep finished cells that other code or another torch made.")
+    ] = False,
+    plugin: Plugin = None,
+) -> int:
+    """Measure gradients of all variants at equal parameters, minibatches and noise; writes tables and figures."""
+    from benchmarks import settings
+
+    given = {"dataset": dataset, "seeds": seeds}
+    chosen = settings.load(preset, {key: value for key, value in given.items() if value is not None}, repeats)
+    _check_workers(workers)
+    from benchmarks import executors
+
+    executors.warm_up()
+    from benchmarks.laboratory import command
+
+    return command.run(study or [], chosen, plugin or [], data_root, workers, out, name, keep_stale)
+
+
+def _check_workers(workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one a core")
 
 
 @app.command()

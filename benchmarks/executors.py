@@ -12,10 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:  # so that the server can be started before this process imports torch
-    from benchmarks.cases import Case
+from typing import Any, Literal
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PATIENCE = 0.5
@@ -26,7 +23,7 @@ class Event:
     """A cell has started or ended (exit_code 0, or -N for signal N); `idle` where nothing happened for a while."""
 
     kind: Literal["started", "ended", "idle"]
-    case: Case | None = None
+    case: Any = None
     exit_code: int = 0
 
 
@@ -46,7 +43,7 @@ def warm_up() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
 
-def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: str, workers: int) -> Generator[Event]:
+def processes(work: Callable[[Any, str], None], cases: Iterable[Any], folder: str, workers: int) -> Generator[Event]:
     """Each case in a process of its own, `workers` of them side by side.
 
     Leaving the generator ends those that run.
@@ -54,7 +51,7 @@ def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: 
     context: Any = multiprocessing.get_context(METHOD)  # typeshed knows no common type with Process
     warm_up()
     waiting = iter(cases)
-    running: dict[Any, tuple[BaseProcess, Case]] = {}
+    running: dict[Any, tuple[BaseProcess, Any]] = {}
     try:
         while True:
             while len(running) < workers and (case := next(waiting, None)) is not None:
@@ -78,7 +75,7 @@ def processes(work: Callable[[Case, str], None], cases: Iterable[Case], folder: 
             process.join()
 
 
-def _shielded(work: Callable[[Case, str], None], case: Case, folder: str) -> None:
+def _shielded(work: Callable[[Any, str], None], case: Any, folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     work(case, folder)

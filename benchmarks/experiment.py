@@ -26,32 +26,45 @@ from benchmarks.train import Progress, train
 from vaezoo import Model, Variant, build, estimate, evaluate, gradient_moments, initialise
 
 Row = dict[str, Any]
+Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def work(case: Case, folder: str) -> None:
     """Run a case and leave its files in the run folder: what a worker process does."""
-    torch.set_num_threads(case.protocol.threads)
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    deterministic(case.protocol.threads)
     record, arrays = run(case)
     store.write_cell(Path(folder), record, arrays)
 
 
-def run(case: Case) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+def deterministic(threads: int) -> None:
+    """So many threads, and the same bits each time."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def run(case: Case) -> tuple[dict[str, Any], Arrays]:
     """The cell's record, whatever happens in it, and the arrays of its pictures."""
     rows: list[Row] = []
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    started = _utc()
-    status, error, log = "ok", "", ""
+    arrays: list[Arrays] = []
+    started = utc()
+
+    def measure() -> tuple[str, str]:
+        arrays.append(_measure(case, rows.append))
+        return rows[-1]["status"], rows[-1].get("error", "")
+
+    status, error, log = attempt(measure)
+    return record(case, status, error, log, rows, started), arrays[0] if arrays else {}
+
+
+def attempt(measure: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
+    """Status, error and log of what may fail: one bad cell never stops the others."""
     try:
-        arrays = _measure(case, rows.append)
-        status = rows[-1]["status"]
-        error = rows[-1].get("error", "")
+        return *measure(), ""
     except (MemoryError, torch.OutOfMemoryError) as caught:
-        status, error, log = "out-of-memory", _one_line(caught), traceback.format_exc()
-    except Exception as caught:  # one bad cell never stops the others
-        status, error, log = "failed", _one_line(caught), traceback.format_exc()
-    return record(case, status, error, log, rows, started), arrays
+        return "out-of-memory", _one_line(caught), traceback.format_exc()
+    except Exception as caught:
+        return "failed", _one_line(caught), traceback.format_exc()
 
 
 def record(case: Case, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
@@ -66,7 +79,7 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
         "estimator": variant.estimator.name,
         "baseline": variant.estimator.baseline.name,
         "started": started,
-        "ended": _utc(),
+        "ended": utc(),
         "torch": torch.__version__,
         "commit": case.commit,
         "data_checksum": case.data_checksum[:16],
@@ -86,7 +99,7 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
     }
 
 
-def _measure(case: Case, keep: Callable[[Row], None]) -> dict[str, np.ndarray[Any, Any]]:
+def _measure(case: Case, keep: Callable[[Row], None]) -> Arrays:
     """Train and measure; hands each checkpoint's row to `keep` as it is made, and returns the pictures' arrays."""
     protocol = case.protocol
     variant = cases.entry(case).variant
@@ -154,7 +167,8 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _utc() -> str:
+def utc() -> str:
+    """Now."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from tqdm import tqdm
 
-from benchmarks.cases import Case
 
+class Labelled(Protocol):
+    """What has a name for people."""
 
-def label(case: Case) -> str:
-    """A cell as a person calls it."""
-    return f"{case.variant} seed {case.seed}"
+    @property
+    def label(self) -> str: ...
 
 
 class Display:
@@ -36,15 +36,15 @@ class Display:
     def say(self, text: str) -> None:
         tqdm.write(text, file=self.stream)
 
-    def started(self, case: Case) -> None:
-        self.running.append(label(case))
+    def started(self, case: Labelled) -> None:
+        self.running.append(case.label)
 
-    def ended(self, case: Case, status: str, note: str) -> None:
-        self.running.remove(label(case))
+    def ended(self, case: Labelled, status: str, note: str) -> None:
+        self.running.remove(case.label)
         self.done += 1
         if self.bar.disable or status != "ok":
             width = len(str(self.total))
-            self.say(f"[{self.done:{width}}/{self.total}] {label(case)}: {status}{note}; {self.left()}")
+            self.say(f"[{self.done:{width}}/{self.total}] {case.label}: {status}{note}; {self.left()}")
         self.bar.update()
 
     def left(self) -> str:

@@ -7,15 +7,17 @@ import dataclasses
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from typing import Protocol as Structural
 
 import torch
 
 from benchmarks import cases, environment, experiment, store
-from benchmarks.cases import Case, Protocol
+from benchmarks.cases import Protocol
 from benchmarks.errors import UserError
 from benchmarks.executors import Event, processes
 from benchmarks.progress import Display
@@ -25,7 +27,48 @@ REBUILD_SECONDS = 5.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-def choose_folder(out: Path, name: str | None, plan: Sequence[Case]) -> Path:
+class Cell(Structural):
+    """What is planned, run and kept: a case, or a probe of the laboratory."""
+
+    @property
+    def label(self) -> str:
+        """As a person calls it."""
+
+    @property
+    def protocol(self) -> Protocol: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def cell_id(self) -> str: ...
+
+    @property
+    def protocol_id(self) -> str: ...
+
+    @property
+    def data_checksum(self) -> str: ...
+
+    @property
+    def commit(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between kinds of cells.
+
+    fields: what a cell computes, with a "name". work: runs it, in a process of its own. lost: the record of a cell
+    that left none: (cell, status, error) -> record. write: the table made of the records. note: on a finished cell.
+    """
+
+    fields: Callable[[Any], Record]
+    work: Callable[[Any, str], None]
+    lost: Callable[[Any, str, str], Record]
+    write: Callable[[Path, list[Record]], None]
+    note: Callable[[Record], str]
+
+
+def choose_folder(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
     """Where to write: the named run, an unfinished one with an equal plan, or a new one stamped with the time (UTC)."""
     if name is not None:
         if not NAME.fullmatch(name) or name == "latest":
@@ -42,7 +85,7 @@ def choose_folder(out: Path, name: str | None, plan: Sequence[Case]) -> Path:
     return next(folder for folder in names if not folder.exists())
 
 
-def _unfinished(folder: Path, plan: Sequence[Case]) -> bool:
+def _unfinished(folder: Path, plan: Sequence[Cell]) -> bool:
     return any(not _finished(store.read_cell(folder, case.cell_id)) for case in plan)
 
 
@@ -50,7 +93,7 @@ def _finished(record: Record | None) -> bool:
     return record is not None and record["status"] in store.FINISHED
 
 
-def merged_manifest(folder: Path, plan: Sequence[Case]) -> Record:
+def merged_manifest(folder: Path, plan: Sequence[Cell], fields: Callable[[Any], Record]) -> Record:
     """The folder's manifest with this plan's cells added; refused where the folder holds another protocol."""
     protocol: Protocol = plan[0].protocol
     mine = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(protocol).items()}
@@ -58,7 +101,7 @@ def merged_manifest(folder: Path, plan: Sequence[Case]) -> Record:
         case.cell_id: {
             "cell_id": case.cell_id,
             "protocol_id": case.protocol_id,
-            "variant": cases.fields(cases.entry(case)),
+            "variant": fields(case),
             "dataset": protocol.dataset,
             "seed": case.seed,
         }
@@ -125,10 +168,10 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def execute(folder: Path, plan: Sequence[Case], workers: int, keep_stale: bool) -> list[Record]:
+def execute(folder: Path, plan: Sequence[Cell], workers: int, keep_stale: bool, kind: Kind) -> list[Record]:
     """Run what is missing in the folder; returns the records of the plan, in its order."""
     check_writable(folder)
-    manifest = merged_manifest(folder, plan)
+    manifest = merged_manifest(folder, plan, kind.fields)
     ids = [cell["cell_id"] for cell in manifest["cells"]]
     records = {i: record for i in ids if _finished(record := store.read_cell(folder, i)) and record}
     if not keep_stale:
@@ -138,40 +181,50 @@ def execute(folder: Path, plan: Sequence[Case], workers: int, keep_stale: bool) 
     store.write_json(folder / "environment.json", environment.describe(plan[0].protocol.threads, workers))
     display, written = Display(len(missing), len(plan) - len(missing)), time.monotonic()
     try:
-        with contextlib.closing(processes(experiment.work, missing, str(folder), workers)) as events:
+        with contextlib.closing(processes(kind.work, missing, str(folder), workers)) as events:
             for event in events:
                 if event.case and event.kind == "started":
                     display.started(event.case)
                 elif event.case and event.kind == "ended":
-                    records[event.case.cell_id] = record = _settle(folder, event, event.case)
-                    display.ended(event.case, record["status"], _note(record))
+                    records[event.case.cell_id] = record = _settle(folder, event, event.case, kind)
+                    display.ended(event.case, record["status"], _note(record, kind))
                 display.refresh()
                 if records and time.monotonic() - written > REBUILD_SECONDS:
-                    store.write_results(folder, [records[i] for i in ids if i in records])
+                    kind.write(folder, [records[i] for i in ids if i in records])
                     written = time.monotonic()
     finally:
         display.close()
         if records:
-            store.write_results(folder, [records[i] for i in ids if i in records])
+            kind.write(folder, [records[i] for i in ids if i in records])
     return [records[case.cell_id] for case in plan]
 
 
-def _settle(folder: Path, event: Event, case: Case) -> Record:
+def _settle(folder: Path, event: Event, case: Cell, kind: Kind) -> Record:
     """The record that the cell left, or one that says how its process ended."""
     record = store.read_cell(folder, case.cell_id) if event.exit_code == 0 else None
     if record is None:
         status = "killed" if event.exit_code < 0 else "failed"
         how = f"signal {-event.exit_code}" if event.exit_code < 0 else f"exit code {event.exit_code}"
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        record = experiment.record(case, status, f"its process ended with {how} and left no result", "", [], now)
+        record = kind.lost(case, status, f"its process ended with {how} and left no result")
         store.write_cell(folder, record, {})
     return record
 
 
-def _note(record: Record) -> str:
-    if record["status"] != "ok":
-        return f" ({record['error']})"
+def _note(record: Record, kind: Kind) -> str:
+    return kind.note(record) if record["status"] == "ok" else f" ({record['error']})"
+
+
+def _score(record: Record) -> str:
     last: dict[str, Any] = record["rows"][-1]
     value = last.get("elbo")
     score = f", ELBO {value:.1f}" if value is not None else f", reconstruction error {last['reconstruction_error']:.1f}"
     return f"{score} nats, {last['processor_seconds']:.0f} s"
+
+
+TRAINING = Kind(
+    fields=lambda case: cases.fields(cases.entry(case)),
+    work=experiment.work,
+    lost=lambda case, status, error: experiment.record(case, status, error, "", [], experiment.utc()),
+    write=store.write_results,
+    note=_score,
+)

@@ -46,6 +46,29 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
+class Laboratory(BaseModel):
+    """What the gradient laboratory measures where, beside the settings that it shares with a run.
+
+    checkpoints: epochs of the reference model that are called initial, early and middle; the last one is the end.
+    repeats: estimates behind each variance. fewer_seeds: how many of the seeds the studies at one checkpoint use.
+    examples: behind the minibatch's part of the variance. pairs: of fresh minibatches in the study of batch sizes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], Count, Count] = (0, 1, 10)
+    repeats: Annotated[int, Field(ge=20, le=1_000_000, strict=True)] = 1000
+    fewer_seeds: Count = 3
+    latent_dims: tuple[Count, ...] = (2, 10, 20, 50, 200)
+    draws: tuple[Count, ...] = (1, 2, 4, 8, 16, 32, 64)
+    batch_sizes: tuple[Count, ...] = (10, 30, 100, 300, 1000)
+    posterior_scales: tuple[Annotated[float, Field(gt=0, le=1, strict=True)], ...] = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
+    frequencies: tuple[Annotated[float, Field(gt=0, le=1000, strict=True)], ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+    integrand_draws: Annotated[int, Field(ge=1000, le=100_000_000, strict=True)] = 1_000_000
+    examples: Several = 1000
+    pairs: Several = 100
+
+
 class Settings(BaseModel):
     """What a user may set. None means: as the data set declares it (draws: as the variant does)."""
 
@@ -66,6 +89,7 @@ class Settings(BaseModel):
     gradient_repeats: Several = 200
     threads: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
     device: Literal["cpu", "cuda"] = "cpu"
+    gradients: Laboratory = Laboratory()
 
     @field_validator("seeds")
     @classmethod
@@ -102,25 +126,32 @@ def read(preset: str) -> tuple[str, str]:
         ) from error
 
 
-def load(preset: str, overrides: Mapping[str, Any]) -> Settings:
-    """The settings of a preset, with `overrides` (by the names of `Settings`) in their place."""
+def load(preset: str, overrides: Mapping[str, Any], repeats: int | None = None) -> Settings:
+    """The settings of a preset, with `overrides` (by the names of `Settings`) in their place.
+
+    repeats: those of the laboratory.
+    """
     where, text = read(preset)
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: {error}; write it as TOML, for example: epochs = 40") from error
     try:
-        return Settings(**{**table, **overrides})
+        measured = table.get("gradients", {})
+        if repeats is not None and isinstance(measured, dict):
+            measured, overrides = {**measured, "repeats": repeats}, {**overrides, "repeats": repeats}
+        return Settings(**{**table, **{k: v for k, v in overrides.items() if k != "repeats"}, "gradients": measured})
     except ValidationError as error:
         raise UserError(_explain(error, overrides, where, text)) from error
 
 
 def _explain(error: ValidationError, overrides: Mapping[str, Any], where: str, text: str) -> str:
     first = min(error.errors(), key=lambda e: e["type"] == "missing")  # what is there is named before what is not
-    key = str(first["loc"][0])
+    key = str(first["loc"][1 if len(first["loc"]) > 1 and first["loc"][0] == "gradients" else 0])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = f"no such setting; known: {', '.join(sorted(Settings.model_fields))}"
+        known = Settings.model_fields if len(first["loc"]) == 1 else Laboratory.model_fields
+        message = f"no such setting; known: {', '.join(sorted(known))}"
     elif first["type"] == "missing":
         message = "it is missing; every preset needs it"
     elif first["type"] != "value_error":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
@@ -41,6 +42,41 @@ def interval(values: Sequence[float], lost: int = 0, worst: float = math.nan) ->
     return Interval(
         len(values), float(np.mean(values)), t_half_width(values), middle, float(min(values)), float(max(values))
     )
+
+
+def log_ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
+    """log(mean(ours) / mean(theirs)) and its standard error, by the delta method on the repeats' own influence.
+
+    Repeats of equal number are paired (the same noise); others count as independent.
+    """
+    influence = [values / values.mean() for values in (ours, theirs)]
+    if len(ours) == len(theirs):
+        se = float(np.std(influence[0] - influence[1], ddof=1)) / math.sqrt(len(ours))
+    else:
+        se = math.hypot(*(float(np.std(values, ddof=1)) / math.sqrt(len(values)) for values in influence))
+    return math.log(ours.mean() / theirs.mean()), se
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Of log y against log x by least squares, with its 95 % interval (NaN for fewer than three points)."""
+
+    value: float
+    low: float
+    high: float
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> Slope:
+    """The exponent of the power law that the points follow best."""
+    log_x, log_y = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
+    centred = log_x - log_x.mean()
+    value = float(centred @ log_y / (centred @ centred))
+    if len(log_x) < 3:
+        return Slope(value, math.nan, math.nan)
+    residual = log_y - log_y.mean() - value * centred
+    se = math.sqrt(residual @ residual / (len(log_x) - 2) / (centred @ centred))
+    half = float(stdtrit(len(log_x) - 2, 0.5 + CONFIDENCE / 2)) * se
+    return Slope(value, value - half, value + half)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,16 @@ def write_results(folder: Path, records: Iterable[Record]) -> None:
     table = [row for record in records for row in rows(record)]
     order = {name: i for i, name in enumerate(dict.fromkeys(row["variant"] for row in table))}
     table.sort(key=lambda row: (order[row["variant"]], row["dataset"], row["seed"], _epoch(row)))
+    write_table(folder / "results.csv", RESULT_COLUMNS, table)
+
+
+def write_table(path: Path, columns: Sequence[str], table: Iterable[Record]) -> None:
+    """Rows as CSV, numbers in full; what is absent, or not a number, is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(RESULT_COLUMNS)
-    writer.writerows([_number(row.get(name)) for name in RESULT_COLUMNS] for row in table)
-    write(folder / "results.csv", text.getvalue().encode())
+    writer.writerow(columns)
+    writer.writerows([_number(row.get(name)) for name in columns] for row in table)
+    write(path, text.getvalue().encode())
 
 
 def _epoch(row: Record) -> float:
@@ -100,7 +105,9 @@ def _epoch(row: Record) -> float:
 
 
 def _number(value: object) -> object:
-    return "" if value is None else repr(value) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(float(value))
+    return "" if value is None else value
 
 
 def manifest(folder: Path) -> Record | None:

@@ -32,7 +32,7 @@ def gradient(model: Model, subject: Subject, x: Tensor, noise: Float[Tensor, "K 
 
 
 def taken_apart(model: Model, subject: Subject, x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]) -> bool:
-    """Whether `measurement` gets this subject's gradients right: their norms, for each repeat, against the true ones."""
+    """Whether `measurement` gets a subject's gradients right: their norms, repeat by repeat, against the true ones."""
     linear = linear_layers(model.decoder)
     if {id(p) for p in model.encoder.parameters()} & {id(p) for p in model.decoder.parameters()}:
         return False
@@ -64,10 +64,11 @@ def measure_plainly(model: Model, subject: Subject, reference: Subject, x: Tenso
     halves = [index.tolist() for index in torch.arange(len(draws)).tensor_split(2)]
     ours, exact = ([_mean(model, s, x, draws[own]) for own in halves] for s in (subject, reference))
     weights = [len(own) / len(draws) for own in halves]
-    mean = {n: sum(w * g[n] for w, g in zip(weights, ours, strict=True)) for n in ours[0]}
+    mean = {n: weights[0] * first + weights[1] * ours[1][n] for n, first in ours[0].items()}
     towards = [{n: other[n] - true[n] for n in other} for other, true in zip(ours[::-1], exact[::-1], strict=True)]
     deviations: dict[str, list[Tensor]] = {name: [] for name in mean}
-    projections, cosines = [], []
+    projections: list[float] = []
+    cosines: list[float] = []
     for half, own in enumerate(halves):
         for r in own:
             g, true = gradient(model, subject, x, draws[r]), gradient(model, reference, x, draws[r])

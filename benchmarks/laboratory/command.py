@@ -1,0 +1,67 @@
+"""What `python -m benchmarks gradients` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import data, environment, plugins, runner, store
+from benchmarks.errors import unknown
+from benchmarks.experiment import utc
+from benchmarks.laboratory import probes, tables, work
+from benchmarks.laboratory.studies import STUDIES
+from benchmarks.runner import Kind
+from benchmarks.settings import Settings
+from benchmarks.store import Record
+
+KIND = Kind(
+    fields=lambda probe: probes.fields(probe) | {"name": f"{probe.name}: {', '.join(probe.studies)}"},
+    work=work.work,
+    lost=lambda probe, status, error: work.record(probe, status, error, "", [], utc()),
+    write=tables.write,
+    note=lambda record: f", {len(record['rows'])} rows, {record['processor_seconds']:.0f} s",
+)
+
+
+def run(
+    studies: Sequence[str],
+    settings: Settings,
+    files: Sequence[Path],
+    data_root: Path | None,
+    workers: int | None,
+    out: Path,
+    name: str | None,
+    keep_stale: bool,
+) -> int:
+    """Measure, write, and print what was found; 0, or 2 where a cell failed."""
+    for study in studies:
+        if study not in STUDIES:
+            raise unknown("study", study, STUDIES)
+    sources = plugins.read(list(files))
+    entries = list(plugins.registry(sources).values())
+    runner.check_writable(out)
+    chosen = [study for study in STUDIES if study in studies or not studies]
+    plan = probes.plan(entries, chosen, settings, sources, data_root or data.data_root())
+    folder = runner.choose_folder(out, name, plan)
+    records = runner.execute(folder, plan, workers or environment.cores(), keep_stale, KIND)
+    return _conclude(folder, records)
+
+
+def _conclude(folder: Path, records: Sequence[Record]) -> int:
+    failed = [record for record in records if record["status"] not in store.FINISHED]
+    diverged = [record for record in records if record["status"] == "diverged"]
+    for record in [*failed, *diverged]:
+        cell = record["common"]
+        what = f"{cell['variant']}, seed {cell['seed']}: {record['status']}, {record['error']}"
+        print(f"{what} (its log: {folder / 'cells' / record['cell_id']}.json)", file=sys.stderr)
+    if (folder / tables.FILE).is_file():
+        from benchmarks.laboratory import figures  # matplotlib and seaborn take a second to import
+
+        table = tables.read(folder / tables.FILE)
+        drawn = figures.write(table, folder / "figures")
+        print("\n".join(tables.findings(table)))
+        print(f"\n{folder}: {tables.FILE} and {len(drawn)} figures in {folder / 'figures'}")
+    if failed:
+        print(f"{len(failed)} of {len(records)} cells failed; the same command runs them again", file=sys.stderr)
+    return 2 if failed else 0

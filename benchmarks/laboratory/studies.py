@@ -1,0 +1,136 @@
+"""The studies: what is varied, where, and what is measured. One entry each."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.laboratory.bench import (
+    Bench,
+    fresh_images,
+    identity,
+    minibatch_parts,
+    rows,
+    take,
+    with_references,
+)
+from benchmarks.laboratory.columns import Row, interval
+from benchmarks.laboratory.integrands import integrand_rows
+from benchmarks.seeds import generator
+from benchmarks.settings import Laboratory
+from vaezoo import Variant
+from vaezoo.minibatches import fresh_variance
+
+FEWEST_REPEATS = 100
+Variants = Sequence[Variant]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question to the reference model.
+
+    setting: what is varied. checkpoints: where; None for everywhere. rows: the measurement, at one checkpoint.
+    """
+
+    setting: str
+    checkpoints: tuple[str, ...] | None
+    rows: Callable[[Bench, Variants, Laboratory], Iterator[Row]]
+
+
+def training(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
+    """Every estimator at every checkpoint, with both parts of the variance."""
+    everyone = with_references(variants)
+    between = minibatch_parts(bench, everyone, laboratory.examples)
+    yield from rows(bench, take(bench, variants, laboratory.repeats), laboratory.repeats, between)
+
+
+def latent_dim(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
+    """The same on reference models with other numbers of latents."""
+    taken = take(bench, variants, laboratory.repeats, decoder=False)
+    for row in rows(bench, taken, laboratory.repeats):
+        yield row | {"setting_value": bench.protocol.latent_dim}
+
+
+def draws(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
+    """Each objective and estimator with 1 to 64 draws; fewer repeats of more draws, so that passes are equal."""
+    distinct = {(v.objective, v.estimator): v for v in reversed(variants)}
+    for count in laboratory.draws:
+        able = [v for v in distinct.values() if v.estimator.baseline.min_draws <= count]
+        own = [dataclasses.replace(v, draws=count) for v in reversed(able)]
+        repeats = max(FEWEST_REPEATS, math.ceil(laboratory.repeats / count))
+        for row in rows(bench, take(bench, own, repeats, decoder=False), repeats):
+            if row["draws"] == count:  # a reference with one draw is a row of its own
+                yield row | {"setting_value": count}
+
+
+def posterior_scale(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
+    """The posterior's scale times a factor, towards a point."""
+    for factor in laboratory.posterior_scales:
+        model = copy.deepcopy(bench.model)
+        with torch.no_grad():
+            model.encoder.get_parameter("heads.log_scale.bias").add_(math.log(factor))
+        narrow = dataclasses.replace(bench, model=model)
+        taken = take(narrow, variants, laboratory.repeats, decoder=False)
+        for row in rows(narrow, taken, laboratory.repeats):
+            yield row | {"setting_value": factor}
+
+
+def batch_size(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
+    """The variance of fresh minibatch gradients, noise and minibatch together, and what its two parts add up to."""
+    everyone = with_references(variants)
+    taken = take(bench, variants, laboratory.repeats, decoder=False)
+    between = minibatch_parts(bench, everyone, laboratory.examples)
+    size = bench.protocol.batch_size
+    for count in laboratory.batch_sizes:
+        own = dataclasses.replace(bench, protocol=dataclasses.replace(bench.protocol, batch_size=count))
+        at: Row = {"setting_value": count, "batch_size": count, "parameters": "encoder", "layer": ""}
+        for t in taken:
+            latent, both = t.found.moments["encoder", ""], between[t.variant.objective, t.variant.draws]["encoder"]
+            common = at | identity(t.variant) | {"passes": t.passes}
+            scale = size / count
+            yield (
+                common | {"part": "latent"} | interval("variance", latent.variance * scale, latent.variance_se * scale)
+            )
+            if t.variant.unbiased:
+                yield common | {"part": "minibatch"} | interval("variance", both.value / count, both.se / count)
+        yield from _fresh(own, [t.variant for t in taken], at, laboratory.pairs)
+
+
+def _fresh(bench: Bench, variants: Variants, at: Row, pairs: int) -> Iterator[Row]:
+    for draws in sorted({v.draws for v in variants}):
+        source = generator(bench.seed, f"fresh/{bench.checkpoint}/{bench.protocol.batch_size}/{draws}")
+        shape = (draws, bench.protocol.batch_size, bench.protocol.latent_dim)
+
+        def fresh(
+            source: torch.Generator = source, shape: tuple[int, ...] = shape
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            x = fresh_images(bench, bench.protocol.batch_size, source)
+            return x, torch.randn(shape, generator=source).to(x.device)
+
+        own = {v.name: v for v in variants if v.draws == draws}
+        found = fresh_variance(bench.model, {name: bench.subject(v) for name, v in own.items()}, fresh, pairs)
+        for name, figure in found.items():
+            common = at | identity(own[name]) | {"part": "total", "repeats": 2 * pairs}
+            yield common | interval("variance", figure.value, figure.se)
+
+
+def counter_example(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
+    """f(z) = cos(kz) in the place of the model's log weight: the score function wins where f oscillates."""
+    for frequency in laboratory.frequencies:
+        for row in integrand_rows(variants, frequency, laboratory.integrand_draws, bench.seed):
+            yield row | {"setting_value": frequency}
+
+
+STUDIES: dict[str, Study] = {
+    "training": Study("checkpoint", None, training),
+    "latent-dim": Study("latent_dim", ("middle",), latent_dim),
+    "draws": Study("draws", ("middle",), draws),
+    "batch-size": Study("batch_size", ("middle",), batch_size),
+    "posterior-scale": Study("posterior_scale", ("middle",), posterior_scale),
+    "counter-example": Study("frequency", ("initial",), counter_example),
+}
