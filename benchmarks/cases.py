@@ -166,6 +166,7 @@ def _case(entry: Entry, protocol: Protocol, seed: int, prepared: data.Prepared, 
 
 
 def identifier(identity: Mapping[str, object]) -> str:
+    """A hash of what identifies a cell."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -27,10 +27,12 @@ class Spread:
 
     deviation: ‖g_br - mean_r g_br‖².
     total: sum_b mean_r g_br, flattened.
+    apart: of so many repeats, the first ones, the deviations are right one by one, of the others in sum; None for all.
     """
 
     deviation: Float[Tensor, "R B"]
     total: Float[Tensor, " P"]
+    apart: int | None = None
 
 
 @contextmanager
@@ -92,16 +94,28 @@ def _encoder_spread(inputs: Float[Tensor, "1 R B I"], delta: Float[Tensor, "1 R 
     return Spread(torch.where(deviation > rounding, deviation, 0.0), (d.mean(0).T @ a).flatten())
 
 
-def of_products(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
-    """g_br = sum_k delta_krb inputs_krb'."""
-    repeats = inputs.shape[1]
+def of_products(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"], apart: int | None = None) -> Spread:
+    """g_br = sum_k delta_krb inputs_krb'.
+
+    ‖g - mean‖² = ‖g‖² - 2 <g, mean> + ‖mean‖². The middle term costs half of all, and its sum over the repeats is known
+    without it: for standard errors a number `apart` of the repeats is enough.
+    """
+    draws, repeats = inputs.shape[:2]
+    few = repeats if apart is None else min(apart, repeats)
     a, d = inputs.permute(2, 1, 0, 3), delta.permute(2, 1, 0, 3)  # [B, R, K, I or O]
-    rows_a, rows_d = a.flatten(1, 2), d.flatten(1, 2)
-    mean = rows_d.mT @ rows_a / repeats  # [B, O, I]
-    cross = ((rows_a @ mean.mT).double() * rows_d).sum(-1).unflatten(1, (repeats, -1)).sum(-1)
-    squares = ((a @ a.mT).double() * (d @ d.mT)).sum((-1, -2))
-    deviation = squares - 2 * cross + mean.double().square().sum((-1, -2))[:, None]
-    return Spread(deviation.T.clamp(min=0), mean.sum(0).flatten().double())
+    mean = d.flatten(1, 2).mT @ a.flatten(1, 2) / repeats  # [B, O, I]
+    size = mean.double().square().sum((-1, -2))[:, None]
+    cross = (a[:, :few].flatten(1, 2) @ mean.mT).mul_(d[:, :few].flatten(1, 2)).sum(-1, dtype=torch.float64)
+    cross = cross.unflatten(1, (few, draws)).sum(-1)
+    rest = (repeats * size - cross.sum(1, keepdim=True)) / max(1, repeats - few)
+    squares = torch.zeros(a.shape[:2], dtype=torch.float64, device=a.device)
+    for one in range(draws):
+        for other in range(one + 1):
+            products = [(t[:, :, one] * t[:, :, other]).sum(-1, dtype=torch.float64) for t in (a, d)]
+            squares += products[0] * products[1] * (1 if one == other else 2)
+    deviation = squares - 2 * torch.cat([cross, rest.expand(-1, repeats - few)], 1) + size
+    deviation = deviation.T.clamp(min=0) if few == repeats else deviation.T
+    return Spread(deviation, mean.sum(0).flatten().double(), None if few == repeats else few)
 
 
 def of_parameters(

@@ -26,6 +26,7 @@ class Moments:
     snr: (‖mean gradient‖² - variance / R) / variance, a ratio of squares; debiased, so it may be negative.
         None where there is no noise.
     sums: one number a repeat, whose mean is the variance; estimates from the same noise are compared by them.
+        Where `apart` is given, those of the first repeats alone.
     """
 
     variance: float
@@ -41,14 +42,15 @@ class Moments:
         return (centred.pow(4).mean() / spread.square()).item() if spread > 0 else math.nan
 
 
-def normalise(deviation: Float[Tensor, "R B"], total: Float[Tensor, " P"]) -> Moments:
+def normalise(deviation: Float[Tensor, "R B"], total: Float[Tensor, " P"], apart: int | None = None) -> Moments:
     """Moments from the per-example deviations and the sum over examples of the mean gradients (see `Spread`)."""
     repeats, examples = deviation.shape
     sums = deviation.sum(1) / examples**2 * (repeats / (repeats - 1))
     variance = sums.mean()
     signal = (total / examples).square().sum() - variance / repeats
     snr = (signal / variance).item() if variance > 0 else None
-    return Moments(variance.item(), (sums.std() / math.sqrt(repeats)).item(), snr, sums)
+    own = sums[:apart]
+    return Moments(variance.item(), (own.std() / math.sqrt(repeats)).item(), snr, own)
 
 
 def spreads(

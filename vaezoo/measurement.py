@@ -28,6 +28,7 @@ DRAWS_AT_ONCE = 2_000  # rows of the decoder: their activations stay in the proc
 DRAWS_A_CHUNK = 10_000
 NUMBERS_A_CHUNK = 1_000_000
 COSINES = 40
+APART = 200
 EVERY_EXAMPLE = slice(None)
 
 Noise = Callable[[slice], Float[Tensor, "R K B D"]]
@@ -219,7 +220,7 @@ def _decoder(
             found = {}
             for layer, (inputs, slope) in chunk.layers.items():
                 bias = [inputs.new_ones(*inputs.shape[:-1], 1)]
-                found[layer] = of_products(torch.cat([inputs, *bias], -1), weight[..., None] * slope)
+                found[layer] = of_products(torch.cat([inputs, *bias], -1), weight[..., None] * slope, APART)
             done.append((weight, found))
         if others:
             function = _function(subject)
@@ -242,11 +243,12 @@ def _conclude(
         totals["encoder", name] = len(mean) * layer.gradient(mean).flatten().double()
     for name, own in slices.items():
         totals[name, ""] = mean[:, own].flatten()
-    moments = {key: normalise(deviation, totals[key]) for key, deviation in deviations.items()}
+    apart = {key: APART if key[0] == "decoder" else None for key in deviations}
+    moments = {key: normalise(deviation, totals[key], apart[key]) for key, deviation in deviations.items()}
     for part in {parameters for parameters, layer in deviations if layer}:
         keys = [key for key in deviations if key[0] == part]
         whole = torch.stack([deviations[key] for key in keys]).sum(0)
-        moments[part, ""] = normalise(whole, torch.cat([totals[key] for key in keys]))
+        moments[part, ""] = normalise(whole, torch.cat([totals[key] for key in keys]), apart[keys[0]])
     cosine = None if direction is None else _cosine(layers, torch.cat(sums.first, 1), direction)
     return Measured(moments, None if sums.projections is None else z_score(sums.projections), cosine)
 

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaezoo.jacobians import layers_of
+from vaezoo.jacobians import flat, layers_of
 from vaezoo.measurement import EVERY_EXAMPLE, Figure, chunk_of, linear_layers
 from vaezoo.models import Model
 from vaezoo.replay import Subject
 
-EXAMPLES_AT_ONCE = 100
+EXAMPLES_AT_ONCE = 200
 
 
 def between_examples(
@@ -99,6 +99,13 @@ def fresh_variance(model: Model, subjects: Mapping[str, Subject], fresh: Fresh, 
 def _gradients(
     model: Model, subjects: Mapping[str, Subject], x: Tensor, noise: Float[Tensor, "K B D"]
 ) -> dict[str, list[Tensor]]:
-    layers = layers_of(model.encoder, x)
-    chunk = chunk_of(model, subjects, x, noise[None], {})
-    return {name: [layer.gradient(d[0]) for layer in layers.values()] for name, d in chunk.posterior.items()}
+    parts = [slice(i, i + EXAMPLES_AT_ONCE) for i in range(0, len(x), EXAMPLES_AT_ONCE)]
+    chunks = [chunk_of(model, subjects, x[p], noise[None, :, p], {}).posterior for p in parts]
+    output, parameters = flat(model.encoder(x)), list(model.encoder.parameters())
+    found = {}
+    for name in subjects:
+        delta = torch.cat([chunk[name][0] for chunk in chunks]) / len(x)
+        found[name] = list(
+            torch.autograd.grad(output, parameters, delta, retain_graph=True, allow_unused=True, materialize_grads=True)
+        )
+    return found

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,9 +75,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class Taken:
-    """One variant's measurement and what it cost."""
+    """One variant's measurement by so many repeats, and what one gradient costs."""
 
     variant: Variant
+    repeats: int
     found: Measured
     seconds: float
     passes: int
@@ -103,20 +104,23 @@ def _is_reference(candidate: Variant, variant: Variant, draws: int) -> bool:
 
 
 def least_draws(variant: Variant) -> int:
-    """1 where F is a mean over draws, whose gradient does not depend on their number, and the variant's own elsewhere."""
+    """1 where F is a mean over draws, whose gradient does not depend on their number; the variant's own elsewhere."""
     log_w = torch.tensor([0.0, 1.0], dtype=torch.float64)
     is_mean = torch.equal(variant.objective.reduction.path_scale(log_w), torch.ones_like(log_w))
     return 1 if is_mean else variant.draws
 
 
-def take(bench: Bench, variants: Sequence[Variant], repeats: int, decoder: bool = True) -> list[Taken]:
-    """Every variant's gradient, those of one number of draws together, and the time of one."""
+def take(bench: Bench, variants: Sequence[Variant], repeats: Callable[[int], int], decoder: bool = True) -> list[Taken]:
+    """Every variant's gradient, those of one number of draws together, and the time of one.
+
+    repeats: number of draws -> how many estimates. decoder: whether the decoder's gradient is measured too.
+    """
     x = bench.minibatch()
     everyone = with_references(variants)
     subjects = {i: bench.subject(variant) for i, variant in enumerate(everyone)}
     found: dict[int, Measured] = {}
     for draws in sorted({v.draws for v in everyone}):
-        noise = bench.noise(draws, repeats)
+        noise = bench.noise(draws, repeats(draws))
         group = {str(i): subjects[i] for i, v in enumerate(everyone) if v.draws == draws}
         few = noise(slice(0, 4))[:3]
         easy = {i: s for i, s in group.items() if taken_apart(bench.model, s, x[:4], few)}
@@ -125,7 +129,7 @@ def take(bench: Bench, variants: Sequence[Variant], repeats: int, decoder: bool 
             reference = Subject(dataclasses.replace(group[i].variant, estimator=pathwise, unbiased=True))
             found[int(i)] = measure_plainly(bench.model, group[i], reference, x, noise)
     seconds = _seconds(bench, list(subjects.values()), x)
-    return [Taken(v, found[i], seconds[i], decoder_passes(v)) for i, v in enumerate(everyone)]
+    return [Taken(v, repeats(v.draws), found[i], seconds[i], decoder_passes(v)) for i, v in enumerate(everyone)]
 
 
 def _seconds(bench: Bench, subjects: Sequence[Subject], x: Tensor) -> list[float]:
@@ -145,14 +149,14 @@ def _seconds(bench: Bench, subjects: Sequence[Subject], x: Tensor) -> list[float
 Between = dict[tuple[Objective, int], dict[str, Figure]]
 
 
-def rows(bench: Bench, taken: Sequence[Taken], repeats: int, between: Between | None = None) -> list[Row]:
+def rows(bench: Bench, taken: Sequence[Taken], between: Between | None = None) -> list[Row]:
     """Every quantity of each variant; `between`: the minibatch's part by objective and number of draws."""
-    return [row for own in taken for row in _rows(bench, own, taken, repeats, between or {})]
+    return [row for own in taken for row in _rows(bench, own, taken, between or {})]
 
 
-def _rows(bench: Bench, own: Taken, taken: Sequence[Taken], repeats: int, between: Between) -> Iterator[Row]:
+def _rows(bench: Bench, own: Taken, taken: Sequence[Taken], between: Between) -> Iterator[Row]:
     minibatch = between.get((own.variant.objective, own.variant.draws), {})
-    common = identity(own.variant) | {"repeats": repeats, "passes": own.passes, "seconds": own.seconds}
+    common = identity(own.variant) | {"repeats": own.repeats, "passes": own.passes, "seconds": own.seconds}
     for (parameters, layer), moments in own.found.moments.items():
         at = common | {"parameters": parameters, "layer": layer, "part": "latent"}
         flag = FLAG if moments.kurtosis > 30 else ""
@@ -168,7 +172,7 @@ def _rows(bench: Bench, own: Taken, taken: Sequence[Taken], repeats: int, betwee
             continue
         if moments.snr is not None:
             yield at | {"quantity": "snr", "value": moments.snr}
-            yield at | {"quantity": "snr_floor", "value": snr_floor(repeats)}
+            yield at | {"quantity": "snr_floor", "value": snr_floor(own.repeats)}
         if parameters in minibatch and own.variant.unbiased:
             size = bench.protocol.batch_size
             value, se = minibatch[parameters].value / size, minibatch[parameters].se / size

@@ -35,7 +35,7 @@ def integrand_rows(variants: Sequence[Variant], frequency: float, draws: int, se
 
 
 def integrand_moments(variant: Variant, f: object, draws: int, seed: int) -> Moments:
-    """Of the gradient of E[F(f(z_1) .. f(z_K))] under the mean in mu; a baseline that predicts has its average fitted."""
+    """Of the gradient in mu of E[f(z)], F being the mean; a baseline that predicts has its average fitted."""
     baseline, source = variant.estimator.baseline, generator(seed, "integrand")
 
     def stochastic(mean: Float[Tensor, "N 1"], count: int, average: Tensor) -> Float[Tensor, " N"]:

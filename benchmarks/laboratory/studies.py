@@ -27,6 +27,7 @@ from vaezoo import Variant
 from vaezoo.minibatches import fresh_variance
 
 FEWEST_REPEATS = 100
+FEWEST_PAIRS, PAIRED_SIZE = 20, 50
 Variants = Sequence[Variant]
 
 
@@ -46,24 +47,27 @@ def training(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterat
     """Every estimator at every checkpoint, with both parts of the variance."""
     everyone = with_references(variants)
     between = minibatch_parts(bench, everyone, laboratory.examples)
-    yield from rows(bench, take(bench, variants, laboratory.repeats), laboratory.repeats, between)
+    yield from rows(bench, take(bench, variants, lambda draws: laboratory.repeats), between)
+
+
+def _equal_passes(laboratory: Laboratory) -> Callable[[int], int]:
+    """Fewer repeats of more draws, so that each number of draws costs the same passes of the decoder."""
+    return lambda draws: max(FEWEST_REPEATS, math.ceil(laboratory.repeats / draws))
 
 
 def latent_dim(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
     """The same on reference models with other numbers of latents."""
-    taken = take(bench, variants, laboratory.repeats, decoder=False)
-    for row in rows(bench, taken, laboratory.repeats):
+    for row in rows(bench, take(bench, variants, _equal_passes(laboratory), decoder=False)):
         yield row | {"setting_value": bench.protocol.latent_dim}
 
 
 def draws(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
-    """Each objective and estimator with 1 to 64 draws; fewer repeats of more draws, so that passes are equal."""
+    """Each objective and estimator with 1 to 64 draws."""
     distinct = {(v.objective, v.estimator): v for v in reversed(variants)}
     for count in laboratory.draws:
         able = [v for v in distinct.values() if v.estimator.baseline.min_draws <= count]
         own = [dataclasses.replace(v, draws=count) for v in reversed(able)]
-        repeats = max(FEWEST_REPEATS, math.ceil(laboratory.repeats / count))
-        for row in rows(bench, take(bench, own, repeats, decoder=False), repeats):
+        for row in rows(bench, take(bench, own, _equal_passes(laboratory), decoder=False)):
             if row["draws"] == count:  # a reference with one draw is a row of its own
                 yield row | {"setting_value": count}
 
@@ -75,15 +79,14 @@ def posterior_scale(bench: Bench, variants: Variants, laboratory: Laboratory) ->
         with torch.no_grad():
             model.encoder.get_parameter("heads.log_scale.bias").add_(math.log(factor))
         narrow = dataclasses.replace(bench, model=model)
-        taken = take(narrow, variants, laboratory.repeats, decoder=False)
-        for row in rows(narrow, taken, laboratory.repeats):
+        for row in rows(narrow, take(narrow, variants, _equal_passes(laboratory), decoder=False)):
             yield row | {"setting_value": factor}
 
 
 def batch_size(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
     """The variance of fresh minibatch gradients, noise and minibatch together, and what its two parts add up to."""
     everyone = with_references(variants)
-    taken = take(bench, variants, laboratory.repeats, decoder=False)
+    taken = take(bench, variants, _equal_passes(laboratory), decoder=False)
     between = minibatch_parts(bench, everyone, laboratory.examples)
     size = bench.protocol.batch_size
     for count in laboratory.batch_sizes:
@@ -98,7 +101,12 @@ def batch_size(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iter
             )
             if t.variant.unbiased:
                 yield common | {"part": "minibatch"} | interval("variance", both.value / count, both.se / count)
-        yield from _fresh(own, [t.variant for t in taken], at, laboratory.pairs)
+        yield from _fresh(own, [t.variant for t in taken], at, _pairs(count, laboratory))
+
+
+def _pairs(size: int, laboratory: Laboratory) -> int:
+    """Fewer of large minibatches, whose gradients vary less from pair to pair."""
+    return max(FEWEST_PAIRS, min(laboratory.pairs, laboratory.pairs * PAIRED_SIZE // size))
 
 
 def _fresh(bench: Bench, variants: Variants, at: Row, pairs: int) -> Iterator[Row]:

@@ -54,7 +54,7 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 def read(path: Path) -> pd.DataFrame:
     """A gradients.csv as a table, or a `UserError` where it is none."""
     try:
-        found = pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(NUMBERS, [""]), dtype=object)
+        found = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS}, dtype=object)
         missing = [name for name in NAMES if name not in found.columns]
         if missing:
             raise UserError(
