@@ -67,6 +67,11 @@ def looks(variants: Sequence[str]) -> Look:
     }
 
 
+def power_of_ten(value: float, position: float) -> str:
+    """A tick's label on a logarithmic axis, without markup."""
+    return f"10{f'{math.log10(value):.0f}'.translate(SUPERSCRIPTS)}"
+
+
 def save(figure: Figure, stem: Path) -> Path:
     """Write the figure as PNG and SVG, and return the PNG's path."""
     with plt.rc_context(house_style("ticks")):
@@ -131,7 +136,7 @@ def gradient_variance(good: pd.DataFrame, look: Look) -> Figure | None:
     _curves(axes, rows, "gradient_variance", look)
     epochs = sorted(rows["epoch"].unique())
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"10{f'{math.log10(value):.0f}'.translate(SUPERSCRIPTS)}")
+    axes.yaxis.set_major_formatter(power_of_ten)
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(-0.15, max(0.15, 1.15 * epochs[-1]))
     axes.set_xticks(epochs, [f"{epoch:.0f}" for epoch in epochs])

@@ -64,7 +64,7 @@ class Laboratory(BaseModel):
     batch_sizes: tuple[Count, ...] = (10, 30, 100, 300, 1000)
     posterior_scales: tuple[Annotated[float, Field(gt=0, le=1, strict=True)], ...] = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
     frequencies: tuple[Annotated[float, Field(gt=0, le=1000, strict=True)], ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-    integrand_draws: Annotated[int, Field(ge=1000, le=100_000_000, strict=True)] = 1_000_000
+    integrand_draws: Annotated[int, Field(ge=1000, le=100_000_000, strict=True)] = 100_000
     examples: Several = 1000
     pairs: Several = 100
 

@@ -32,15 +32,27 @@ def gradient(model: Model, subject: Subject, x: Tensor, noise: Float[Tensor, "K 
 
 
 def taken_apart(model: Model, subject: Subject, x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]) -> bool:
-    """Whether `measurement` gets a subject's gradients right: their norms, repeat by repeat, against the true ones."""
+    """Whether `measurement` gets a subject's gradients right.
+
+    An example's gradient has to be the same alone and among others, and their sum the true one, by its norm.
+    """
     linear = linear_layers(model.decoder)
     if {id(p) for p in model.encoder.parameters()} & {id(p) for p in model.decoder.parameters()}:
         return False
     try:
         chunk = chunk_of(model, {"it": subject}, x, noise, linear)
         layers = layers_of(model.encoder, x)
+        alone = [chunk_of(model, {"it": subject}, x[[i]], noise[:, :, [i]], linear) for i in range(len(x))]
     except (NotReplayedError, TypeError, RuntimeError):
         return False
+    for whole, single, axis in (
+        (chunk.posterior["it"], [c.posterior["it"] for c in alone], 1),
+        (chunk.decoder["it"], [c.decoder["it"] for c in alone], 2),
+    ):
+        if not torch.allclose(
+            whole, torch.cat(single, axis), rtol=AGREEMENT, atol=AGREEMENT * float(whole.abs().mean())
+        ):
+            return False
     found = torch.stack([layer.squares(chunk.posterior["it"]) for layer in layers.values()]).sum(0)
     for inputs, slope in chunk.layers.values():
         a = torch.cat([inputs, inputs.new_ones(*inputs.shape[:-1], 1)], -1).transpose(0, 1).flatten(1, 2)
