@@ -102,17 +102,13 @@ def of_products(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"
     """
     draws, repeats = inputs.shape[:2]
     few = repeats if apart is None else min(apart, repeats)
-    a, d = inputs.permute(2, 1, 0, 3), delta.permute(2, 1, 0, 3)  # [B, R, K, I or O]
+    a, d = (t.permute(2, 1, 0, 3).contiguous() for t in (inputs, delta))  # [B, R, K, I or O]
     mean = d.flatten(1, 2).mT @ a.flatten(1, 2) / repeats  # [B, O, I]
     size = mean.double().square().sum((-1, -2))[:, None]
     cross = (a[:, :few].flatten(1, 2) @ mean.mT).mul_(d[:, :few].flatten(1, 2)).sum(-1, dtype=torch.float64)
     cross = cross.unflatten(1, (few, draws)).sum(-1)
     rest = (repeats * size - cross.sum(1, keepdim=True)) / max(1, repeats - few)
-    squares = torch.zeros(a.shape[:2], dtype=torch.float64, device=a.device)
-    for one in range(draws):
-        for other in range(one + 1):
-            products = [(t[:, :, one] * t[:, :, other]).sum(-1, dtype=torch.float64) for t in (a, d)]
-            squares += products[0] * products[1] * (1 if one == other else 2)
+    squares = ((a @ a.mT).double() * (d @ d.mT)).sum((-1, -2))
     deviation = squares - 2 * torch.cat([cross, rest.expand(-1, repeats - few)], 1) + size
     deviation = deviation.T.clamp(min=0) if few == repeats else deviation.T
     return Spread(deviation, mean.sum(0).flatten().double(), None if few == repeats else few)

@@ -12,9 +12,11 @@ from torch import Tensor
 from vaezoo.jacobians import flat, layers_of
 from vaezoo.measurement import EVERY_EXAMPLE, Figure, chunk_of, linear_layers
 from vaezoo.models import Model
+from vaezoo.plainly import gradient, taken_apart
 from vaezoo.replay import Subject
 
 EXAMPLES_AT_ONCE = 200
+FEW = 4
 
 
 def between_examples(
@@ -87,8 +89,11 @@ def fresh_variance(model: Model, subjects: Mapping[str, Subject], fresh: Fresh, 
     the variance as its mean; so many pairs are drawn. Nothing is assumed of how examples add up.
     """
     halves: dict[str, list[float]] = {name: [] for name in subjects}
+    x, noise = fresh()
+    easy = {name: s for name, s in subjects.items() if taken_apart(model, s, x[:FEW], noise[None, :, :FEW])}
+    hard = {name: s for name, s in subjects.items() if name not in easy}
     for _ in range(pairs):
-        one, other = (_gradients(model, subjects, *fresh()) for _ in range(2))
+        one, other = (_gradients(model, easy, hard, *fresh()) for _ in range(2))
         for name, own in halves.items():
             differences = [(a - b).double().square().sum() for a, b in zip(one[name], other[name], strict=True)]
             own.append(0.5 * float(torch.stack(differences).sum()))
@@ -97,13 +102,19 @@ def fresh_variance(model: Model, subjects: Mapping[str, Subject], fresh: Fresh, 
 
 
 def _gradients(
-    model: Model, subjects: Mapping[str, Subject], x: Tensor, noise: Float[Tensor, "K B D"]
+    model: Model, easy: Mapping[str, Subject], hard: Mapping[str, Subject], x: Tensor, noise: Float[Tensor, "K B D"]
 ) -> dict[str, list[Tensor]]:
-    parts = [slice(i, i + EXAMPLES_AT_ONCE) for i in range(0, len(x), EXAMPLES_AT_ONCE)]
-    chunks = [chunk_of(model, subjects, x[p], noise[None, :, p], {}).posterior for p in parts]
-    output, parameters = flat(model.encoder(x)), list(model.encoder.parameters())
+    """The encoder's; those that can't be taken apart by a backward pass of the whole model."""
     found = {}
-    for name in subjects:
+    for name, subject in hard.items():
+        whole = gradient(model, subject, x, noise)
+        found[name] = [g for parameter, g in whole.items() if parameter.startswith("encoder.")]
+    if not easy:
+        return found
+    parts = [slice(i, i + EXAMPLES_AT_ONCE) for i in range(0, len(x), EXAMPLES_AT_ONCE)]
+    chunks = [chunk_of(model, easy, x[p], noise[None, :, p], {}).posterior for p in parts]
+    output, parameters = flat(model.encoder(x)), list(model.encoder.parameters())
+    for name in easy:
         delta = torch.cat([chunk[name][0] for chunk in chunks]) / len(x)
         found[name] = list(
             torch.autograd.grad(output, parameters, delta, retain_graph=True, allow_unused=True, materialize_grads=True)

@@ -182,6 +182,7 @@ def _batch_size(rows: pd.DataFrame, look: Look) -> Figure:
         parts = parts[parts["objective"].isin(BOUND) == is_bound]
         both_parts = parts.groupby("variant")["part"].transform("nunique") == 2
         sums = parts[both_parts].groupby(["variant", "seed", "setting_value"], sort=False)["value"].sum().reset_index()
+        sums = sums[sums["value"] > 0]  # the minibatch's part is a difference, and may come out negative
         for _, own in sums.groupby("variant", sort=False):
             line = own.groupby("setting_value")["value"].apply(lambda values: geometric(values.tolist()).value)
             axes.plot(line.index, line, color="0.2", linewidth=0.7, linestyle="dotted", zorder=9)

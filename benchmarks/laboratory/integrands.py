@@ -25,7 +25,10 @@ def integrand_rows(variants: Sequence[Variant], frequency: float, draws: int, se
     """The variance of each estimator's gradient of E[cos(kz)], z ~ N(mu, 1), in mu = 0; and the closed forms."""
     f = cosine(frequency)
     common: Row = {"parameters": "mean", "layer": "", "part": "latent", "batch_size": 1, "latent_dim": 1}
-    for estimator, variance in (("pathwise", f.pathwise_variance(0, 1)), ("score_function", f.score_variance(0, 1))):
+    for estimator, variance in (
+        ("pathwise", f.pathwise_variance(0.0, 1.0)),
+        ("score_function", f.score_variance(0.0, 1.0)),
+    ):
         exact = {"variant": "closed form", "objective": "cosine", "estimator": estimator, "baseline": "", "draws": 1}
         yield common | exact | {"quantity": "variance", "value": variance}
     for variant in variants:

@@ -75,12 +75,16 @@ def draws(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[
 def posterior_scale(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
     """The posterior's scale times a factor, towards a point."""
     for factor in laboratory.posterior_scales:
-        model = copy.deepcopy(bench.model)
-        with torch.no_grad():
-            model.encoder.get_parameter("heads.log_scale.bias").add_(math.log(factor))
-        narrow = dataclasses.replace(bench, model=model)
+        narrow = bench if factor == 1 else _narrowed(bench, factor)
         for row in rows(narrow, take(narrow, variants, _equal_passes(laboratory), decoder=False)):
             yield row | {"setting_value": factor}
+
+
+def _narrowed(bench: Bench, factor: float) -> Bench:
+    model = copy.deepcopy(bench.model)
+    with torch.no_grad():
+        model.encoder.get_parameter("heads.log_scale.bias").add_(math.log(factor))
+    return dataclasses.replace(bench, model=model, known={})
 
 
 def batch_size(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
@@ -90,7 +94,7 @@ def batch_size(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iter
     between = minibatch_parts(bench, everyone, laboratory.examples)
     size = bench.protocol.batch_size
     for count in laboratory.batch_sizes:
-        own = dataclasses.replace(bench, protocol=dataclasses.replace(bench.protocol, batch_size=count))
+        own = dataclasses.replace(bench, protocol=dataclasses.replace(bench.protocol, batch_size=count), known={})
         at: Row = {"setting_value": count, "batch_size": count, "parameters": "encoder", "layer": ""}
         for t in taken:
             latent, both = t.found.moments["encoder", ""], between[t.variant.objective, t.variant.draws]["encoder"]

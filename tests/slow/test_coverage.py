@@ -1,0 +1,86 @@
+"""The laboratory's own errors, over 2,000 independent repetitions: `tox -e slow`."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from benchmarks.statistics import log_ratio
+from vaezoo import VARIANTS, DataSpec, initialise, mlp_normal
+from vaezoo.measurement import measure
+from vaezoo.replay import Subject
+
+pytestmark = pytest.mark.slow
+REPETITIONS, REPEATS, EXAMPLES, LATENTS, FLAGGED = 2000, 500, 20, 4, 30
+NAMES = {"pathwise": "vae", "none": "reinforce-vae", "leave_one_out": "reinforce-vae-loo"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """One repetition: variance, its claimed error, and the log exchange rate with its claimed error."""
+
+    variance: float
+    se: float
+    rate: float
+    rate_se: float
+    kurtosis: float
+
+
+@pytest.fixture(scope="module")
+def repetitions():
+    """A digits VAE, 64-32-4: what 2,000 repetitions say, by estimator."""
+    from sklearn.datasets import load_digits
+
+    from benchmarks.cases import resolve
+    from benchmarks.settings import load
+    from benchmarks.train import train
+
+    images = torch.from_numpy(load_digits().images).float() / 16
+    protocol = dataclasses.replace(
+        resolve(load("quick", {"epochs": 5, "batch_size": EXAMPLES})), latent_dim=LATENTS, checkpoints=(5,)
+    )
+    variants = {name: next(v for v in VARIANTS if v.name == full) for name, full in NAMES.items()}
+    model = mlp_normal(DataSpec((8, 8), "bernoulli", (32,)), LATENTS)
+    source = torch.Generator().manual_seed(1)
+    initialise(model, lambda name: source)
+    for _ in train(model, variants["pathwise"], images[:1500], protocol, 0):
+        pass
+    x = (torch.rand(EXAMPLES, 8, 8, generator=source) < images[:EXAMPLES]).float()
+    seen = {name: [] for name in variants}
+    for _ in range(REPETITIONS):
+        noise = torch.randn(REPEATS, 2, EXAMPLES, LATENTS, generator=source)
+        moments = {}
+        for draws in (1, 2):
+            own = {n: Subject(v) for n, v in variants.items() if v.draws == draws}
+            found = measure(model, own, x, lambda r, k=draws, noise=noise: noise[:, :k, r], decoder=False)
+            moments |= {name: f.moments["encoder", ""] for name, f in found.items()}
+        for name, m in moments.items():
+            rate, se = log_ratio(m.sums.numpy(), moments["pathwise"].sums.numpy())
+            heavy = max(m.kurtosis, moments["pathwise"].kurtosis)
+            seen[name].append(Seen(m.variance, m.variance_se, rate, se, heavy))
+    return seen
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_claimed_standard_error_is_the_observed_spread(name, repetitions):
+    variances = torch.tensor([s.variance for s in repetitions[name]])
+    claimed = torch.tensor([s.se for s in repetitions[name]]).square().mean().sqrt()
+    print(f"{name}: claimed {claimed:.4g}, observed {variances.std():.4g}")
+    assert claimed / variances.std() == pytest.approx(1, abs=0.10)
+
+
+def test_intervals_cover_what_they_claim(repetitions):
+    """The reference is the mean over all repetitions: 10^6 draws."""
+    exact = {name: sum(s.variance for s in own) / len(own) for name, own in repetitions.items()}
+    unflagged = 0
+    for name in ("none", "leave_one_out"):
+        own = repetitions[name]
+        truth = math.log(exact[name] / exact["pathwise"])
+        covered = sum(abs(s.rate - truth) <= 1.96 * s.rate_se for s in own) / len(own)
+        flagged = sum(s.kurtosis > FLAGGED for s in own) / len(own)
+        print(f"{name}: covers {covered:.1%}, flagged {flagged:.1%}")
+        if flagged < 0.5:
+            unflagged += 1
+            assert 0.93 <= covered <= 0.97
+    assert unflagged
