@@ -228,9 +228,15 @@ def show(
 
 @app.command()
 def plot(run: Run = "latest", out: Out = Path("results")) -> None:
-    """Draw a run's figures again, into the folder figures beside its results.csv."""
+    """Draw a run's figures again, or the laboratory's, into the folder figures beside its table."""
     from benchmarks import report, store
 
+    if laboratory := store.find_laboratory(run, out):
+        from benchmarks.laboratory import figures, tables
+
+        for figure in figures.write(tables.read(laboratory), laboratory.parent / "figures"):
+            print(figure)
+        return
     path = store.find_results(run, out)
     for figure in report.figures(store.read_results(path), path.parent):
         print(figure)

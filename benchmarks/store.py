@@ -153,6 +153,16 @@ def find_results(run: str, out: Path) -> Path:
     raise UserError(f"there is no run {run}; give a run folder, its results.csv, a name under {out}, or 'latest'")
 
 
+def find_laboratory(run: str, out: Path) -> Path | None:
+    """The gradients.csv that RUN means: a folder of the laboratory, or the file; None where it means none."""
+    for path in (Path(run), out / run):
+        if path.name == "gradients.csv" and path.is_file():
+            return path
+        if (path / "gradients.csv").is_file() and not (path / "results.csv").is_file():
+            return path / "gradients.csv"
+    return None
+
+
 def read_results(path: Path) -> pd.DataFrame:
     """A results.csv as a table, or a `UserError` where it is none."""
     try:

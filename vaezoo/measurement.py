@@ -58,8 +58,9 @@ class Measured:
 
 
 def _reference(subject: Subject, subjects: Mapping[str, Subject]) -> str | None:
-    """Who among the subjects is the pathwise estimate of the same objective."""
-    same = (n for n, s in subjects.items() if s.variant.objective == subject.variant.objective)
+    """Who among the subjects is the pathwise estimate of the same objective with as many draws."""
+    wanted = (subject.variant.objective, subject.variant.draws)
+    same = (n for n, s in subjects.items() if (s.variant.objective, s.variant.draws) == wanted)
     return next((name for name in same if subjects[name].variant.estimator == pathwise), None)
 
 
@@ -167,11 +168,12 @@ class _Sums:
 def measure(
     model: Model, subjects: Mapping[str, Subject], x: Float[Tensor, "B ..."], noise: Noise, decoder: bool = True
 ) -> dict[str, Measured]:
-    """Moments, bias and cosine of each subject's gradient; all of them draw equally many latents.
+    """Moments, bias and cosine of each subject's gradient.
 
-    noise: examples -> their noise, R repeats of K draws. decoder: whether the decoder's gradient is measured too, which
-    costs as much again. Bias and cosine need the pathwise estimate of the same objective among the subjects. Memory
-    does not grow with the number of parameters times repeats.
+    noise: examples -> their noise, R repeats of K draws; a subject of fewer draws takes the first ones.
+    decoder: whether the decoder's gradient is measured too, which costs as much again. Bias and cosine need the pathwise estimate of the
+    same objective, with as many draws, among the subjects. Memory does not grow with the number of parameters times
+    repeats.
     """
     linear = linear_layers(model.decoder) if decoder else {}
     layers = layers_of(model.encoder, x)
@@ -220,11 +222,13 @@ def _decoder(
             found = {}
             for layer, (inputs, slope) in chunk.layers.items():
                 bias = [inputs.new_ones(*inputs.shape[:-1], 1)]
-                found[layer] = of_products(torch.cat([inputs, *bias], -1), weight[..., None] * slope, APART)
+                few = slice(len(weight))
+                both = torch.cat([inputs, *bias], -1)[few], weight[..., None] * slope[few]
+                found[layer] = of_products(*both, APART)
             done.append((weight, found))
         if others:
             function = _function(subject)
-            general = of_parameters(subject.on(model), function, others, x, noise)
+            general = of_parameters(subject.on(model), function, others, x, noise[:, : len(weight)])
             found = found | {n.removeprefix("decoder."): spread for n, spread in general.items()}
         yield name, found
 

@@ -53,7 +53,7 @@ class Subject:
 class DecoderPass:
     """log p(x|z) [K, N] for N = R B rows, repeats first; its slope in z, and that of linear layers' outputs, on demand.
 
-    `layers`: those whose inputs and slopes are wanted, by name.
+    `layers`: those whose inputs and slopes are wanted, by name. Whoever needs fewer draws takes the first ones.
     """
 
     def __init__(self, decoder: nn.Module, x: Tensor, z: Float[Tensor, "K N D"], layers: dict[str, nn.Linear]) -> None:
@@ -61,7 +61,7 @@ class DecoderPass:
         self._leaf = self.z.reshape(-1, len(x), z.shape[-1]).requires_grad_()
         with recorded(layers) as self._record:
             self._live: Tensor = decoder.log_prob(x, self._leaf)  # type: ignore[operator]
-        self.log_px = self._live.detach().view(z.shape[:2]).requires_grad_()
+        self.log_px = self._live.detach().view(z.shape[:2])
 
     @cached_property
     def _slopes(self) -> tuple[Tensor, ...]:
@@ -101,16 +101,18 @@ class _Replay(torch.autograd.Function):
 
 
 class _Remembered(nn.Module):
-    """Stands in a decoder's place and knows log p(x|z) at the recorded z alone."""
+    """Stands in a decoder's place and knows log p(x|z) at the first recorded draws alone."""
 
-    def __init__(self, decoded: DecoderPass) -> None:
+    def __init__(self, decoded: DecoderPass, log_px: Float[Tensor, "K N"]) -> None:
         super().__init__()
         self.decoded = decoded
+        self.log_px = log_px
 
     def log_prob(self, x: Tensor, z: Float[Tensor, "K N D"]) -> Float[Tensor, "K N"]:
-        if not torch.equal(z, self.decoded.z):
+        draws = len(self.log_px)
+        if not torch.equal(z, self.decoded.z[:draws]):
             raise NotReplayedError("log p(x|z) is asked for at other latents than the ones that were drawn")
-        found: Tensor = _Replay.apply(z, self.decoded.log_px, self.decoded.slope if z.requires_grad else None)
+        found: Tensor = _Replay.apply(z, self.log_px, self.decoded.slope[:draws] if z.requires_grad else None)
         return found
 
     def forward(self, *_: Tensor) -> Tensor:
@@ -138,13 +140,15 @@ class AtPosterior:
 def replayed(
     subject: Subject, model: Model, q: Posterior, noise: Float[Tensor, "K N D"], decoded: DecoderPass
 ) -> AtPosterior:
-    """The gradients of one estimator at the draws of a recorded pass; q: each row's posterior."""
+    """The gradients of one estimator at the first of a recorded pass's draws; q: each row's posterior."""
+    draws = subject.variant.draws
+    log_px = decoded.log_px[:draws].detach().requires_grad_()
     leaves = {name: value.detach().requires_grad_() for name, value in fields(q).items()}
     live: Posterior = dataclasses.replace(q, **leaves)  # type: ignore[type-var]
     stand_in = subject.on(model)
-    stand_in.decoder = _Remembered(decoded)  # type: ignore[assignment]
+    stand_in.decoder = _Remembered(decoded, log_px)  # type: ignore[assignment]
     prediction = subject.prediction(decoded.x).repeat(noise.shape[1] // len(decoded.x))
-    stochastic, exact = parts_at(subject.variant, stand_in, live, decoded.x_rows, noise, prediction)
-    wanted = [*leaves.values(), decoded.log_px]
+    stochastic, exact = parts_at(subject.variant, stand_in, live, decoded.x_rows, noise[:draws], prediction)
+    wanted = [*leaves.values(), log_px]
     found = torch.autograd.grad((stochastic + exact).sum(), wanted, allow_unused=True, materialize_grads=True)
     return AtPosterior(torch.cat([g.flatten(1) for g in found[:-1]], 1), found[-1])

@@ -115,7 +115,7 @@ def least_draws(variant: Variant) -> int:
 
 
 def take(bench: Bench, variants: Sequence[Variant], repeats: Callable[[int], int], decoder: bool = True) -> list[Taken]:
-    """Every variant's gradient, those of one number of draws together, and the time of one.
+    """Every variant's gradient, those of as many repeats together, and the time of one.
 
     repeats: number of draws -> how many estimates. decoder: whether the decoder's gradient is measured too.
     """
@@ -130,15 +130,17 @@ def _taken(bench: Bench, everyone: Sequence[Variant], repeats: Callable[[int], i
     x = bench.minibatch()
     subjects = {i: bench.subject(variant) for i, variant in enumerate(everyone)}
     found: dict[int, Measured] = {}
-    for draws in sorted({v.draws for v in everyone}):
-        noise = bench.noise(draws, repeats(draws))
-        group = {str(i): subjects[i] for i, v in enumerate(everyone) if v.draws == draws}
+    for count in {repeats(v.draws) for v in everyone}:
+        group = {str(i): subjects[i] for i, v in enumerate(everyone) if repeats(v.draws) == count}
+        noise = bench.noise(max(s.variant.draws for s in group.values()), count)
         few = noise(slice(0, 4))[:3]
-        easy = {i: s for i, s in group.items() if taken_apart(bench.model, s, x[:4], few)}
+        easy = {i: s for i, s in group.items() if taken_apart(bench.model, s, x[:4], few[:, : s.variant.draws])}
         found |= {int(i): m for i, m in measure(bench.model, easy, x, noise, decoder).items()} if easy else {}
         for i in group.keys() - easy.keys():
-            reference = Subject(dataclasses.replace(group[i].variant, estimator=pathwise, unbiased=True))
-            found[int(i)] = measure_plainly(bench.model, group[i], reference, x, noise)
+            variant = group[i].variant
+            reference = Subject(dataclasses.replace(variant, estimator=pathwise, unbiased=True))
+            own = bench.noise(variant.draws, count)
+            found[int(i)] = measure_plainly(bench.model, group[i], reference, x, own)
     seconds = _seconds(bench, list(subjects.values()), x)
     return [Taken(v, repeats(v.draws), found[i], seconds[i], decoder_passes(v)) for i, v in enumerate(everyone)]
 

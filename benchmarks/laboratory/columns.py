@@ -52,7 +52,18 @@ UNITS = {
     "exchange_rate": "draws",
     "exchange_rate_seconds": "1",
     "slope": "1",
-    "elbo": "nats/example",
+}
+MEANINGS = {
+    "variance": "trace of the covariance of one minibatch gradient, the mean over B examples",
+    "snr": "debiased ‖mean gradient‖² over the variance: negative where the mean drowns",
+    "snr_floor": "two standard deviations of snr where the mean is 0, in the worst case: nothing below can be seen",
+    "cosine": "of the angle between one estimate and the exact direction, a mean over repeats",
+    "bias_z": "difference to the pathwise gradient of the same objective and noise; beyond 5 there is a bias",
+    "variance_x_seconds": "latent variance times the seconds of one gradient",
+    "variance_x_passes": "latent variance times the decoder passes of one gradient",
+    "exchange_rate": "draws to average for the latent variance of one pathwise draw",
+    "exchange_rate_seconds": "the same in the time of one pathwise gradient",
+    "slope": "exponent of a power law in the setting; `part` says of what (snr, or a part of the variance)",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from benchmarks.laboratory.columns import COLUMNS, MEANINGS, UNITS
 from benchmarks.laboratory.tables import findings, number, over_seeds
 from benchmarks.statistics import geometric
 
@@ -93,11 +94,21 @@ def slopes(table: pd.DataFrame) -> str:
     return _markdown(["variant", *(f"{study}: {names[part]}" for study, part in columns)], found)
 
 
+def columns(table: pd.DataFrame) -> str:
+    """Every column of gradients.csv, and every quantity with its unit."""
+    rows = [[f"`{column.name}`", column.unit, column.meaning.replace("|", "\\|")] for column in COLUMNS]
+    quantities = [[f"`{name}`", UNITS[name], meaning] for name, meaning in MEANINGS.items()]
+    return (
+        f"{_markdown(['column', 'unit', 'meaning'], rows)}\n\n{_markdown(['quantity', 'unit', 'meaning'], quantities)}"
+    )
+
+
 BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
     "findings": sentences,
     "exchange": exchange,
     "parts": parts,
     "slopes": slopes,
+    "columns": columns,
 }
 
 
