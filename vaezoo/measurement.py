@@ -171,9 +171,9 @@ def measure(
     """Moments, bias and cosine of each subject's gradient.
 
     noise: examples -> their noise, R repeats of K draws; a subject of fewer draws takes the first ones.
-    decoder: whether the decoder's gradient is measured too, which costs as much again. Bias and cosine need the pathwise estimate of the
-    same objective, with as many draws, among the subjects. Memory does not grow with the number of parameters times
-    repeats.
+    decoder: whether the decoder's gradient is measured too, which costs as much again.
+    Bias and cosine need the pathwise estimate of the same objective, with as many draws, among the subjects. Memory
+    does not grow with the number of parameters times repeats.
     """
     linear = linear_layers(model.decoder) if decoder else {}
     layers = layers_of(model.encoder, x)
