@@ -1,8 +1,8 @@
 """How cells are mapped to processes."""
 
 import multiprocessing.forkserver
-import os
 import signal
+import threading
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_ctrl_c_while_the_server_starts_is_heard_afterwards(monkeypatch):
     reached = []
 
     def start():
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # no other thread of the tests may take it
         reached.append("the end")
 
     monkeypatch.setattr(multiprocessing.forkserver, "ensure_running", start)
