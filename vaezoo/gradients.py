@@ -42,10 +42,12 @@ class Moments:
         return (centred.pow(4).mean() / spread.square()).item() if spread > 0 else math.nan
 
 
-def normalise(deviation: Float[Tensor, "R B"], total: Float[Tensor, " P"], apart: int | None = None) -> Moments:
-    """Moments from the per-example deviations and the sum over examples of the mean gradients (see `Spread`)."""
-    repeats, examples = deviation.shape
-    sums = deviation.sum(1) / examples**2 * (repeats / (repeats - 1))
+def normalise(
+    deviation: Float[Tensor, " R"], total: Float[Tensor, " P"], examples: int, apart: int | None = None
+) -> Moments:
+    """Moments from the sums over so many examples of their deviations and of their mean gradients (see `Spread`)."""
+    repeats = len(deviation)
+    sums = deviation / examples**2 * (repeats / (repeats - 1))
     variance = sums.mean()
     signal = (total / examples).square().sum() - variance / repeats
     snr = (signal / variance).item() if variance > 0 else None
@@ -86,5 +88,5 @@ def gradient_moments(
     for part in PARTS:
         own = [spread for name, spread in found.items() if name.startswith(part)]
         deviation = torch.stack([spread.deviation for spread in own]).sum(0)
-        moments[part.rstrip(".")] = normalise(deviation, torch.cat([spread.total for spread in own]))
+        moments[part.rstrip(".")] = normalise(deviation.sum(1), torch.cat([spread.total for spread in own]), len(x))
     return moments

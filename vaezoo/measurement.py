@@ -6,7 +6,6 @@ log p(x_b|z_k) in the decoder's; d and c come from one pass of the decoder for a
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,16 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vaezoo.chunks import Chunk, chunk_of, linear_layers
 from vaezoo.deviations import ROUNDING, Spread, of_parameters, of_products
 from vaezoo.estimators import pathwise
 from vaezoo.gradients import Moments, normalise
-from vaezoo.jacobians import Layer, fields, layers_of, slices_of
+from vaezoo.jacobians import Layer, layers_of, slices_of
 from vaezoo.models import Model
-from vaezoo.posteriors import Posterior
-from vaezoo.replay import AtPosterior, DecoderPass, Subject, replayed
+from vaezoo.replay import Subject
 from vaezoo.variants import estimate
 
-DRAWS_AT_ONCE = 2_000  # rows of the decoder: their activations stay in the processor's cache
 DRAWS_A_CHUNK = 10_000
 NUMBERS_A_CHUNK = 1_000_000
 COSINES = 40
@@ -64,58 +62,6 @@ def _reference(subject: Subject, subjects: Mapping[str, Subject]) -> str | None:
     return next((name for name in same if subjects[name].variant.estimator == pathwise), None)
 
 
-def linear_layers(module: nn.Module) -> dict[str, nn.Linear]:
-    """By name."""
-    return {name: layer for name, layer in module.named_modules() if type(layer) is nn.Linear}
-
-
-def _repeated(q: Posterior, repeats: int) -> Posterior:
-    rows = {name: value.repeat(repeats, *[1] * (value.ndim - 1)) for name, value in fields(q).items()}
-    return dataclasses.replace(q, **rows)  # type: ignore[type-var]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some examples, all repeats: gradients at the posterior, what the decoder's are multiplied with, its layers."""
-
-    q: Posterior
-    posterior: dict[str, Float[Tensor, "R B S"]]
-    decoder: dict[str, Float[Tensor, "K R B"]]
-    layers: dict[str, tuple[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"]]]
-
-
-def chunk_of(
-    model: Model,
-    subjects: Mapping[str, Subject],
-    x: Float[Tensor, "B ..."],
-    noise: Float[Tensor, "R K B D"],
-    layers: dict[str, nn.Linear],
-) -> Chunk:
-    """The gradients of all subjects for some examples; `layers`: those of the decoder that are wanted."""
-    examples, draws = len(x), noise.shape[1]
-    with torch.no_grad():
-        q = model.encoder(x)
-    found: dict[str, list[AtPosterior]] = {name: [] for name in subjects}
-    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
-    for part in noise.split(max(1, DRAWS_AT_ONCE // (draws * examples))):
-        rows = part.transpose(0, 1).reshape(draws, -1, part.shape[-1])
-        many = _repeated(q, len(part))
-        decoded = DecoderPass(model.decoder, x, many.sample(rows), layers)
-        for name, subject in subjects.items():
-            found[name].append(replayed(subject, model, many, rows, decoded))
-        for name, pair in decoded.layers.items() if layers else ():
-            seen[name].append(pair)
-    return Chunk(
-        q,
-        {name: torch.cat([a.posterior.unflatten(0, (-1, examples)) for a in own]) for name, own in found.items()},
-        {name: torch.cat([a.decoder.unflatten(1, (-1, examples)) for a in own], 1) for name, own in found.items()},
-        {
-            name: tuple(torch.cat([t.unflatten(1, (-1, examples)) for t in ts], 1) for ts in zip(*pairs, strict=True))  # type: ignore[misc]
-            for name, pairs in seen.items()
-        },
-    )
-
-
 def _quadratic(deviation: Float[Tensor, "R B S"], gram: Float[Tensor, "B S S"]) -> Float[Tensor, "R B"]:
     """d' G_b d; a layer that is a head of one of the posterior's parameters has zeros but for a block."""
     used = gram.ne(0).any(0).any(0).nonzero()
@@ -128,7 +74,7 @@ class _Sums:
     """What is kept of one subject while the examples stream by."""
 
     def __init__(self) -> None:
-        self.deviations: dict[tuple[str, str], list[Tensor]] = {}
+        self.deviations: dict[tuple[str, str], Float[Tensor, " R"]] = {}
         self.decoder_totals: dict[str, Tensor] = {}
         self.means: list[Float[Tensor, "B S"]] = []
         self.first: list[Float[Tensor, "R B S"]] = []
@@ -147,7 +93,7 @@ class _Sums:
             self._keep(name, "", torch.where(squares > rounding, squares, 0.0))
         count = min(COSINES, len(delta) // 2)
         self.means.append(mean)
-        self.first.append(delta[:count])
+        self.first.append(delta[:count].clone())  # a view would keep all repeats in memory
         self.direction.append(delta[count:].mean(0))
 
     def add_decoder(self, spreads: dict[str, Spread]) -> None:
@@ -162,7 +108,8 @@ class _Sums:
         self.projections = torch.cat(pair) + (0.0 if self.projections is None else self.projections)
 
     def _keep(self, parameters: str, layer: str, deviation: Tensor) -> None:
-        self.deviations.setdefault((parameters, layer), []).append(deviation)
+        key, own = (parameters, layer), deviation.sum(1)
+        self.deviations[key] = self.deviations[key] + own if key in self.deviations else own
 
 
 def measure(
@@ -175,20 +122,13 @@ def measure(
     Bias and cosine need the pathwise estimate of the same objective, with as many draws, among the subjects. Memory
     does not grow with the number of parameters times repeats.
     """
-    linear = linear_layers(model.decoder) if decoder else {}
+    linear = linear_layers(model.decoder) if decoder else None
     layers = layers_of(model.encoder, x)
     references = {name: _reference(subject, subjects) for name, subject in subjects.items()}
     kept = {name: _Sums() for name in subjects}
     for own in _examples(len(x), noise):
-        draws = noise(own)
         gram = {name: layer.gram(own) for name, layer in layers.items()}
-        chunk = chunk_of(model, subjects, x[own], draws, linear)
-        for name, delta in chunk.posterior.items():
-            kept[name].add_posterior(delta, gram, slices_of(chunk.q))
-            if (exact := references[name]) not in (None, name):
-                kept[name].add_difference(delta - chunk.posterior[exact])
-        for name, spreads in _decoder(model, subjects, chunk, x[own], draws) if decoder else ():
-            kept[name].add_decoder(spreads)
+        _add(kept, model, subjects, references, x[own], noise(own), gram, linear)
     slices = slices_of(model.encoder(x[:1]))
     directions = {
         name: {n: layer.gradient(torch.cat(kept[name].direction)) for n, layer in layers.items()}
@@ -199,6 +139,26 @@ def measure(
         name: _conclude(layers, slices, kept[name], directions.get(reference or ""))
         for name, reference in references.items()
     }
+
+
+def _add(
+    kept: dict[str, _Sums],
+    model: Model,
+    subjects: Mapping[str, Subject],
+    references: Mapping[str, str | None],
+    x: Float[Tensor, "b ..."],
+    noise: Float[Tensor, "R K b D"],
+    gram: dict[str, Float[Tensor, "b S S"]],
+    linear: dict[str, nn.Linear] | None,
+) -> None:
+    """A function of its own, so that the memory of some examples is free before the next."""
+    chunk = chunk_of(model, subjects, x, noise, linear or {})
+    for name, delta in chunk.posterior.items():
+        kept[name].add_posterior(delta, gram, slices_of(chunk.q))
+        if (exact := references[name]) not in (None, name):
+            kept[name].add_difference(delta - chunk.posterior[exact])
+    for name, spreads in _decoder(model, subjects, chunk, x, noise) if linear is not None else ():
+        kept[name].add_decoder(spreads)
 
 
 def _examples(count: int, noise: Noise) -> Iterator[slice]:
@@ -240,19 +200,18 @@ def _function(subject: Subject) -> Callable[[Model, Tensor, Tensor], Tensor]:
 def _conclude(
     layers: dict[str, Layer], slices: dict[str, slice], sums: _Sums, direction: dict[str, Tensor] | None
 ) -> Measured:
-    deviations = {key: torch.cat(parts, 1) for key, parts in sums.deviations.items()}
-    mean = torch.cat(sums.means)
+    deviations, mean = sums.deviations, torch.cat(sums.means)
     totals: dict[tuple[str, str], Tensor] = {("decoder", n): total for n, total in sums.decoder_totals.items()}
     for name, layer in layers.items():
         totals["encoder", name] = len(mean) * layer.gradient(mean).flatten().double()
     for name, own in slices.items():
         totals[name, ""] = mean[:, own].flatten()
     apart = {key: APART if key[0] == "decoder" else None for key in deviations}
-    moments = {key: normalise(deviation, totals[key], apart[key]) for key, deviation in deviations.items()}
+    moments = {key: normalise(own, totals[key], len(mean), apart[key]) for key, own in deviations.items()}
     for part in {parameters for parameters, layer in deviations if layer}:
         keys = [key for key in deviations if key[0] == part]
         whole = torch.stack([deviations[key] for key in keys]).sum(0)
-        moments[part, ""] = normalise(whole, torch.cat([totals[key] for key in keys]), apart[keys[0]])
+        moments[part, ""] = normalise(whole, torch.cat([totals[key] for key in keys]), len(mean), apart[keys[0]])
     cosine = None if direction is None else _cosine(layers, torch.cat(sums.first, 1), direction)
     return Measured(moments, None if sums.projections is None else z_score(sums.projections), cosine)
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaezoo.chunks import chunk_of, linear_layers
 from vaezoo.jacobians import flat, layers_of
-from vaezoo.measurement import EVERY_EXAMPLE, Figure, chunk_of, linear_layers
+from vaezoo.measurement import EVERY_EXAMPLE, Figure
 from vaezoo.models import Model
 from vaezoo.plainly import gradient, taken_apart
 from vaezoo.replay import Subject

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaezoo.chunks import chunk_of, linear_layers
 from vaezoo.deviations import ROUNDING
 from vaezoo.gradients import PARTS, Moments, normalise
 from vaezoo.jacobians import layers_of
-from vaezoo.measurement import COSINES, Figure, Measured, Noise, chunk_of, linear_layers, z_score
+from vaezoo.measurement import COSINES, Figure, Measured, Noise, z_score
 from vaezoo.models import Model
 from vaezoo.replay import NotReplayedError, Subject
 from vaezoo.variants import estimate
@@ -93,7 +94,7 @@ def measure_plainly(model: Model, subject: Subject, reference: Subject, x: Tenso
     moments = {}
     still = {name: ROUNDING**2 * value.double().square().sum() for name, value in mean.items()}
     rows = {n: torch.stack(d) for n, d in deviations.items()}
-    rows = {n: torch.where(d > still[n], d, 0.0)[:, None] for n, d in rows.items()}
+    rows = {n: torch.where(d > still[n], d, 0.0) for n, d in rows.items()}
     layers = {name: (name.split(".")[0], name.partition(".")[2].rpartition(".")[0]) for name in mean}
     for key in {*layers.values(), *((part.rstrip("."), "") for part in PARTS)}:
         own = [name for name, layer in layers.items() if layer == key or (key[1] == "" and layer[0] == key[0])]
@@ -105,7 +106,7 @@ def measure_plainly(model: Model, subject: Subject, reference: Subject, x: Tenso
 
 def _normalised(rows: list[Tensor], means: list[Tensor]) -> Moments:
     """The whole minibatch stands for one example."""
-    return normalise(torch.stack(rows).sum(0), torch.cat([mean.flatten().double() for mean in means]))
+    return normalise(torch.stack(rows).sum(0), torch.cat([mean.flatten().double() for mean in means]), examples=1)
 
 
 def _mean(model: Model, subject: Subject, x: Tensor, draws: Float[Tensor, "R K B D"]) -> Gradient:

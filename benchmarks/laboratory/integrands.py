@@ -58,4 +58,4 @@ def integrand_moments(variant: Variant, f: object, draws: int, seed: int) -> Mom
         found = torch.autograd.grad(value, mean, materialize_grads=True)[0] if value.requires_grad else 0 * mean
         gradients.append(found.detach())
     g = torch.cat(gradients)
-    return normalise((g - g.mean(0)).square(), g.mean(0))
+    return normalise((g - g.mean(0)).square().sum(1), g.mean(0), examples=1)
