@@ -102,10 +102,12 @@ class Data:
     """A data set as a model sees it: one tensor a split, on the device; a batch is an index.
 
     train: pixels in [0, 1] (binary where they are binarized once), real numbers for synthetic data.
-    test: binarized once, the same for all seeds. exact_log_likelihood: of the test data, nats per example.
+    validation, test: binarized once, the same for all seeds; validation may be empty.
+    exact_log_likelihood: of the test data, nats per example.
     """
 
     train: Tensor
+    validation: Tensor
     test: Tensor
     test_labels: Tensor
     exact_log_likelihood: float | None
@@ -207,11 +209,12 @@ def load(name: str, folder: str, binarization: str, device: str) -> Data:
     def tensor(key: str) -> Tensor:
         return torch.from_numpy(np.load(path / f"{key}.npy", mmap_mode="r") / np.float32(maximum)).to(device)
 
-    train, test = tensor("train"), tensor("test")
+    train, validation, test = tensor("train"), tensor("validation"), tensor("test")
     if binarization == "static":
         train = binarize(train, generator(0, "binarize/train"))
     if binarization != "none":
+        validation = binarize(validation, generator(0, "binarize/validation"))
         test = binarize(test, generator(0, "binarize/test"))
     exact = _facts(path)["exact_log_likelihood"]
     labels = torch.from_numpy(np.load(path / "test_labels.npy"))
-    return Data(train, test, labels, float(exact) if exact else None)
+    return Data(train, validation, test, labels, float(exact) if exact else None)

@@ -23,7 +23,7 @@ from benchmarks.cases import Case
 from benchmarks.pictures import pictures
 from benchmarks.seeds import generator
 from benchmarks.train import Progress, train
-from vaezoo import Model, Variant, build, estimate, evaluate, gradient_moments, initialise
+from vaezoo import Model, Variant, build, estimate, evaluate, evidence_lower_bound, gradient_moments, initialise
 
 Row = dict[str, Any]
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -140,6 +140,9 @@ def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, prog
     )
     if not model.stochastic:
         return metrics
+    if len(images.validation):
+        source = generator(case.seed, f"validation/{progress.epoch}")
+        metrics["validation_elbo"] = evidence_lower_bound(model, images.validation, source, protocol.evaluation_draws)
     x = images.train[: protocol.batch_size]
     if protocol.binarization == "dynamic":
         x = data.binarize(x, generator(0, "binarize/gradient"))

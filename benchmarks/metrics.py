@@ -107,6 +107,13 @@ METRICS = (
         "log p(x) of the test data under the model that made them; empty where nobody knows it",
         "exact log-likelihood",
     ),
+    Metric(
+        "validation_elbo",
+        "nats/example",
+        "higher",
+        "the ELBO on the validation split, for the choice of settings; empty where a data set has no such split",
+        "ELBO (validation split)",
+    ),
     Metric("active_units", "count", "none", "latents with Var_x(E_q[z]) > 0.01", "active units", decimals=1),
     Metric(
         "gradient_variance",

@@ -12,6 +12,7 @@ from vaezoo.estimators import pathwise as pathwise
 from vaezoo.estimators import score_function as score_function
 from vaezoo.estimators import sticking_the_landing as sticking_the_landing
 from vaezoo.evaluation import evaluate as evaluate
+from vaezoo.evaluation import evidence_lower_bound as evidence_lower_bound
 from vaezoo.gradients import Moments as Moments
 from vaezoo.gradients import gradient_moments as gradient_moments
 from vaezoo.models import DataSpec as DataSpec

@@ -74,6 +74,14 @@ def log_likelihood(
 
 
 @torch.no_grad()
+def evidence_lower_bound(model: Model, x: Float[Tensor, "N ..."], generator: torch.Generator, draws: int = 16) -> float:
+    """The ELBO alone, nats per example, averaged over the examples: E_q[log p(x|z)] - KL(q‖p)."""
+    q = model.encoder(x)
+    log_px, _ = reconstruction(model, x, q, draws, generator)
+    return (log_px.mean(0) - model.prior.kl(q).double()).mean().item()
+
+
+@torch.no_grad()
 def evaluate(
     model: Model,
     x: Float[Tensor, "N ..."],

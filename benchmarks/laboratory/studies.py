@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from benchmarks.laboratory.bench import (
     Bench,
@@ -25,6 +26,7 @@ from benchmarks.seeds import generator
 from benchmarks.settings import Laboratory
 from vaezoo import Variant
 from vaezoo.minibatches import fresh_variance
+from vaezoo.posteriors import Posterior
 
 FEWEST_REPEATS = 100
 FEWEST_PAIRS, PAIRED_SIZE = 20, 50
@@ -63,13 +65,15 @@ def latent_dim(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iter
 
 def draws(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
     """Each objective and estimator with 1 to 64 draws."""
-    distinct = {(v.objective, v.estimator): v for v in reversed(variants)}
-    for count in laboratory.draws:
-        able = [v for v in distinct.values() if v.estimator.baseline.min_draws <= count]
-        own = [dataclasses.replace(v, draws=count) for v in reversed(able)]
-        for row in rows(bench, take(bench, own, _equal_passes(laboratory), decoder=False)):
-            if row["draws"] == count:  # a reference with one draw is a row of its own
-                yield row | {"setting_value": count}
+    distinct = list(reversed({(v.objective, v.estimator): v for v in reversed(variants)}.values()))
+    own = [
+        dataclasses.replace(v, draws=count)
+        for count in laboratory.draws
+        for v in distinct
+        if v.estimator.baseline.min_draws <= count
+    ]
+    for row in rows(bench, take(bench, own, _equal_passes(laboratory), decoder=False)):
+        yield row | {"setting_value": row["draws"]}
 
 
 def posterior_scale(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
@@ -81,10 +85,16 @@ def posterior_scale(bench: Bench, variants: Variants, laboratory: Laboratory) ->
 
 
 def _narrowed(bench: Bench, factor: float) -> Bench:
+    def narrow(encoder: nn.Module, x: object, q: Posterior) -> Posterior:
+        if not hasattr(q, "log_scale"):
+            raise ValueError(
+                f"{type(q).__name__} has no log_scale to make narrower; leave out the study posterior-scale"
+            )
+        return dataclasses.replace(q, log_scale=q.log_scale + math.log(factor))  # type: ignore[type-var]
+
     model = copy.deepcopy(bench.model)
-    with torch.no_grad():
-        model.encoder.get_parameter("heads.log_scale.bias").add_(math.log(factor))
-    return dataclasses.replace(bench, model=model, known={})
+    model.encoder.register_forward_hook(narrow)
+    return dataclasses.replace(bench, model=model, known={}, fits={})
 
 
 def batch_size(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:

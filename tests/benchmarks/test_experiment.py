@@ -117,6 +117,7 @@ def test_a_row_is_what_the_library_measures_by_hand(built):
     expected = evaluate(model, images.test, generator(0, "evaluation/0"), draws=4, log_likelihood_draws=8)
     x = (torch.rand(50, 64, generator=generator(0, "binarize/gradient")) < images.train[:50]).float()
     noise = torch.randn(6, 1, 50, 10, generator=generator(0, "gradient/0"))
+    expected["validation_elbo"] = evaluate(model, images.validation, generator(0, "validation/0"), draws=4)["elbo"]
     moments = gradient_moments(model, lambda m, x, n: estimate(variant, m, x, n, torch.zeros(())), x, noise)
     expected |= {
         "gradient_variance": moments["encoder"].variance,

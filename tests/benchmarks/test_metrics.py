@@ -20,7 +20,7 @@ def test_every_column_is_declared_once():
 def test_the_columns_of_the_contract_are_there():
     contract = (
         "variant,dataset,seed,epoch,step,status,elbo,elbo_se,reconstruction_error,reconstruction_mse,kl,log_likelihood,"
-        "log_likelihood_se,exact_log_likelihood,active_units,gradient_variance,gradient_variance_se,"
+        "log_likelihood_se,exact_log_likelihood,validation_elbo,active_units,gradient_variance,gradient_variance_se,"
         "decoder_gradient_variance,gradient_snr,throughput,train_seconds,peak_memory_mib,latent_dim,draws,batch_size,"
         "learning_rate,likelihood,binarization,evaluation_draws,log_likelihood_draws,gradient_repeats,threads,device,"
         "started,ended,processor_seconds,torch,commit,data_checksum,protocol_id,error,cell_id"
