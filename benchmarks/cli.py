@@ -171,7 +171,16 @@ def _run(
 
 @app.command()
 def gradients(
-    study: Annotated[list[str] | None, typer.Option(help="Which studies; may be repeated. By default all.")] = None,
+    study: Annotated[
+        list[str] | None,
+        typer.Option(help="Which studies; may be repeated. By default all at fixed parameters, and with --run all."),
+    ] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN", help="Runs for learning-rate and budget, one a learning rate. By default they are made."
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Settings by name (see 'list presets') or a TOML file.")] = "default",
     dataset: Annotated[str | None, typer.Option(help="Data set; see 'list datasets'.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where torchvision's files lie, or are downloaded to.")] = None,
@@ -196,7 +205,7 @@ def gradients(
     executors.warm_up()
     from benchmarks.laboratory import command
 
-    return command.run(study or [], chosen, plugin or [], data_root, workers, out, name, keep_stale)
+    return command.run(study or [], run or [], chosen, plugin or [], data_root, workers, out, name, keep_stale)
 
 
 def _check_workers(workers: int | None) -> None:

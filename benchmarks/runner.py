@@ -85,6 +85,17 @@ def choose_folder(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
     return next(folder for folder in names if not folder.exists())
 
 
+def holding(out: Path, plan: Sequence[Cell]) -> Path | None:
+    """The latest run folder whose plan has all these cells among its own."""
+    wanted = {case.cell_id for case in plan}
+    for folder in reversed(store.run_folders(out)):
+        with contextlib.suppress(UserError):
+            held = store.manifest(folder) or {"cells": []}
+            if wanted <= {cell["cell_id"] for cell in held["cells"]}:
+                return folder
+    return None
+
+
 def _unfinished(folder: Path, plan: Sequence[Cell]) -> bool:
     return any(not _finished(store.read_cell(folder, case.cell_id)) for case in plan)
 

@@ -51,6 +51,7 @@ class Laboratory(BaseModel):
 
     checkpoints: epochs of the reference model that are called initial, early and middle; the last one is the end.
     repeats: estimates behind each variance. fewer_seeds: how many of the seeds the studies at one checkpoint use.
+    learning_rates: of the trained models that are compared, with as many seeds.
     examples: behind the minibatch's part of the variance. pairs: of fresh minibatches in the study of batch sizes.
     """
 
@@ -65,6 +66,7 @@ class Laboratory(BaseModel):
     posterior_scales: tuple[Annotated[float, Field(gt=0, le=1, strict=True)], ...] = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
     frequencies: tuple[Annotated[float, Field(gt=0, le=1000, strict=True)], ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
     integrand_draws: Annotated[int, Field(ge=1000, le=100_000_000, strict=True)] = 100_000
+    learning_rates: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)], ...] = (3e-4, 1e-3, 3e-3)
     examples: Several = 1000
     pairs: Several = 100
 

@@ -5,27 +5,36 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import data, environment, plugins, runner, store
-from benchmarks.errors import unknown
+from benchmarks.errors import UserError, unknown
 from benchmarks.experiment import utc
-from benchmarks.laboratory import probes, tables, work
+from benchmarks.laboratory import probes, readings, tables, work
+from benchmarks.laboratory.probes import Probe
+from benchmarks.laboratory.readings import Reading
 from benchmarks.laboratory.studies import STUDIES
+from benchmarks.laboratory.trained import TRAINED
 from benchmarks.runner import Kind
 from benchmarks.settings import Settings
 from benchmarks.store import Record
 
 KIND = Kind(
-    fields=lambda probe: probes.fields(probe) | {"name": f"{probe.name}: {', '.join(probe.studies)}"},
+    fields=lambda cell: _fields(cell) | {"name": f"{cell.name}: {', '.join(cell.studies)}"},
     work=work.work,
-    lost=lambda probe, status, error: work.record(probe, status, error, "", [], utc()),
+    lost=lambda cell, status, error: work.record(cell, status, error, "", [], utc()),
     write=tables.write,
     note=lambda record: f", {len(record['rows'])} rows, {record['processor_seconds']:.0f} s",
 )
 
 
+def _fields(cell: Probe | Reading) -> dict[str, Any]:
+    return cell.fields if isinstance(cell, Reading) else probes.fields(cell)
+
+
 def run(
     studies: Sequence[str],
+    runs: Sequence[str],
     settings: Settings,
     files: Sequence[Path],
     data_root: Path | None,
@@ -36,15 +45,27 @@ def run(
 ) -> int:
     """Measure, write, and print what was found; 0, or 2 where a cell failed."""
     for study in studies:
-        if study not in STUDIES:
-            raise unknown("study", study, STUDIES)
+        if study not in (*STUDIES, *TRAINED):
+            raise unknown("study", study, (*STUDIES, *TRAINED))
+    reads = [study for study in TRAINED if study in studies or (runs and not studies)]
+    if runs and not reads:
+        raise UserError(
+            f"--run is read by the studies {' and '.join(TRAINED)}; add --study {TRAINED[0]}, or leave it out"
+        )
     sources = plugins.read(list(files))
     entries = list(plugins.registry(sources).values())
     runner.check_writable(out)
     chosen = [study for study in STUDIES if study in studies or not studies]
-    plan = probes.plan(entries, chosen, settings, sources, data_root or data.data_root())
+    prepared, processes = data.prepare(settings.dataset, data_root or data.data_root()), workers or environment.cores()
+    plan: list[Probe | Reading] = []
+    if chosen:
+        plan += probes.plan(entries, chosen, settings, sources, prepared)
+    if reads:
+        results = [store.find_results(run, out) for run in runs]
+        results = results or readings.make(entries, settings, prepared, processes, out, keep_stale)
+        plan.append(readings.plan(entries, reads, settings, sources, results, prepared))
     folder = runner.choose_folder(out, name, plan)
-    records = runner.execute(folder, plan, workers or environment.cores(), keep_stale, KIND)
+    records = runner.execute(folder, plan, processes, keep_stale, KIND)
     return _conclude(folder, records)
 
 

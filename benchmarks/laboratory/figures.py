@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from benchmarks import plots
 from benchmarks.laboratory.columns import UNITS
+from benchmarks.laboratory.panels import BOUND, beside, lines, logarithmic, powers, rows_of
 from benchmarks.laboratory.tables import number, over_seeds
+from benchmarks.laboratory.trained_figures import MEDIANS, budget, learning_rate
 from benchmarks.plots import Look
 from benchmarks.statistics import geometric
 
-BOUND = ("elbo", "elbo_mc")
 CHECKPOINTS = ("initial", "early", "middle", "end")
 UNIT = UNITS["variance"]
 OVER_SEEDS = "Points: geometric mean over seeds; bars: their range."
@@ -54,50 +54,16 @@ def _seeds(rows: pd.DataFrame) -> str:
     return f"{count} seed{'s' if count > 1 else ''}"
 
 
-def _of(rows: pd.DataFrame, quantity: str, part: str = "latent") -> pd.DataFrame:
-    own = rows[(rows["quantity"] == quantity) & (rows["part"] == part) & (rows["layer"] == "")]
-    return own[
-        own["parameters"].isin(["encoder", "mean"] if (own["study"] == "counter-example").all() else ["encoder"])
-    ]
-
-
-def _lines(axes: Axes, rows: pd.DataFrame, look: Look, x: str = "setting_value", label: bool = True) -> None:
-    """One line a variant: geometric means over seeds, the range as error bars."""
-    for name, own in rows[(rows["value"] > 0) & rows["seed"].notna()].groupby("variant", sort=False):
-        by = own.groupby(x)["value"]
-        middle = by.apply(lambda values: geometric(values.tolist()).value)
-        bars = np.abs(np.vstack([middle - by.min(), by.max() - middle]))
-        style = {**look[str(name)], "markersize": 5, "capsize": 2, "linewidth": 1.3, "elinewidth": 0.8}
-        axes.errorbar(middle.index, middle, bars, label=str(name) if label else None, **style)
-
-
-def _powers(axes: Axes) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(plots.power_of_ten)
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _beside(axes: Axes) -> None:
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-
-
-def _logarithmic(axes: Axes, ticks: pd.Series) -> None:
-    axes.set_xscale("log")
-    _powers(axes)
-    axes.set_xticks(sorted(ticks.unique()), [f"{tick:g}" for tick in sorted(ticks.unique())])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
 def _two(rows: pd.DataFrame, quantity: str, look: Look, part: str = "latent") -> tuple[Figure, list[Axes]]:
     """The evidence lower bound to the left, every other objective to the right."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), sharey=True)
-    own = _of(rows, quantity, part)
+    own = rows_of(rows, quantity, part)
     bound = own["objective"].isin(BOUND)
     for axes, chosen, title in ((left, own[bound], "the ELBO"), (right, own[~bound], "other objectives")):
-        _lines(axes, chosen, look)
+        lines(axes, chosen, look)
         axes.set_title(title)
         if len(chosen):
-            _beside(axes)
+            beside(axes)
     return figure, [left, right]
 
 
@@ -105,10 +71,10 @@ def _training(rows: pd.DataFrame, look: Look) -> Figure:
     at = {name: i for i, name in enumerate(CHECKPOINTS)}
     rows = rows.assign(setting_value=rows["checkpoint"].map(at))
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6))
-    own = _of(rows, "variance")
-    _lines(left, own, look)
-    _powers(left)
-    _beside(left)
+    own = rows_of(rows, "variance")
+    lines(left, own, look)
+    powers(left)
+    beside(left)
     left.set(ylabel=f"gradient variance, encoder\n({UNIT})")
     left.set_title("Variance over the latent noise, at equal parameters")
     _exchange(right, rows)
@@ -133,7 +99,7 @@ def _exchange(axes: Axes, rows: pd.DataFrame) -> None:
                 axes.annotate(number(value), (position, value), xytext=(4, 5), textcoords="offset points", fontsize=8)
     axes.axhline(1, color="0.3", linewidth=0.8, linestyle="dotted")
     axes.annotate("one reparameterized draw", (0, 1), xytext=(0, 3), textcoords="offset points", fontsize=8)
-    _powers(axes)
+    powers(axes)
     axes.set(ylabel="draws of REINFORCE for the variance\nof one reparameterized draw")
     axes.set_xticks(range(4), CHECKPOINTS)
     axes.set_title("What the decoder's derivative is worth")
@@ -144,7 +110,7 @@ def _power_law(xlabel: str, title: str) -> Callable[[pd.DataFrame, Look], Figure
     def draw(rows: pd.DataFrame, look: Look) -> Figure:
         figure, both = _two(rows, "variance", look)
         for axes in both:
-            _logarithmic(axes, rows["setting_value"].dropna())
+            logarithmic(axes, rows["setting_value"].dropna())
             axes.set_xlabel(xlabel)
         both[0].set_ylabel(f"gradient variance, encoder\n({UNIT})")
         both[0].set_title(f"{title}: the ELBO")
@@ -155,15 +121,15 @@ def _power_law(xlabel: str, title: str) -> Callable[[pd.DataFrame, Look], Figure
 
 def _draws(rows: pd.DataFrame, look: Look) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6))
-    _lines(left, _of(rows, "variance_x_passes"), look)
-    snr = _of(rows, "snr")
-    floor = _of(rows, "snr_floor").groupby("setting_value")["value"].max()
+    lines(left, rows_of(rows, "variance_x_passes"), look)
+    snr = rows_of(rows, "snr")
+    floor = rows_of(rows, "snr_floor").groupby("setting_value")["value"].max()
     seen = snr[snr["value"] > snr["setting_value"].map(floor)]
-    _lines(right, seen, look, label=False)
+    lines(right, seen, look, label=False)
     right.plot(floor.index, floor, color="0.5", linewidth=0.8, linestyle="dotted")
     right.annotate("floor: nothing below can be seen", (floor.index[0], floor.iloc[0]), fontsize=8, color="0.4")
     for axes in (left, right):
-        _logarithmic(axes, rows["setting_value"].dropna())
+        logarithmic(axes, rows["setting_value"].dropna())
         axes.set_xlabel("draws, K")
     left.set(
         ylabel=f"variance x decoder passes\n({UNIT})", title="Work-normalised variance: flat is all that draws buy"
@@ -186,7 +152,7 @@ def _batch_size(rows: pd.DataFrame, look: Look) -> Figure:
         for _, own in sums.groupby("variant", sort=False):
             line = own.groupby("setting_value")["value"].apply(lambda values: geometric(values.tolist()).value)
             axes.plot(line.index, line, color="0.2", linewidth=0.7, linestyle="dotted", zorder=9)
-        _logarithmic(axes, rows["setting_value"].dropna())
+        logarithmic(axes, rows["setting_value"].dropna())
         axes.set_xlabel("examples in a minibatch, B")
     both[0].set_ylabel(f"variance of a fresh gradient, encoder\n({UNIT})")
     both[0].set_title("Noise and minibatch fall together as 1/B: the ELBO")
@@ -196,12 +162,12 @@ def _batch_size(rows: pd.DataFrame, look: Look) -> Figure:
 def _counter_example(rows: pd.DataFrame, look: Look) -> Figure:
     figure, axes = plt.subplots(figsize=(8, 4.6))
     _waves(axes, rows, look)
-    _beside(axes)
+    beside(axes)
     return figure
 
 
 def _waves(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
-    own = _of(rows, "variance")
+    own = rows_of(rows, "variance")
     exact = own[own["variant"] == "closed form"]
     for estimator, line in exact.groupby("estimator", sort=False):
         values = line.groupby("setting_value")["value"].first()
@@ -212,7 +178,7 @@ def _waves(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
         by = points.groupby("setting_value")["value"].mean()
         style = {key: value for key, value in look[str(name)].items() if key != "linestyle"}
         axes.plot(by.index, by, label=str(name), linestyle="none", markersize=4, **style)
-    _logarithmic(axes, own["setting_value"])
+    logarithmic(axes, own["setting_value"])
     axes.set(xlabel="k", ylabel="variance of one draw's gradient")
     axes.set_title("Where REINFORCE wins: f(z) = cos(kz)")
 
@@ -221,21 +187,21 @@ def _summary(rows: pd.DataFrame, look: Look) -> Figure:
     """Four panels: what it saves, where it matters most, what draws do to it, where it loses."""
     figure, axes = plt.subplots(2, 2, figsize=(12.5, 8))
     _exchange(axes[0, 0], rows[rows["study"] == "training"])
-    scale = _of(rows[rows["study"] == "posterior-scale"], "variance")
-    _lines(axes[0, 1], scale[(scale["objective"] == "elbo")], look)
-    _logarithmic(axes[0, 1], scale["setting_value"].dropna())
+    scale = rows_of(rows[rows["study"] == "posterior-scale"], "variance")
+    lines(axes[0, 1], scale[(scale["objective"] == "elbo")], look)
+    logarithmic(axes[0, 1], scale["setting_value"].dropna())
     axes[0, 1].set(xlabel="scale of q, as a factor", ylabel=f"gradient variance\n({UNIT})")
     axes[0, 1].set_title("REINFORCE gets worse as q narrows")
-    _beside(axes[0, 1])
+    beside(axes[0, 1])
     snr = rows[rows["study"] == "draws"]
-    seen = _of(snr, "snr")
-    floor = _of(snr, "snr_floor").groupby("setting_value")["value"].max()
+    seen = rows_of(snr, "snr")
+    floor = rows_of(snr, "snr_floor").groupby("setting_value")["value"].max()
     seen = seen[(seen["value"] > seen["setting_value"].map(floor)) & ~seen["objective"].isin(BOUND)]
-    _lines(axes[1, 0], seen, look)
-    _logarithmic(axes[1, 0], snr["setting_value"].dropna())
+    lines(axes[1, 0], seen, look)
+    logarithmic(axes[1, 0], snr["setting_value"].dropna())
     axes[1, 0].set(xlabel="draws, K", ylabel="gradient signal-to-noise ratio")
-    axes[1, 0].set_title("A tighter bound, a fainter signal")
-    _beside(axes[1, 0])
+    axes[1, 0].set_title("Tighter bounds: DReG keeps the encoder's signal")
+    beside(axes[1, 0])
     waves = rows[(rows["study"] == "counter-example") & (rows["draws"] == 1) & rows["baseline"].isin(["", "none"])]
     _waves(axes[1, 1], waves, look)
     where = f"{rows['dataset'].iloc[0]}, {_seeds(rows)}. Encoder's parameters, at equal weights, minibatch and noise."
@@ -250,6 +216,8 @@ DRAWN: dict[str, Callable[[pd.DataFrame, Look], Figure]] = {
     "batch-size": _batch_size,
     "posterior-scale": _power_law("scale of q, as a factor", "A narrower posterior"),
     "counter-example": _counter_example,
+    "learning-rate": learning_rate,
+    "budget": budget,
 }
 NOTES = {
     "training": f"Left: {OVER_SEEDS} Right: geometric mean with 95 % t-interval over seeds.",
@@ -258,4 +226,6 @@ NOTES = {
     "batch-size": f"At the middle of training. {OVER_SEEDS} Dotted: the two parts, measured apart, over B.",
     "posterior-scale": f"At the middle of the reference model's training. {OVER_SEEDS}",
     "counter-example": "z ~ N(0, 1), gradient in the mean. Bands: closed forms; points: measured, mean over seeds.",
+    "learning-rate": f"Ring: the rate that the validation split chooses. {MEDIANS}",
+    "budget": f"Each variant at the learning rate that the validation split chooses. {MEDIANS}",
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from benchmarks.laboratory.columns import COLUMNS, MEANINGS, UNITS
-from benchmarks.laboratory.tables import findings, number, over_seeds
+from benchmarks.laboratory.tables import chosen_rates, findings, nats, number, over_seeds
 from benchmarks.statistics import geometric
 
 CHECKPOINTS = ("initial", "early", "middle", "end")
@@ -94,6 +94,29 @@ def slopes(table: pd.DataFrame) -> str:
     return _markdown(["variant", *(f"{study}: {names[part]}" for study, part in columns)], found)
 
 
+def trained(table: pd.DataFrame) -> str:
+    """What was trained: variance times passes at the middle of the reference's training, and the ELBO by rate."""
+    study = table[(table["study"] == "learning-rate") & (table["part"] == "test") & table["seed"].isna()]
+    rates = sorted(study["setting_value"].unique())
+    best = chosen_rates(table).set_index("variant")["setting_value"]
+    training = table[(table["study"] == "training") & (table["checkpoint"] == "middle")]
+    found = []
+    for name, own in study.groupby("variant", sort=False):
+        at = own.set_index("setting_value")
+        work = _middle(training[training["variant"] == name], "variance_x_passes", "latent")
+        cells = [_elbo(at, rate, rate == best.get(name)) for rate in rates]
+        found.append([f"`{name}`", own["objective"].iloc[0], work, *cells])
+    return _markdown(["variant", "trained on", "variance x passes, middle", *(f"{rate:g}" for rate in rates)], found)
+
+
+def _elbo(at: pd.DataFrame, rate: float, chosen: bool) -> str:
+    """The rate that the validation split chooses is bold."""
+    if rate not in at.index or pd.isna(at["value"][rate]):
+        return "diverged" if rate in at.index else ""
+    text = nats(at["value"][rate], at["low"][rate], at["high"][rate])
+    return f"**{text}**" if chosen else text
+
+
 def columns(table: pd.DataFrame) -> str:
     """Every column of gradients.csv, and every quantity with its unit."""
     rows = [[f"`{column.name}`", column.unit, column.meaning.replace("|", "\\|")] for column in COLUMNS]
@@ -108,6 +131,7 @@ BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
     "exchange": exchange,
     "parts": parts,
     "slopes": slopes,
+    "trained": trained,
     "columns": columns,
 }
 

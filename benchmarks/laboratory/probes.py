@@ -59,20 +59,26 @@ def fields(probe: Probe) -> dict[str, Any]:
     return {"name": probe.name, "studies": list(probe.studies), "variants": own, "laboratory": measured}
 
 
-def plan(
-    entries: Sequence[Entry], studies: Sequence[str], settings: Settings, sources: Sequence[str], root: Any
-) -> list[Probe]:
-    """The probes that these studies need; those of the most studies first, since they take longest."""
+def protocol_of(settings: Settings) -> Protocol:
+    """The reference models' protocol, or a `UserError` where its checkpoints are none."""
     measured = settings.gradients
-    last = max(measured.checkpoints)
-    if list(measured.checkpoints) != sorted({*measured.checkpoints}) or last >= settings.epochs:
+    if list(measured.checkpoints) != sorted({*measured.checkpoints}) or max(measured.checkpoints) >= settings.epochs:
         raise UserError(
             f"the laboratory's checkpoints {list(measured.checkpoints)} have to ascend and lie before the last epoch, "
             f"{settings.epochs}; use other checkpoints, or more --epochs"
         )
-    epochs = (*measured.checkpoints, settings.epochs)
-    protocol = cases.resolve(settings.model_copy(update={"checkpoints": epochs}))
-    prepared = data.prepare(protocol.dataset, root)
+    return cases.resolve(settings.model_copy(update={"checkpoints": (*measured.checkpoints, settings.epochs)}))
+
+
+def plan(
+    entries: Sequence[Entry],
+    studies: Sequence[str],
+    settings: Settings,
+    sources: Sequence[str],
+    prepared: data.Prepared,
+) -> list[Probe]:
+    """The probes that these studies need; those of the most studies first, since they take longest."""
+    measured, protocol = settings.gradients, protocol_of(settings)
     cases.check_batch(protocol, prepared)
     by_architecture: dict[Any, list[Entry]] = {}
     for entry in entries:
@@ -89,7 +95,7 @@ def plan(
             own_protocol = dataclasses.replace(protocol, latent_dim=latents)
             if "training" not in wanted:  # the other studies are at the middle
                 middle = measured.checkpoints[-1]
-                own_protocol = dataclasses.replace(own_protocol, epochs=middle, checkpoints=epochs[:-1])
+                own_protocol = dataclasses.replace(own_protocol, epochs=middle, checkpoints=protocol.checkpoints[:-1])
             probe = Probe(
                 f"{latents} latents{many}", wanted, names, tuple(sources), seed, own_protocol, measured,
                 prepared.folder, prepared.checksum, "", "", commit,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks import store
 from benchmarks.errors import UserError
-from benchmarks.laboratory.columns import NAMES, UNITS, Row
+from benchmarks.laboratory.columns import BEST, BEST_AT_EDGE, NAMES, UNITS, Row
 from benchmarks.statistics import geometric, slope, t_half_width
 from benchmarks.store import Record
 
@@ -33,7 +33,7 @@ SLOPES = {
 def write(folder: Path, records: Iterable[Record]) -> None:
     """gradients.csv: the rows of every probe that ended well, then what is over all seeds."""
     rows = [row for record in records if record["status"] == "ok" for row in record["rows"]]
-    rows.sort(key=lambda row: (row["study"], row["seed"]))
+    rows.sort(key=lambda row: (row["study"], math.inf if row["seed"] is None else row["seed"]))
     if not rows:
         return
     table = frame(rows)
@@ -46,7 +46,7 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     table = pd.DataFrame(list(rows), columns=list(NAMES))
     text = [name for name in NAMES if name not in NUMBERS]
     return table.assign(
-        **{name: table[name].fillna("").astype(str) for name in text},
+        **{name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in text},
         **{name: pd.to_numeric(table[name]) for name in NUMBERS},
     )
 
@@ -122,7 +122,7 @@ def over_seeds(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 def findings(table: pd.DataFrame) -> list[str]:
     """What was found, a sentence each; numbers with their 95 % intervals."""
-    return [*_exchange_sentences(table), *_bias_sentences(table), *_crossing(table)]
+    return [*_exchange_sentences(table), *_bias_sentences(table), *_crossing(table), *_trained_sentences(table)]
 
 
 def _exchange_sentences(table: pd.DataFrame) -> Iterator[str]:
@@ -161,6 +161,33 @@ def _crossing(table: pd.DataFrame) -> Iterator[str]:
                 f"counter-example: for f(z) = cos(kz) the score function has the lower variance from k = {wins[0]:g} "
                 f"on; at k = {wins[-1]:g} {number(last['score_function'])} against {number(last['pathwise'])}."
             )
+
+
+def chosen_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """Test ELBO of each variant at the learning rate that the validation split chooses: median over seeds, range."""
+    rows = table[(table["study"] == "learning-rate") & (table["part"] == "test") & (table["seed"].isna())]
+    rates = table[(table["study"] == "learning-rate") & (table["part"] == "validation") & table["seed"].isna()]
+    best = rates[rates["flag"].str.startswith(BEST)].set_index("variant")["setting_value"]
+    return rows[rows["setting_value"] == rows["variant"].map(best)]
+
+
+def _trained_sentences(table: pd.DataFrame) -> Iterator[str]:
+    """Whether a lower variance buys a better model, each estimator of the ELBO at its own best learning rate."""
+    rows = chosen_rates(table)
+    for dataset, own in rows[rows["objective"] == "elbo"].groupby("dataset", sort=False):
+        ranked = own.sort_values("value", ascending=False)
+        edge = {BEST_AT_EDGE: ", the edge of those tried"}
+        parts = [
+            f"{row.variant} {nats(row.value, row.low, row.high)} ({row.setting_value:g}{edge.get(row.flag, '')})"
+            for row in ranked.itertuples()
+        ]
+        what = "test ELBO at each estimator's own best learning rate, median and range over seeds"
+        yield f"{dataset}: {what}: {'; '.join(parts)}."
+
+
+def nats(value: float, low: float, high: float) -> str:
+    """One decimal, with a range."""
+    return f"{value:,.1f} [{low:,.1f}, {high:,.1f}]"
 
 
 def number(value: float, low: float = math.nan, high: float = math.nan) -> str:

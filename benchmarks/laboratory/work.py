@@ -1,4 +1,7 @@
-"""One probe: train the reference model, and measure at its checkpoints. No branch on a variant's or a study's name."""
+"""One cell: train the reference model and measure at its checkpoints, or read the results of trained models.
+
+No branch on a variant's or a study's name.
+"""
 
 from __future__ import annotations
 
@@ -12,39 +15,54 @@ import torch
 
 from benchmarks import cases, data, store
 from benchmarks.experiment import attempt, deterministic, utc
+from benchmarks.laboratory import readings
 from benchmarks.laboratory.bench import Bench
 from benchmarks.laboratory.columns import UNITS, Row
 from benchmarks.laboratory.probes import CHECKPOINTS, Probe, reference, variants
+from benchmarks.laboratory.readings import Reading
 from benchmarks.laboratory.studies import STUDIES
 from benchmarks.seeds import generator
 from benchmarks.train import train
 from vaezoo import build, initialise
 
 
-def work(probe: Probe, folder: str) -> None:
+def work(cell: Probe | Reading, folder: str) -> None:
     """Measure and leave the cell's file: what a worker process does."""
-    deterministic(probe.protocol.threads)
+    deterministic(cell.protocol.threads)
     rows: list[Row] = []
     started = utc()
-    status, error, log = attempt(lambda: _measure(probe, rows.extend))
-    store.write_cell(Path(folder), record(probe, status, error, log, rows, started), {})
+    status, error, log = attempt(lambda: _outcome(cell, rows.extend))
+    store.write_cell(Path(folder), record(cell, status, error, log, [_finite(row) for row in rows], started), {})
 
 
-def record(probe: Probe, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
-    """What a probe's file holds: identity, outcome, and its rows of gradients.csv."""
+def _finite(row: Row) -> Row:
+    """A number that is not finite is none."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def _outcome(cell: Probe | Reading, keep: Callable[[list[Row]], None]) -> tuple[str, str]:
+    """Status and error; hands the rows to `keep` as they are made."""
+    if isinstance(cell, Reading):
+        keep(list(readings.rows(cell)))
+        return "ok", ""
+    return _measure(cell, keep)
+
+
+def record(cell: Probe | Reading, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
+    """What a cell's file holds: identity, outcome, and its rows of gradients.csv."""
     common = {
-        "variant": probe.name,
-        "dataset": probe.protocol.dataset,
-        "seed": probe.seed,
+        "variant": cell.name,
+        "dataset": cell.protocol.dataset,
+        "seed": cell.seed,
         "started": started,
         "ended": utc(),
         "torch": torch.__version__,
-        "commit": probe.commit,
-        "cell_id": probe.cell_id,
+        "commit": cell.commit,
+        "cell_id": cell.cell_id,
     }
     return {
         "schema_version": store.SCHEMA_VERSION,
-        "cell_id": probe.cell_id,
+        "cell_id": cell.cell_id,
         "status": status,
         "error": error,
         "log": log,
@@ -77,7 +95,7 @@ def _measure(probe: Probe, keep: Callable[[list[Row]], None]) -> tuple[str, str]
 
 
 def _complete(probe: Probe, bench: Bench, study: str, rows: Iterator[Row]) -> Iterator[Row]:
-    """The columns that all rows of a measurement share; a number that is not finite is none."""
+    """The columns that all rows of a measurement share."""
     epoch = dict(zip(CHECKPOINTS, bench.protocol.checkpoints, strict=False))[bench.checkpoint]
     common = {
         "study": study,
@@ -90,5 +108,4 @@ def _complete(probe: Probe, bench: Bench, study: str, rows: Iterator[Row]) -> It
         "latent_dim": probe.protocol.latent_dim,
     }
     for row in rows:
-        whole = common | row | {"unit": UNITS[row.get("quantity", "variance")]}
-        yield {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in whole.items()}
+        yield common | row | {"unit": UNITS[row.get("quantity", "variance")]}
