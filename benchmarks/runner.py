@@ -24,6 +24,7 @@ from benchmarks.progress import Display
 from benchmarks.store import Record
 
 REBUILD_SECONDS = 5.0
+REBUILD_SHARE = 50  # tables are rebuilt on the way in a fiftieth of the time at most
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -190,7 +191,7 @@ def execute(folder: Path, plan: Sequence[Cell], workers: int, keep_stale: bool, 
     missing = [case for case in plan if case.cell_id not in records]
     store.write_json(folder / "manifest.json", manifest)
     store.write_json(folder / "environment.json", environment.describe(plan[0].protocol.threads, workers))
-    display, written = Display(len(missing), len(plan) - len(missing)), time.monotonic()
+    display, due = Display(len(missing), len(plan) - len(missing)), time.monotonic() + REBUILD_SECONDS
     try:
         with contextlib.closing(processes(kind.work, missing, str(folder), workers)) as events:
             for event in events:
@@ -200,9 +201,10 @@ def execute(folder: Path, plan: Sequence[Cell], workers: int, keep_stale: bool, 
                     records[event.case.cell_id] = record = _settle(folder, event, event.case, kind)
                     display.ended(event.case, record["status"], _note(record, kind))
                 display.refresh()
-                if records and time.monotonic() - written > REBUILD_SECONDS:
+                if records and (began := time.monotonic()) > due:
                     kind.write(folder, [records[i] for i in ids if i in records])
-                    written = time.monotonic()
+                    took = time.monotonic() - began
+                    due = time.monotonic() + max(REBUILD_SECONDS, REBUILD_SHARE * took)
     finally:
         display.close()
         if records:

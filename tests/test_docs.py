@@ -8,6 +8,7 @@ import pytest
 from benchmarks import listings
 from benchmarks.laboratory import pages, tables
 from benchmarks.laboratory.studies import STUDIES
+from benchmarks.laboratory.trained import TRAINED
 from vaezoo import VARIANTS
 
 ROOT = Path(__file__).parent.parent
@@ -45,11 +46,11 @@ def test_the_numbers_are_the_committed_laboratorys(page, laboratory):
 
 def test_the_committed_laboratory_is_whole(laboratory):
     training = laboratory[laboratory["study"] == "training"]
-    assert set(laboratory["study"]) == set(STUDIES)
+    assert set(laboratory["study"]) == {*STUDIES, *TRAINED}
     assert training["seed"].nunique() == 5
     assert training["repeats"].dropna().min() >= 1000
     assert {v.name for v in VARIANTS} - {"autoencoder"} <= set(training["variant"])
-    for study in set(STUDIES) - {"training"}:
+    for study in {*STUDIES, *TRAINED} - {"training"}:
         assert laboratory[laboratory["study"] == study]["seed"].nunique() >= 3
 
 

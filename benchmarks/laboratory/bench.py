@@ -28,6 +28,7 @@ from vaezoo.replay import Subject
 from vaezoo.testing import decoder_passes
 
 TIMED = 3
+HEAVY = 30  # a kurtosis beyond which rare repeats decide
 
 
 @dataclass(frozen=True)
@@ -178,15 +179,8 @@ def _rows(bench: Bench, own: Taken, taken: Sequence[Taken], between: Between) ->
     common = identity(own.variant) | {"repeats": own.repeats, "passes": own.passes, "seconds": own.seconds}
     for (parameters, layer), moments in own.found.moments.items():
         at = common | {"parameters": parameters, "layer": layer, "part": "latent"}
-        flag = FLAG if moments.kurtosis > 30 else ""
-        yield (
-            at
-            | interval("variance", moments.variance, moments.variance_se)
-            | {
-                "kurtosis": moments.kurtosis,
-                "flag": flag,
-            }
-        )
+        tails = {"kurtosis": moments.kurtosis, "flag": FLAG if moments.kurtosis > HEAVY else ""}
+        yield at | interval("variance", moments.variance, moments.variance_se) | tails
         if layer:
             continue
         if moments.snr is not None:
@@ -226,7 +220,7 @@ def _exchange(at: Row, own: Taken, reference: Taken) -> Iterator[Row]:
         value = math.exp(logarithm) * cost
         low, high = (math.exp(logarithm + side * 1.96 * se) * cost for side in (-1, 1))
         found: Row = {"quantity": quantity, "value": value, "se": value * se, "low": low, "high": high}
-        yield at | found | {"kurtosis": heavy, "flag": FLAG if heavy > 30 else ""}
+        yield at | found | {"kurtosis": heavy, "flag": FLAG if heavy > HEAVY else ""}
 
 
 def snr_floor(repeats: int) -> float:

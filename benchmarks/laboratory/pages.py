@@ -106,6 +106,8 @@ def trained(table: pd.DataFrame) -> str:
         work = _middle(training[training["variant"] == name], "variance_x_passes", "latent")
         cells = [_elbo(at, rate, rate == best.get(name)) for rate in rates]
         found.append([f"`{name}`", own["objective"].iloc[0], work, *cells])
+    if not found:
+        return ""
     return _markdown(["variant", "trained on", "variance x passes, middle", *(f"{rate:g}" for rate in rates)], found)
 
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.errors import UserError
 from benchmarks.laboratory import figures, pages, tables, trained
 from benchmarks.metrics import RESULT_COLUMNS
+from vaezoo import VARIANTS
 
 PASSES = {"vae": 1, "reinforce-vae": 1, "vae-2": 2}
 ELBO = {
@@ -144,3 +145,38 @@ def test_the_command_reads_runs_and_keeps_what_it_read(two_runs, command, tmp_pa
     other = command("gradients", "--out", tmp_path / "out", "--study", "budget", *runs)
     assert other.returncode == 64
     assert "add --dataset digits" in other.stderr
+
+
+PRESET = """
+dataset = "digits"
+seeds = 1
+epochs = 3
+batch_size = 200
+evaluation_draws = 2
+log_likelihood_draws = 2
+gradient_repeats = 2
+
+[gradients]
+checkpoints = [0, 1, 2]
+learning_rates = [0.002]
+"""
+PLUGIN = """
+from vaezoo import Variant, elbo, mlp_normal, pathwise
+
+VARIANTS = [Variant("vae-3", mlp_normal, elbo, pathwise, draws=3)]
+"""
+
+
+def test_runs_are_made_once_where_none_are_given(command, tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    (tmp_path / "small.toml").write_text(PRESET)
+    files = ("--preset", tmp_path / "small.toml", "--plugin", tmp_path / "mine.py", "--out", tmp_path / "out")
+    done = command("gradients", *files, "--study", "learning-rate", "--study", "budget", "--name", "g")
+    assert done.returncode == 0, done.stderr
+    written = tables.read(tmp_path / "out" / "g" / "gradients.csv")
+    everyone = {v.name for v in VARIANTS} - {"autoencoder"} | {"vae-3"}
+    for study in trained.TRAINED:
+        assert set(written[written["study"] == study]["variant"]) == everyone
+    again = command("gradients", *files, "--study", "budget", "--name", "h")
+    assert again.returncode == 0, again.stderr
+    assert f"{len(VARIANTS) + 1} finished cells are kept" in again.stderr
