@@ -177,6 +177,8 @@ def test_the_variance_divided_by_b_instead_of_its_square(monkeypatch, tools):
     pathwise = BY_NAME["vae"].estimator
     test(pathwise, 1, "bernoulli", tools)
     real = gradients.normalise
-    monkeypatch.setattr(gradients, "normalise", lambda deviation, total: real(deviation * deviation.shape[1], total))
+    monkeypatch.setattr(
+        gradients, "normalise", lambda deviation, total, examples: real(deviation * examples, total, examples)
+    )
     with pytest.raises(AssertionError):
         test(pathwise, 1, "bernoulli", tools)
