@@ -1,5 +1,6 @@
 """What tests share: small models in float64, gradients of single draws, and a test of their mean."""
 
+import json
 import os
 import subprocess
 import sys
@@ -106,6 +107,20 @@ def command():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ask(cache):
+    """Like `command`, for questions that are answered at once: processes forked where torch is already imported."""
+    program = [sys.executable, ROOT / "tests" / "benchmarks" / "served.py"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+
+        def run(*arguments, **environment):
+            print(json.dumps([[str(a) for a in arguments], environment]), file=server.stdin, flush=True)
+            return subprocess.CompletedProcess(arguments, *json.loads(server.stdout.readline()))
+
+        yield run
+        server.stdin.close()
 
 
 @pytest.fixture(scope="session")

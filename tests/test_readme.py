@@ -42,15 +42,15 @@ def test_every_variant_is_shown():
         assert f"`{v.name}`" in README
 
 
-def test_its_plug_in_passes_check_and_fails_without_the_decoders_gradient(tmp_path, command):
+def test_its_plug_in_passes_check_and_fails_without_the_decoders_gradient(tmp_path, ask):
     plugin = tmp_path / "mine.py"
     (code,) = (code for code in blocks("python") if "VARIANTS = [" in code)
     assert len(code.splitlines()) <= 15
     plugin.write_text(code)
     check = ("check", "constant-baseline", "--plugin", plugin)
-    assert command(*check).returncode == 0
+    assert ask(*check).returncode == 0
     plugin.write_text(code.replace("reduction.value(log_w)", "reduction.value(log_w).detach()"))
-    done = command(*check)
+    done = ask(*check)
     assert done.returncode == 1
     assert "FAIL  bias of the decoder's gradient" in done.stdout
 

@@ -1,4 +1,7 @@
-"""The command line through real processes: what is printed, what is written, how it ends."""
+"""The command line through real processes: what is printed, what is written, how it ends.
+
+`command` starts an interpreter; `ask`, for what is answered at once, forks one that has imported torch.
+"""
 
 import shutil
 
@@ -74,18 +77,18 @@ def test_plot_from_a_copied_csv_without_torch(finished, command, without_torch, 
         assert line.endswith(".png")
 
 
-def test_show_names_runs_by_name_and_latest(finished, command):
+def test_show_names_runs_by_name_and_latest(finished, ask):
     out = finished.folder.parent
-    by_name = command("show", "tiny", "--out", out, "--metrics", "elbo,kl")
+    by_name = ask("show", "tiny", "--out", out, "--metrics", "elbo,kl")
     assert by_name.returncode == 0
-    assert by_name.stdout == command("show", "--out", out, "--metrics", "elbo,kl").stdout
+    assert by_name.stdout == ask("show", "--out", out, "--metrics", "elbo,kl").stdout
     assert "KL" in by_name.stdout
     assert "throughput" not in by_name.stdout
 
 
-def test_show_another_checkpoint(finished, command):
-    assert "digits, epoch 1 " in command("show", finished.folder, "--epoch", 1).stdout
-    assert "it has 0, 1, 2" in one_line_error(command("show", finished.folder, "--epoch", 7))
+def test_show_another_checkpoint(finished, ask):
+    assert "digits, epoch 1 " in ask("show", finished.folder, "--epoch", 1).stdout
+    assert "it has 0, 1, 2" in one_line_error(ask("show", finished.folder, "--epoch", 7))
 
 
 @pytest.mark.parametrize(
@@ -97,11 +100,15 @@ def test_show_another_checkpoint(finished, command):
         ("metrics", [m.name for m in METRICS]),
     ],
 )
-def test_lists(command, what, words):
-    done = command("list", what)
+def test_lists(ask, what, words):
+    done = ask("list", what)
     assert done.returncode == 0
     for word in words:
         assert word in done.stdout
+
+
+def test_a_mistake_in_a_process_of_its_own(command):
+    assert "unknown variant 'vea'" in one_line_error(command("run", "vea"))
 
 
 def test_help_names_every_command(command):
@@ -137,10 +144,10 @@ def test_help_names_every_command(command):
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_to_run(command, tmp_path, arguments, words):
+def test_bad_input_to_run(ask, tmp_path, arguments, words):
     extra = ["--out", tmp_path / "out"] if arguments[0] == "run" else []
     environment = DATA_ERROR | {"CUDA_VISIBLE_DEVICES": ""}
-    assert words in one_line_error(command(*arguments, *extra, **environment))
+    assert words in one_line_error(ask(*arguments, *extra, **environment))
     assert not (tmp_path / "out").exists()
 
 
@@ -157,23 +164,23 @@ def test_bad_input_to_run(command, tmp_path, arguments, words):
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_to_readers(command, finished, tmp_path, arguments, words):
+def test_bad_input_to_readers(ask, finished, tmp_path, arguments, words):
     (tmp_path / "bad.csv").write_text("variant,seed\nvae,0\n")
     places = {"{run}": finished.folder, "bad.csv": tmp_path / "bad.csv", ".": tmp_path}
     extra = ["--out", tmp_path] if arguments[0] != "list" else []
-    assert words in one_line_error(command(*[places.get(a, a) for a in arguments], *extra))
+    assert words in one_line_error(ask(*[places.get(a, a) for a in arguments], *extra))
 
 
 @pytest.mark.parametrize("out", ["/proc/nowhere", "file/below"])
-def test_an_out_that_cannot_be_written(command, tmp_path, out):
+def test_an_out_that_cannot_be_written(ask, tmp_path, out):
     (tmp_path / "file").write_text("")
-    line = one_line_error(command("run", "vae", "--preset", "quick", "--out", tmp_path / out))
+    line = one_line_error(ask("run", "vae", "--preset", "quick", "--out", tmp_path / out))
     assert "--out: results can't be written" in line
 
 
-def test_a_malformed_preset(command, tmp_path):
+def test_a_malformed_preset(ask, tmp_path):
     (tmp_path / "p.toml").write_text('dataset = "digits"\nepoch = 3\n')
-    line = one_line_error(command("run", "vae", "--preset", tmp_path / "p.toml", "--out", tmp_path / "out"))
+    line = one_line_error(ask("run", "vae", "--preset", tmp_path / "p.toml", "--out", tmp_path / "out"))
     assert "p.toml, line 2, key epoch: no such setting" in line
 
 
@@ -191,20 +198,20 @@ def test_a_corrupt_data_file(command, tmp_path, tiny):
     assert not (tmp_path / "b").exists()
 
 
-def test_a_folder_of_another_protocol(command, finished, tiny):
+def test_a_folder_of_another_protocol(ask, finished, tiny):
     before = (finished.folder / "manifest.json").read_bytes()
     place = ["--out", finished.folder.parent, "--name", finished.folder.name]
-    line = one_line_error(command("run", "--all", "--preset", tiny, "--epochs", 3, *place))
+    line = one_line_error(ask("run", "--all", "--preset", tiny, "--epochs", 3, *place))
     assert "holds another protocol: epochs is 2 there and 3 here" in line
-    line = one_line_error(command("run", "vae", "--preset", tiny, "--draws", 2, *place))
+    line = one_line_error(ask("run", "vae", "--preset", tiny, "--draws", 2, *place))
     assert "vae has draws 1 there and 2 here" in line
     assert (finished.folder / "manifest.json").read_bytes() == before
 
 
-def test_a_folder_that_is_no_run(command, tmp_path, tiny):
+def test_a_folder_that_is_no_run(ask, tmp_path, tiny):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
-    line = one_line_error(command("run", "vae", "--preset", tiny, "--out", tmp_path, "--name", "mine"))
+    line = one_line_error(ask("run", "vae", "--preset", tiny, "--out", tmp_path, "--name", "mine"))
     assert "holds thesis.tex but no manifest.json" in line
 
 
@@ -227,5 +234,5 @@ def test_no_arguments_show_the_help(command):
     assert "error:" not in done.stderr
 
 
-def test_a_name_too_long_for_a_file(command, tmp_path):
-    assert "name too long" in one_line_error(command("show", "x" * 5000)).lower()
+def test_a_name_too_long_for_a_file(ask, tmp_path):
+    assert "name too long" in one_line_error(ask("show", "x" * 5000)).lower()

@@ -160,21 +160,21 @@ def test_a_finished_laboratory_is_kept(measured, command, small):
         (["--workers", "0"], "at least 1 worker"),
     ],
 )
-def test_mistakes_are_one_line(arguments, words, command, small, tmp_path):
-    done = command("gradients", "--preset", small, "--out", tmp_path, *arguments)
+def test_mistakes_are_one_line(arguments, words, ask, small, tmp_path):
+    done = ask("gradients", "--preset", small, "--out", tmp_path, *arguments)
     assert done.returncode == 64
     assert len(done.stderr.splitlines()) == 1
     assert words in done.stderr
 
 
-def test_a_wrong_preset_names_its_key(command, tmp_path):
+def test_a_wrong_preset_names_its_key(ask, tmp_path):
     (tmp_path / "p.toml").write_text(SMALL.replace("pairs = 4", "pears = 4"))
-    done = command("gradients", "--preset", tmp_path / "p.toml", "--out", tmp_path)
+    done = ask("gradients", "--preset", tmp_path / "p.toml", "--out", tmp_path)
     assert done.returncode == 64
     assert "key pears" in done.stderr
     assert "pairs" in done.stderr
     (tmp_path / "p.toml").write_text(SMALL.replace("[0, 1, 2]", "[0, 2, 5]"))
-    done = command("gradients", "--preset", tmp_path / "p.toml", "--out", tmp_path)
+    done = ask("gradients", "--preset", tmp_path / "p.toml", "--out", tmp_path)
     assert done.returncode == 64
     assert "before the last epoch, 3" in done.stderr
 

@@ -33,13 +33,13 @@ def file(tmp_path):
     return path
 
 
-def test_fifteen_lines_pass_check_and_without_the_decoders_gradient_they_fail(file, command):
+def test_fifteen_lines_pass_check_and_without_the_decoders_gradient_they_fail(file, ask):
     assert len(FILE.splitlines()) <= 15
-    done = command("check", "mine", "--plugin", file)
+    done = ask("check", "mine", "--plugin", file)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every property holds" in done.stdout
     file.write_text(FILE.replace("reduction.value(log_w) +", "reduction.value(log_w).detach() +"))
-    done = command("check", "mine", "--plugin", file)
+    done = ask("check", "mine", "--plugin", file)
     assert done.returncode == 1
     assert (
         "FAIL  bias of the decoder's gradient: declared unbiased; the mean of 400,000 (1 draw each) is off"

@@ -130,7 +130,7 @@ def test_runs_that_cant_be_compared_are_refused(first, second, words, tmp_path):
         table([run(tmp_path / "a", first), run(tmp_path / "b", second)])
 
 
-def test_the_command_reads_runs_and_keeps_what_it_read(two_runs, command, tmp_path):
+def test_the_command_reads_runs_and_keeps_what_it_read(two_runs, command, ask, tmp_path):
     arguments = ("gradients", "--preset", "quick", "--out", tmp_path / "out", "--name", "g")
     runs = [part for path in two_runs for part in ("--run", path)]
     done = command(*arguments, "--study", "learning-rate", *runs)
@@ -139,10 +139,10 @@ def test_the_command_reads_runs_and_keeps_what_it_read(two_runs, command, tmp_pa
     written = tables.read(tmp_path / "out" / "g" / "gradients.csv")
     assert set(written["study"]) == {"learning-rate"}
     assert math.isclose(tables.chosen_rates(written)["value"].max(), -110)
-    wrong = command(*arguments, "--study", "draws", *runs)
+    wrong = ask(*arguments, "--study", "draws", *runs)
     assert wrong.returncode == 64
     assert "--run is read by the studies learning-rate and budget" in wrong.stderr
-    other = command("gradients", "--out", tmp_path / "out", "--study", "budget", *runs)
+    other = ask("gradients", "--out", tmp_path / "out", "--study", "budget", *runs)
     assert other.returncode == 64
     assert "add --dataset digits" in other.stderr
 
