@@ -160,7 +160,7 @@ def _run(
     sources = plugins.read(files)
     entries = [plugins.find(n, chosen.draws, sources) for n in dict.fromkeys(names or plugins.registry(sources))]
     protocol = cases.resolve(chosen)
-    runner.check_writable(out)
+    runner.check_destination(out, name)
     prepared = data.prepare(protocol.dataset, data_root or data.data_root())
     cases.check_batch(protocol, prepared)
     plan = cases.plan(entries, protocol, chosen.seeds, prepared)

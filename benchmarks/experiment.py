@@ -39,7 +39,7 @@ def work(case: Case, folder: str) -> None:
 def deterministic(threads: int) -> None:
     """So many threads, and the same bits each time."""
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports a compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 

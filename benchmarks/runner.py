@@ -72,8 +72,6 @@ class Kind:
 def choose_folder(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
     """Where to write: the named run, an unfinished one with an equal plan, or a new one stamped with the time (UTC)."""
     if name is not None:
-        if not NAME.fullmatch(name) or name == "latest":
-            raise UserError(f"--name {name!r} can't name a folder; use letters, digits and . _ + - ('latest' is taken)")
         return out / name
     wanted = {case.cell_id for case in plan}
     for folder in reversed(store.run_folders(out)):
@@ -164,6 +162,13 @@ def refuse_stale(folder: Path, records: Sequence[Record], commit: str) -> None:
                     f"{folder} holds cells made by {what} {there or 'unknown'}, and this is {here or 'unknown'}; "
                     "accept them with --keep-stale, or use another --name"
                 )
+
+
+def check_destination(out: Path, name: str | None) -> None:
+    """Refuse a name that names no folder, and an output folder that can't be written, before anything is prepared."""
+    if name is not None and (not NAME.fullmatch(name) or name == "latest"):
+        raise UserError(f"--name {name!r} can't name a folder; use letters, digits and . _ + - ('latest' is taken)")
+    check_writable(out)
 
 
 def check_writable(folder: Path) -> None:

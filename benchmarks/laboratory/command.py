@@ -54,7 +54,7 @@ def run(
         )
     sources = plugins.read(list(files))
     entries = list(plugins.registry(sources).values())
-    runner.check_writable(out)
+    runner.check_destination(out, name)
     chosen = [study for study in STUDIES if study in studies or not studies]
     prepared, processes = data.prepare(settings.dataset, data_root or data.data_root()), workers or environment.cores()
     plan: list[Probe | Reading] = []
