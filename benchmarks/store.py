@@ -147,6 +147,11 @@ def find_results(run: str, out: Path) -> Path:
         if path.is_dir():
             if (path / "results.csv").is_file():
                 return path / "results.csv"
+            if (path / "gradients.csv").is_file():
+                raise UserError(
+                    f"{path} is one of the laboratory, whose table is gradients.csv; 'python -m benchmarks plot' draws "
+                    "it, and here a run with a results.csv is needed"
+                )
             raise UserError(
                 f"{path} has no results.csv, so there is nothing to show; finish its run first, or name another"
             )

@@ -60,6 +60,12 @@ def read(path: Path) -> pd.DataFrame:
             raise UserError(
                 f"{path} lacks the columns {', '.join(missing[:5])}; give a gradients.csv as it was written"
             )
+        blank = (found[["study", "dataset", "quantity", "variant"]].fillna("") == "").any(axis=1)
+        if blank.any():
+            line = int(blank.to_numpy().argmax()) + 2
+            raise UserError(
+                f"{path}, line {line} has no study, data set, quantity or variant; give a gradients.csv as it was written"
+            )
         return frame(found.to_dict("records"))
     except (OSError, ValueError) as error:
         raise UserError(f"can't read {path}: {' '.join(str(error).split())}; is it whole?") from error

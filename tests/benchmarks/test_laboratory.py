@@ -1,6 +1,7 @@
 """The gradient laboratory as a command: every study, every variant, the same bits, findings and figures."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks import store
+from benchmarks.errors import UserError
 from benchmarks.laboratory import figures, tables
 from benchmarks.laboratory.bench import least_draws, snr_floor, with_references
 from benchmarks.laboratory.columns import NAMES, TIMED, UNITS
@@ -45,6 +48,7 @@ def estimate(log_weight, reduction, q, noise, prediction):
 
 VARIANTS = [Variant("antithetic", mlp_normal, elbo, Estimator("antithetic", estimate))]
 """
+REPOSITORY = Path(__file__).parents[2]
 MEASURED = {v.name for v in VARIANTS} - {"autoencoder"}
 
 
@@ -223,3 +227,16 @@ def test_a_slope_is_that_of_the_power_law():
     bent = slope(x, [1.0, 2.0, 5.0, 8.0])
     assert bent.low < bent.value < bent.high
     assert math.isnan(slope(x[:2], [1.0, 2.0]).low)
+
+
+def test_a_damaged_table_names_its_line(tmp_path: Path) -> None:
+    lines = (REPOSITORY / "results" / "gradients" / "gradients.csv").read_text().splitlines()[:5]
+    lines[2] = "training,digits"
+    (tmp_path / "gradients.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="line 3 has no study, data set, quantity or variant"):
+        tables.read(tmp_path / "gradients.csv")
+
+
+def test_the_laboratory_is_no_run_to_show() -> None:
+    with pytest.raises(UserError, match="is one of the laboratory"):
+        store.find_results("gradients", REPOSITORY / "results")
