@@ -64,7 +64,8 @@ def read(path: Path) -> pd.DataFrame:
         if blank.any():
             line = int(blank.to_numpy().argmax()) + 2
             raise UserError(
-                f"{path}, line {line} has no study, data set, quantity or variant; give a gradients.csv as it was written"
+                f"{path}, line {line} has no study, data set, quantity or variant; "
+                "give a gradients.csv as it was written"
             )
         return frame(found.to_dict("records"))
     except (OSError, ValueError) as error:
