@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
+from benchmarks.adam import Adam
 from benchmarks.cases import Protocol
 from benchmarks.data import binarize
 from benchmarks.seeds import generator
@@ -43,14 +44,12 @@ def fitted(variant: Variant, model: Model, images: Tensor, protocol: Protocol, s
     frozen = copy.deepcopy(model).requires_grad_(False)
     initialise(frozen.baseline, lambda name: generator(seed, f"init/baseline.{name}"))
     learned = list(frozen.baseline.requires_grad_().parameters())
-    optimizer = torch.optim.Adam(learned, lr=protocol.learning_rate) if learned else None
+    adam = Adam(learned, protocol.learning_rate)
     count = len(images) // protocol.batch_size
     for step in range(FITTING_STEPS):
         x = _batch(images, protocol, (1 + step % max(1, count - 1)) % count * protocol.batch_size, source)
         stochastic, _ = parts(variant, frozen, x, _noise(variant, protocol, source), average)
-        if optimizer:
-            optimizer.zero_grad()
-            (-stochastic.mean()).backward()
-            optimizer.step()
+        if learned:
+            adam.descend(torch.autograd.grad(-stochastic.mean(), learned))
         average = variant.estimator.baseline.updated(average, stochastic)
     return frozen.requires_grad_(), average

@@ -141,16 +141,32 @@ def resolve(settings: Settings) -> Protocol:
 def plan(entries: Iterable[Entry], protocol: Protocol, seeds: Iterable[int], prepared: data.Prepared) -> list[Case]:
     """One case for each seed and variant, seeds outermost, so that an interrupted run has whole comparisons."""
     chosen, commit = list(entries), environment.commit()
-    return [_case(entry, protocol, seed, prepared, commit) for seed in seeds for entry in chosen]
+    identities = [_identity(entry, protocol, prepared) for entry in chosen]
+    return [
+        _case(entry, protocol, seed, prepared, identity, commit)
+        for seed in seeds
+        for entry, identity in zip(chosen, identities, strict=True)
+    ]
 
 
-def _case(entry: Entry, protocol: Protocol, seed: int, prepared: data.Prepared, commit: str) -> Case:
-    identity: dict[str, object] = {
+def _identity(entry: Entry, protocol: Protocol, prepared: data.Prepared) -> dict[str, object]:
+    """All that decides a cell's numbers but its seed."""
+    return {
         "variant": fields(entry),
         "data": prepared.checksum,
         "spec": dataclasses.asdict(spec(protocol)),
         "protocol": dataclasses.asdict(protocol),
     }
+
+
+def _case(
+    entry: Entry,
+    protocol: Protocol,
+    seed: int,
+    prepared: data.Prepared,
+    identity: dict[str, object],
+    commit: str,
+) -> Case:
     return Case(
         entry.variant.name,
         entry.source,

@@ -3,11 +3,9 @@
 import atexit
 import os
 
-import torch._dynamo  # torch.optim imports it at its first use: 1.5 seconds, otherwise in every cell
-
 import benchmarks.experiment
 
-__all__ = ["benchmarks", "torch"]
+__all__ = ["benchmarks"]
 
 SERVER = os.getpid()
 

@@ -12,6 +12,8 @@ import pandas as pd
 from benchmarks import formats, store, tables
 from benchmarks.store import Record
 
+COMPLAINTS = 10
+
 
 def conclude(folder: Path, records: Sequence[Record]) -> int:
     """Write summary and figures, print table and headline, and return the exit code: 0, or 2 where a cell failed."""
@@ -27,15 +29,25 @@ def conclude(folder: Path, records: Sequence[Record]) -> int:
     print(f"\n{folder}: results.csv, summary.csv and {len(drawn)} figures in {folder / 'figures'}")
     failed = [record for record in records if record["status"] not in store.FINISHED]
     faults = tables.inconsistencies(results)
-    for record in failed:
-        cell = record["common"]
-        what = f"{cell['variant']} seed {cell['seed']}: {record['status']}, {record['error']}"
-        print(f"{what} (its log: {folder / 'cells' / record['cell_id']}.json)", file=sys.stderr)
-    for fault in faults:
-        print(f"inconsistent result, a fault of the program: {fault}", file=sys.stderr)
+    complain([_failure(record, folder) for record in failed])
+    complain([f"inconsistent result, a fault of the program: {fault}" for fault in faults])
     if failed:
         print(f"{len(failed)} of {len(records)} cells failed; the same command runs them again", file=sys.stderr)
     return 2 if failed or faults else 0
+
+
+def _failure(record: Record, folder: Path) -> str:
+    cell = record["common"]
+    what = f"{cell['variant']} seed {cell['seed']}: {record['status']}, {record['error']}"
+    return f"{what} (its log: {folder / 'cells' / record['cell_id']}.json)"
+
+
+def complain(lines: Sequence[str]) -> None:
+    """The first of them on standard error, and how many more there are."""
+    for line in lines[:COMPLAINTS]:
+        print(line, file=sys.stderr)
+    if len(lines) > COMPLAINTS:
+        print(f"... and {len(lines) - COMPLAINTS} more of this kind", file=sys.stderr)
 
 
 def figures(results: pd.DataFrame, folder: Path) -> Iterator[Path]:

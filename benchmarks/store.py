@@ -46,7 +46,12 @@ def write(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """The content as indented JSON, whole or not at all."""
-    write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write(path, as_json(content).encode())
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """As every file of a run is written: indented, a line each."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -10,6 +10,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from benchmarks.adam import Adam
 from benchmarks.baselines import start
 from benchmarks.cases import Protocol
 from benchmarks.data import binarize
@@ -39,7 +40,8 @@ def train(model: Model, variant: Variant, images: Tensor, protocol: Protocol, se
 
     Each epoch goes through the images in a new order, in whole batches; what is left over waits for the next order.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=protocol.learning_rate, fused=True)
+    learned = list(model.parameters())
+    adam = Adam(learned, protocol.learning_rate)
     order, pixels, latents = (generator(seed, purpose) for purpose in ("batches", "binarize", "noise"))
     batches = len(images) // protocol.batch_size
     shape = (variant.draws, protocol.batch_size, protocol.latent_dim)
@@ -60,9 +62,7 @@ def train(model: Model, variant: Variant, images: Tensor, protocol: Protocol, se
             noise = torch.randn(shape, generator=latents).to(images.device)
             stochastic, exact = parts(variant, model, x, noise, average)
             loss = -(stochastic + exact).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            adam.descend(torch.autograd.grad(loss, learned, materialize_grads=True))
             average = variant.estimator.baseline.updated(average, stochastic)
             total += loss.detach()
         end = _now(protocol.device)
