@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from benchmarks.adam import Adam
+from benchmarks import adam
 from benchmarks.cases import Protocol
 from benchmarks.data import binarize
 from benchmarks.seeds import generator
@@ -44,12 +44,12 @@ def fitted(variant: Variant, model: Model, images: Tensor, protocol: Protocol, s
     frozen = copy.deepcopy(model).requires_grad_(False)
     initialise(frozen.baseline, lambda name: generator(seed, f"init/baseline.{name}"))
     learned = list(frozen.baseline.requires_grad_().parameters())
-    adam = Adam(learned, protocol.learning_rate)
+    optimizer = adam.started(learned, protocol.learning_rate)
     count = len(images) // protocol.batch_size
     for step in range(FITTING_STEPS):
         x = _batch(images, protocol, (1 + step % max(1, count - 1)) % count * protocol.batch_size, source)
         stochastic, _ = parts(variant, frozen, x, _noise(variant, protocol, source), average)
         if learned:
-            adam.descend(torch.autograd.grad(-stochastic.mean(), learned))
+            optimizer.descend(torch.autograd.grad(-stochastic.mean(), learned))
         average = variant.estimator.baseline.updated(average, stochastic)
     return frozen.requires_grad_(), average

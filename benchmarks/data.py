@@ -202,6 +202,26 @@ def binarize(x: Tensor, source: torch.Generator) -> Tensor:
     return (torch.rand(x.shape, generator=source).to(x.device) < x).to(x.dtype)
 
 
+class Thresholds:
+    """Binary pixels of a minibatch, drawn anew at each step, at a tenth of `binarize`'s cost.
+
+    A pixel is 1 where 15 random bits lie below 32768 times its value: with probability 0 and 1 exactly for black and
+    white, for others within 2^-16. Four pixels share a random number of 64 bits, of which each has its own.
+    """
+
+    def __init__(self, images: Tensor, batch_size: int) -> None:
+        self.highest = (images.flatten(1) * 2.0**15).round().sub(1).to(torch.int16)
+        self.shape = (batch_size, *images.shape[1:])
+        self.words = torch.empty(-(-batch_size * self.highest.shape[1] // 4), dtype=torch.int64)
+
+    def draw(self, rows: Tensor, source: torch.Generator) -> Tensor:
+        """The images of these rows, `batch_size` of them, as float32 of 0 and 1."""
+        highest = self.highest.index_select(0, rows)
+        self.words.random_(-(2**63), None, generator=source).bitwise_and_(0x7FFF_7FFF_7FFF_7FFF)
+        bits = self.words.view(torch.int16)[: highest.numel()].view_as(highest).to(highest.device)
+        return (bits <= highest).float().view(self.shape)
+
+
 def load(name: str, folder: str, binarization: str, device: str) -> Data:
     """A prepared data set on the device, as float32."""
     path, maximum = Path(folder), info(name).maximum

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import cases, data, store
+from benchmarks import cases, compiling, data, store
 from benchmarks.baselines import fitted
 from benchmarks.cases import Case
 from benchmarks.pictures import pictures
@@ -81,6 +81,7 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
         "started": started,
         "ended": utc(),
         "torch": torch.__version__,
+        "mode": "eager" if compiling.find(case) is None else "compiled",
         "commit": case.commit,
         "data_checksum": case.data_checksum[:16],
         "protocol_id": case.protocol_id,
@@ -107,7 +108,7 @@ def _measure(case: Case, keep: Callable[[Row], None]) -> Arrays:
     model = build(variant, cases.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))
     model.to(protocol.device)
-    for progress in train(model, variant, images.train, protocol, case.seed):
+    for progress in train(model, variant, images.train, protocol, case.seed, compiling.find(case)):
         metrics = _metrics(case, variant, model, images, progress) if progress.finite else {}
         diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
         keep(

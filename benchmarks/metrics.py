@@ -185,6 +185,7 @@ PROVENANCE = (
     Column("ended", "UTC", "when the cell ended"),
     Column("processor_seconds", "s", "processor time of the cell's process so far"),
     Column("torch", "", "its version"),
+    Column("mode", "", "how the training step ran: eager, or compiled as a whole"),
     Column("commit", "", "of the project's code, with a mark of uncommitted changes"),
     Column("data_checksum", "", "SHA-256 of the decoded data, shortened"),
     Column("protocol_id", "", "hash of the variant's fields, the data and the protocol"),

@@ -16,7 +16,7 @@ from typing import Protocol as Structural
 
 import torch
 
-from benchmarks import cases, environment, experiment, store
+from benchmarks import cases, compiling, environment, experiment, store
 from benchmarks.cases import Protocol
 from benchmarks.errors import UserError
 from benchmarks.executors import Event, processes
@@ -60,6 +60,7 @@ class Kind:
 
     fields: what a cell computes, with a "name". work: runs it, in a process of its own. lost: the record of a cell
     that left none: (cell, status, error) -> record. write: the table made of the records. note: on a finished cell.
+    prepare: makes what several cells share before they start: (cells, workers).
     """
 
     fields: Callable[[Any], Record]
@@ -67,6 +68,7 @@ class Kind:
     lost: Callable[[Any, str, str], Record]
     write: Callable[[Path, list[Record]], None]
     note: Callable[[Record], str]
+    prepare: Callable[[Sequence[Any], int], None]
 
 
 def choose_folder(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
@@ -196,6 +198,7 @@ def execute(folder: Path, plan: Sequence[Cell], workers: int, keep_stale: bool, 
     missing = [case for case in plan if case.cell_id not in records]
     store.write_json(folder / "manifest.json", manifest)
     store.write_json(folder / "environment.json", environment.describe(plan[0].protocol.threads, workers))
+    kind.prepare(missing, workers)
     display, due = Display(len(missing), len(plan) - len(missing)), time.monotonic() + REBUILD_SECONDS
     try:
         with contextlib.closing(processes(kind.work, missing, str(folder), workers)) as events:
@@ -245,4 +248,5 @@ TRAINING = Kind(
     lost=lambda case, status, error: experiment.record(case, status, error, "", [], experiment.utc()),
     write=store.write_results,
     note=_score,
+    prepare=compiling.prepare,
 )

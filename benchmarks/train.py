@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from benchmarks.adam import Adam
+from benchmarks import adam, compiling
 from benchmarks.baselines import start
 from benchmarks.cases import Protocol
-from benchmarks.data import binarize
+from benchmarks.data import Thresholds
 from benchmarks.seeds import generator
-from vaezoo import Model, Variant, parts
+from benchmarks.step import step
+from vaezoo import Model, Variant
 
 WARM_UP_STEPS = 5
 
@@ -35,17 +38,22 @@ class Progress:
     finite: bool
 
 
-def train(model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int) -> Iterator[Progress]:
+def train(
+    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: Path | None = None
+) -> Iterator[Progress]:
     """Trains the model in place with Adam; yields at each of the protocol's checkpoints, and at divergence.
 
     Each epoch goes through the images in a new order, in whole batches; what is left over waits for the next order.
+    compiled: the step as machine code, where there is one.
     """
-    learned = list(model.parameters())
-    adam = Adam(learned, protocol.learning_rate)
     order, pixels, latents = (generator(seed, purpose) for purpose in ("batches", "binarize", "noise"))
     batches = len(images) // protocol.batch_size
     shape = (variant.draws, protocol.batch_size, protocol.latent_dim)
     average = start(variant, model, images, protocol, generator(seed, "start-baseline"))
+    optimizer = adam.started(model.parameters(), protocol.learning_rate)
+    plain = functools.partial(step, variant, model, optimizer, average)
+    descend = compiling.load(compiled, optimizer, average) if compiled else plain
+    thresholds = Thresholds(images, protocol.batch_size) if protocol.binarization == "dynamic" else None
     seconds, rates = 0.0, list[float]()
     if 0 in protocol.checkpoints:
         yield Progress(0, 0, seconds, None, finite=True)
@@ -53,18 +61,12 @@ def train(model: Model, variant: Variant, images: Tensor, protocol: Protocol, se
         total = torch.zeros((), device=images.device)
         rows = torch.randperm(len(images), generator=order)[: batches * protocol.batch_size].to(images.device)
         began = timed = _now(protocol.device)
-        for step, batch in enumerate(rows.split(protocol.batch_size)):
-            if epoch == 1 and step == min(WARM_UP_STEPS, batches - 1):
+        for index, batch in enumerate(rows.split(protocol.batch_size)):
+            if epoch == 1 and index == min(WARM_UP_STEPS, batches - 1):
                 timed = _now(protocol.device)
-            x = images.index_select(0, batch)
-            if protocol.binarization == "dynamic":
-                x = binarize(x, pixels)
+            x = thresholds.draw(batch, pixels) if thresholds else images.index_select(0, batch)
             noise = torch.randn(shape, generator=latents).to(images.device)
-            stochastic, exact = parts(variant, model, x, noise, average)
-            loss = -(stochastic + exact).mean()
-            adam.descend(torch.autograd.grad(loss, learned, materialize_grads=True))
-            average = variant.estimator.baseline.updated(average, stochastic)
-            total += loss.detach()
+            total += descend(x, noise)
         end = _now(protocol.device)
         timed_batches = batches - min(WARM_UP_STEPS, batches - 1) if epoch == 1 else batches
         rates.append(timed_batches * protocol.batch_size / (end - timed))

@@ -80,9 +80,7 @@ class Model(nn.Module):
         """Whether its latents are random; the plain autoencoder's are not."""
         return self.encoder.family.stochastic
 
-    def forward(
-        self, function: Callable[[Model, Tensor, Tensor], Tensor], x: Tensor, noise: Tensor
-    ) -> Float[Tensor, " B"]:
+    def forward(self, function: Callable[[Model, Tensor, Tensor], Tensor], x: Tensor, noise: Tensor) -> Tensor:
         """function(model, x, noise): so that `torch.func.functional_call` can evaluate any function of the model."""
         return function(self, x, noise)
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-import benchmarks.train
+import benchmarks.step
 from benchmarks import cases, data, experiment
 from benchmarks.baselines import start
 from benchmarks.metrics import METRICS, RESULT_COLUMNS, inconsistency
@@ -83,7 +83,8 @@ def test_training_is_a_plain_loop_of_adam_steps(built, variant):
         for batch in rows.split(50):
             if len(batch) < 50:
                 continue
-            x = (torch.rand(50, 64, generator=pixels) < images.train[batch]).float()
+            bits = torch.empty(50 * 64 // 4, dtype=torch.int64).random_(-(2**63), None, generator=pixels)
+            x = ((bits.view(torch.int16) & 0x7FFF).view(50, 64) < (images.train[batch] * 2**15).round()).float()
             optimizer.zero_grad()
             draw = torch.randn(1, 50, 10, generator=noise)
             value = estimate(variant, model, x, draw, average)
@@ -98,13 +99,13 @@ def test_training_is_a_plain_loop_of_adam_steps(built, variant):
 
 def test_a_moving_average_that_moves_before_its_use_is_noticed(built, monkeypatch):
     """The planted mistake, in the loop itself: the test above has to fail."""
-    real = benchmarks.train.parts
+    real = benchmarks.step.parts
 
     def early(variant, model, x, noise, average):
         stochastic, _ = real(variant, model, x, noise, average)
         return real(variant, model, x, noise, variant.estimator.baseline.updated(average, stochastic))
 
-    monkeypatch.setattr(benchmarks.train, "parts", early)
+    monkeypatch.setattr(benchmarks.step, "parts", early)
     with pytest.raises(AssertionError):
         test_training_is_a_plain_loop_of_adam_steps(built, PREDICTING[0])
 
