@@ -115,14 +115,14 @@ def test_machine_code_does_what_the_plain_step_does_and_is_made_once(monkeypatch
 
     monkeypatch.setattr(compiling, "processes", killed)
     compiling.prepare([long, dataclasses.replace(long, seed=1)], 1)
-    assert made == [long]
+    assert len(made) == 1
     assert "iwae-dreg trains uncompiled: its compilation was killed" in capfd.readouterr().err
     path = compiling.artefact(long)
     path.parent.mkdir(parents=True)
     compiling._compile(long, path)
     assert compiling.find(long) == path
     compiling.prepare([long], 1)
-    assert made == [long]
+    assert len(made) == 1
     variant, spec = cases.entry(long).variant, cases.spec(long.protocol)
     ends = []
     for loaded in (True, True, False):
