@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,10 +81,11 @@ def written_out(
     **unused: Any,
 ) -> None:
     """What the fused kernel computes, in tensor operations that a compiler can fuse with the gradient's."""
+    # exponentials, which the compiler computes once a step; powers it would compute for each number of each parameter
     count = counts[0].double()
-    size = lr / (1 - beta1**count)
-    correction = (1 - beta2**count).sqrt()
+    correction = (1 - (math.log(beta2) * count).exp()).sqrt()
+    size, floor = lr * correction / (1 - (math.log(beta1) * count).exp()), eps * correction
     for p, g, m, s in zip(parameters, gradients, means, squares, strict=True):
         m.lerp_(g, 1 - beta1)
         s.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        p.sub_(size.to(p.dtype) * (m / (s.sqrt() / correction.to(p.dtype) + eps)))
+        p.sub_(size.to(p.dtype) * (m / (s.sqrt() + floor.to(p.dtype))))

@@ -219,7 +219,7 @@ class Thresholds:
         highest = self.highest.index_select(0, rows)
         self.words.random_(-(2**63), None, generator=source).bitwise_and_(0x7FFF_7FFF_7FFF_7FFF)
         bits = self.words.view(torch.int16)[: highest.numel()].view_as(highest).to(highest.device)
-        return (bits <= highest).float().view(self.shape)
+        return bits.le_(highest).float().view(self.shape)  # in place it is vectorised, and leaves integers
 
 
 def load(name: str, folder: str, binarization: str, device: str) -> Data:

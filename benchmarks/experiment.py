@@ -24,6 +24,11 @@ from benchmarks.pictures import pictures
 from benchmarks.seeds import generator
 from benchmarks.train import Progress, train
 from vaezoo import Model, Variant, build, estimate, evaluate, evidence_lower_bound, gradient_moments, initialise
+from vaezoo.deviations import within_groups
+from vaezoo.gradients import Moments
+from vaezoo.measurement import measure
+from vaezoo.plainly import PROBED, PROBES, taken_apart
+from vaezoo.replay import Subject
 
 Row = dict[str, Any]
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -39,6 +44,7 @@ def work(case: Case, folder: str) -> None:
 def deterministic(threads: int) -> None:
     """So many threads, and the same bits each time."""
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # Adam's means of rare pixels end there, and a step would take twice its time
     torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports a compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -150,12 +156,7 @@ def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, prog
     shape = (protocol.gradient_repeats, case.draws, protocol.batch_size, protocol.latent_dim)
     noise = torch.randn(shape, generator=generator(case.seed, f"gradient/{progress.epoch}")).to(x.device)
 
-    frozen, average = fitted(variant, model, images.train, protocol, case.seed)
-
-    def objective(model: Model, x: Tensor, noise: Tensor) -> Tensor:
-        return estimate(variant, model, x, noise, average)
-
-    moments = gradient_moments(frozen, objective, x, noise)
+    moments = _moments(variant, *fitted(variant, model, images.train, protocol, case.seed), x, noise)
     snr = moments["encoder"].snr
     return {
         **metrics,
@@ -164,6 +165,15 @@ def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, prog
         "decoder_gradient_variance": moments["decoder"].variance,
         **({} if snr is None else {"gradient_snr": snr}),
     }
+
+
+def _moments(variant: Variant, model: Model, average: Tensor, x: Tensor, noise: Tensor) -> dict[str, Moments]:
+    """Of the gradient in the encoder's and decoder's parameters; by one pass of the encoder where that is right."""
+    subject = Subject(variant, model.baseline, average)
+    if taken_apart(model, subject, x[:PROBED], noise[:PROBES, :, :PROBED]):
+        found = measure(model, {"": subject}, x, lambda rows: noise[:, :, rows], within_groups)[""].moments
+        return {part: found[part, ""] for part in ("encoder", "decoder")}
+    return gradient_moments(model, lambda model, x, noise: estimate(variant, model, x, noise, average), x, noise)
 
 
 def _one_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ Both return, for R repeats of the noise at fixed parameters, a `Spread`. Neither
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from vaezoo.models import Model
 
 Estimate = Callable[[Model, Tensor, Tensor], Float[Tensor, " B"]]
 GRADIENT_VALUES_AT_ONCE = 2**24
+GROUP = 20
 ROUNDING = 1e-6  # relative, of gradients in float32
 
 
@@ -26,13 +27,18 @@ class Spread:
     """Of one layer's or parameter's per-example gradients g_br, over R repeats of the noise.
 
     deviation: ‖g_br - mean_r g_br‖².
-    total: sum_b mean_r g_br, flattened.
+    total: sum_b mean_r g_br, flattened; None where the mean is not formed.
     apart: of so many repeats, the first ones, the deviations are right one by one, of the others in sum; None for all.
     """
 
     deviation: Float[Tensor, "R B"]
-    total: Float[Tensor, " P"]
+    total: Float[Tensor, " P"] | None
     apart: int | None = None
+
+
+def totals(spreads: Iterable[Spread]) -> list[Float[Tensor, " P"]]:
+    """Those that were formed."""
+    return [spread.total for spread in spreads if spread.total is not None]
 
 
 @contextmanager
@@ -112,6 +118,25 @@ def of_products(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"
     deviation = squares - 2 * torch.cat([cross, rest.expand(-1, repeats - few)], 1) + size
     deviation = deviation.T.clamp(min=0) if few == repeats else deviation.T
     return Spread(deviation, mean.sum(0).flatten().double(), None if few == repeats else few)
+
+
+def within_groups(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
+    """As `of_products`, at two thirds of its cost and without the mean gradient, which a variance alone can do without.
+
+    Among the m estimates of a group, ‖g_r‖² less the mean inner product with the others has the variance as its mean,
+    and inner products of sums of outer products are those of their factors. Of the R - 1 degrees of freedom, one is
+    lost for each further group. The deviations are scaled as if they were from the mean of all.
+    """
+    draws, repeats = inputs.shape[:2]
+    a, d = (t.permute(2, 1, 0, 3) for t in (inputs, delta))  # [B, R, K, I or O]
+    groups, found = max(1, repeats // GROUP), []
+    for own_a, own_d in zip(a.tensor_split(groups, 1), d.tensor_split(groups, 1), strict=True):
+        rows, slopes = (t.flatten(1, 2) for t in (own_a, own_d))
+        sizes = (own_a.shape[1], draws)
+        pairs = (rows @ rows.mT).double().mul_(slopes @ slopes.mT).unflatten(1, sizes).unflatten(3, sizes).sum((2, 4))
+        squares = pairs.diagonal(dim1=1, dim2=2)
+        found.append(squares - (pairs.sum(2) - squares) / (sizes[0] - 1))
+    return Spread(torch.cat(found, 1).T * ((repeats - 1) / repeats), None)
 
 
 def of_parameters(

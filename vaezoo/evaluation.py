@@ -16,7 +16,7 @@ from torch import Tensor
 from vaezoo.models import Model
 from vaezoo.posteriors import Posterior
 
-ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 250  # their pixels stay in the processor's cache
 ACTIVE_VARIANCE = 0.01
 JACKKNIFE_GROUPS = 100
 

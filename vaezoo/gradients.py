@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vaezoo.deviations import Estimate, Spread, of_linear_layers, of_parameters
+from vaezoo.deviations import Estimate, Spread, of_linear_layers, of_parameters, totals
 from vaezoo.models import Model
 
 PARTS = ("encoder.", "decoder.")
@@ -24,7 +24,7 @@ class Moments:
         Valid because losses are per example and noise is independent across examples.
     variance_se: its standard error, from the spread of the per-repeat sums over sqrt(R).
     snr: (‖mean gradient‖² - variance / R) / variance, a ratio of squares; debiased, so it may be negative.
-        None where there is no noise.
+        None where there is no noise, or the mean gradient was not formed.
     sums: one number a repeat, whose mean is the variance; estimates from the same noise are compared by them.
         Where `apart` is given, those of the first repeats alone.
     """
@@ -43,14 +43,15 @@ class Moments:
 
 
 def normalise(
-    deviation: Float[Tensor, " R"], total: Float[Tensor, " P"], examples: int, apart: int | None = None
+    deviation: Float[Tensor, " R"], total: Float[Tensor, " P"] | None, examples: int, apart: int | None = None
 ) -> Moments:
     """Moments from the sums over so many examples of their deviations and of their mean gradients (see `Spread`)."""
     repeats = len(deviation)
     sums = deviation / examples**2 * (repeats / (repeats - 1))
     variance = sums.mean()
-    signal = (total / examples).square().sum() - variance / repeats
-    snr = (signal / variance).item() if variance > 0 else None
+    snr = None
+    if total is not None and variance > 0:
+        snr = ((total / examples).square().sum() / variance).item() - 1 / repeats
     own = sums[:apart]
     return Moments(variance.item(), (own.std() / math.sqrt(repeats)).item(), snr, own)
 
@@ -71,7 +72,7 @@ def spreads(
         for name, spread in part.items():
             found.setdefault(name, []).append(spread)
     return {
-        name: Spread(torch.cat([p.deviation for p in parts], 1), torch.stack([p.total for p in parts]).sum(0))
+        name: Spread(torch.cat([p.deviation for p in parts], 1), torch.stack(totals(parts)).sum(0))
         for name, parts in found.items()
     }
 
@@ -88,5 +89,5 @@ def gradient_moments(
     for part in PARTS:
         own = [spread for name, spread in found.items() if name.startswith(part)]
         deviation = torch.stack([spread.deviation for spread in own]).sum(0)
-        moments[part.rstrip(".")] = normalise(deviation.sum(1), torch.cat([spread.total for spread in own]), len(x))
+        moments[part.rstrip(".")] = normalise(deviation.sum(1), torch.cat(totals(own)), len(x))
     return moments

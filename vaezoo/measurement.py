@@ -23,13 +23,19 @@ from vaezoo.models import Model
 from vaezoo.replay import Subject
 from vaezoo.variants import estimate
 
-DRAWS_A_CHUNK = 10_000
+DRAWS_A_CHUNK = 2_000  # rows of the decoder: what they leave behind stays in the processor's cache
 NUMBERS_A_CHUNK = 1_000_000
 COSINES = 40
 APART = 200
 EVERY_EXAMPLE = slice(None)
 
 Noise = Callable[[slice], Float[Tensor, "R K B D"]]
+Products = Callable[[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"]], Spread]
+
+
+def told_apart(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
+    """As `of_products`, with as many repeats told apart as a standard error needs."""
+    return of_products(inputs, delta, APART)
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class _Sums:
         self.first: list[Float[Tensor, "R B S"]] = []
         self.direction: list[Float[Tensor, "B S"]] = []
         self.projections: Float[Tensor, " R"] | None = None
+        self.apart: int | None = None
 
     def add_posterior(self, delta: Float[Tensor, "R B S"], gram: dict[str, Tensor], slices: dict[str, slice]) -> None:
         mean = delta.mean(0)
@@ -99,7 +106,9 @@ class _Sums:
     def add_decoder(self, spreads: dict[str, Spread]) -> None:
         for layer, spread in spreads.items():
             self._keep("decoder", layer, spread.deviation)
-            self.decoder_totals[layer] = self.decoder_totals.get(layer, 0.0) + spread.total
+            if spread.total is not None:
+                self.decoder_totals[layer] = self.decoder_totals.get(layer, 0.0) + spread.total
+            self.apart = spread.apart
 
     def add_difference(self, difference: Float[Tensor, "R B S"]) -> None:
         """Project each half's differences on the mean difference of the other half, which they have not seen."""
@@ -113,22 +122,27 @@ class _Sums:
 
 
 def measure(
-    model: Model, subjects: Mapping[str, Subject], x: Float[Tensor, "B ..."], noise: Noise, decoder: bool = True
+    model: Model,
+    subjects: Mapping[str, Subject],
+    x: Float[Tensor, "B ..."],
+    noise: Noise,
+    decoder: Products | None = told_apart,
 ) -> dict[str, Measured]:
     """Moments, bias and cosine of each subject's gradient.
 
     noise: examples -> their noise, R repeats of K draws; a subject of fewer draws takes the first ones.
-    decoder: whether the decoder's gradient is measured too, which costs as much again.
+    decoder: what makes of its linear layers' inputs and slopes the spread of their gradients, at as much cost again;
+        None where the decoder's gradient is not wanted.
     Bias and cosine need the pathwise estimate of the same objective, with as many draws, among the subjects. Memory
     does not grow with the number of parameters times repeats.
     """
-    linear = linear_layers(model.decoder) if decoder else None
+    linear = linear_layers(model.decoder) if decoder else {}
     layers = layers_of(model.encoder, x)
     references = {name: _reference(subject, subjects) for name, subject in subjects.items()}
     kept = {name: _Sums() for name in subjects}
     for own in _examples(len(x), noise):
         gram = {name: layer.gram(own) for name, layer in layers.items()}
-        _add(kept, model, subjects, references, x[own], noise(own), gram, linear)
+        _add(kept, model, subjects, references, x[own], noise(own), gram, linear, decoder)
     slices = slices_of(model.encoder(x[:1]))
     directions = {
         name: {n: layer.gradient(torch.cat(kept[name].direction)) for n, layer in layers.items()}
@@ -149,15 +163,16 @@ def _add(
     x: Float[Tensor, "b ..."],
     noise: Float[Tensor, "R K b D"],
     gram: dict[str, Float[Tensor, "b S S"]],
-    linear: dict[str, nn.Linear] | None,
+    linear: dict[str, nn.Linear],
+    decoder: Products | None,
 ) -> None:
     """A function of its own, so that the memory of some examples is free before the next."""
-    chunk = chunk_of(model, subjects, x, noise, linear or {})
+    chunk = chunk_of(model, subjects, x, noise, linear)
     for name, delta in chunk.posterior.items():
         kept[name].add_posterior(delta, gram, slices_of(chunk.q))
         if (exact := references[name]) not in (None, name):
             kept[name].add_difference(delta - chunk.posterior[exact])
-    for name, spreads in _decoder(model, subjects, chunk, x, noise) if linear is not None else ():
+    for name, spreads in _decoder(model, subjects, chunk, x, noise, decoder) if decoder else ():
         kept[name].add_decoder(spreads)
 
 
@@ -169,7 +184,7 @@ def _examples(count: int, noise: Noise) -> Iterator[slice]:
 
 
 def _decoder(
-    model: Model, subjects: Mapping[str, Subject], chunk: Chunk, x: Tensor, noise: Tensor
+    model: Model, subjects: Mapping[str, Subject], chunk: Chunk, x: Tensor, noise: Tensor, products: Products
 ) -> Iterator[tuple[str, dict[str, Spread]]]:
     """The spread of each subject's decoder gradient; computed once for those that weigh the draws equally."""
     owned = {f"{name}.{own}" for name in chunk.layers for own in ("weight", "bias")}
@@ -184,7 +199,7 @@ def _decoder(
                 bias = [inputs.new_ones(*inputs.shape[:-1], 1)]
                 few = slice(len(weight))
                 both = torch.cat([inputs, *bias], -1)[few], weight[..., None] * slope[few]
-                found[layer] = of_products(*both, APART)
+                found[layer] = products(*both)
             done.append((weight, found))
         if others:
             function = _function(subject)
@@ -206,12 +221,13 @@ def _conclude(
         totals["encoder", name] = len(mean) * layer.gradient(mean).flatten().double()
     for name, own in slices.items():
         totals[name, ""] = mean[:, own].flatten()
-    apart = {key: APART if key[0] == "decoder" else None for key in deviations}
-    moments = {key: normalise(own, totals[key], len(mean), apart[key]) for key, own in deviations.items()}
+    apart = {key: sums.apart if key[0] == "decoder" else None for key in deviations}
+    moments = {key: normalise(own, totals.get(key), len(mean), apart[key]) for key, own in deviations.items()}
     for part in {parameters for parameters, layer in deviations if layer}:
         keys = [key for key in deviations if key[0] == part]
         whole = torch.stack([deviations[key] for key in keys]).sum(0)
-        moments[part, ""] = normalise(whole, torch.cat([totals[key] for key in keys]), len(mean), apart[keys[0]])
+        total = torch.cat([totals[key] for key in keys]) if set(keys) <= set(totals) else None
+        moments[part, ""] = normalise(whole, total, len(mean), apart[keys[0]])
     cosine = None if direction is None else _cosine(layers, torch.cat(sums.first, 1), direction)
     return Measured(moments, None if sums.projections is None else z_score(sums.projections), cosine)
 

@@ -20,6 +20,7 @@ from vaezoo.replay import NotReplayedError, Subject
 from vaezoo.variants import estimate
 
 AGREEMENT = 1e-3
+PROBES, PROBED = 3, 4  # estimates and examples by which the fast route is held to the plain one
 Gradient = dict[str, Tensor]
 
 

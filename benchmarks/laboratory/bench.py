@@ -20,15 +20,14 @@ from benchmarks.laboratory.columns import FLAG, Row, interval
 from benchmarks.seeds import generator
 from benchmarks.statistics import log_ratio
 from vaezoo import Model, Variant, pathwise
-from vaezoo.measurement import Figure, Measured, measure
+from vaezoo.measurement import Figure, Measured, Products, measure, told_apart
 from vaezoo.minibatches import between_examples
 from vaezoo.objectives import Objective
-from vaezoo.plainly import gradient, measure_plainly, taken_apart
+from vaezoo.plainly import PROBED, PROBES, gradient, measure_plainly, taken_apart
 from vaezoo.replay import Subject
 from vaezoo.testing import decoder_passes
 
 TIMED = 3
-PROBES, PROBED = 3, 4  # estimates and examples by which the fast route is held to the plain one
 HEAVY = 30  # a kurtosis beyond which rare repeats decide
 
 
@@ -133,10 +132,12 @@ def least_draws(variant: Variant) -> int:
     return 1 if is_mean else variant.draws
 
 
-def take(bench: Bench, variants: Sequence[Variant], repeats: Callable[[int], int], decoder: bool = True) -> list[Taken]:
+def take(
+    bench: Bench, variants: Sequence[Variant], repeats: Callable[[int], int], decoder: Products | None = told_apart
+) -> list[Taken]:
     """Every variant's gradient, those of as many repeats together, and the time of one.
 
-    repeats: number of draws -> how many estimates. decoder: whether the decoder's gradient is measured too.
+    repeats: number of draws -> how many estimates. decoder: as for `measure`.
     """
     everyone = with_references(variants)
     key = (tuple((v.name, v.draws, repeats(v.draws)) for v in everyone), decoder)
@@ -145,7 +146,9 @@ def take(bench: Bench, variants: Sequence[Variant], repeats: Callable[[int], int
     return bench.known[key]
 
 
-def _taken(bench: Bench, everyone: Sequence[Variant], repeats: Callable[[int], int], decoder: bool) -> list[Taken]:
+def _taken(
+    bench: Bench, everyone: Sequence[Variant], repeats: Callable[[int], int], decoder: Products | None
+) -> list[Taken]:
     x = bench.minibatch()
     subjects = {i: bench.subject(variant) for i, variant in enumerate(everyone)}
     found: dict[int, Measured] = {}

@@ -59,7 +59,7 @@ def _equal_passes(laboratory: Laboratory) -> Callable[[int], int]:
 
 def latent_dim(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
     """The same on reference models with other numbers of latents."""
-    for row in rows(bench, take(bench, variants, _equal_passes(laboratory), decoder=False)):
+    for row in rows(bench, take(bench, variants, _equal_passes(laboratory), decoder=None)):
         yield row | {"setting_value": bench.protocol.latent_dim}
 
 
@@ -72,7 +72,7 @@ def draws(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[
         for v in distinct
         if v.estimator.baseline.min_draws <= count
     ]
-    for row in rows(bench, take(bench, own, _equal_passes(laboratory), decoder=False)):
+    for row in rows(bench, take(bench, own, _equal_passes(laboratory), decoder=None)):
         yield row | {"setting_value": row["draws"]}
 
 
@@ -80,7 +80,7 @@ def posterior_scale(bench: Bench, variants: Variants, laboratory: Laboratory) ->
     """The posterior's scale times a factor, towards a point."""
     for factor in laboratory.posterior_scales:
         narrow = bench if factor == 1 else _narrowed(bench, factor)
-        for row in rows(narrow, take(narrow, variants, _equal_passes(laboratory), decoder=False)):
+        for row in rows(narrow, take(narrow, variants, _equal_passes(laboratory), decoder=None)):
             yield row | {"setting_value": factor}
 
 
@@ -100,7 +100,7 @@ def _narrowed(bench: Bench, factor: float) -> Bench:
 def batch_size(bench: Bench, variants: Variants, laboratory: Laboratory) -> Iterator[Row]:
     """The variance of fresh minibatch gradients, noise and minibatch together, and what its two parts add up to."""
     everyone = with_references(variants)
-    taken = take(bench, variants, _equal_passes(laboratory), decoder=False)
+    taken = take(bench, variants, _equal_passes(laboratory), decoder=None)
     between = minibatch_parts(bench, everyone, laboratory.examples)
     size = bench.protocol.batch_size
     for count in laboratory.batch_sizes:

@@ -40,7 +40,7 @@ def _loop(model: Model, variant: Variant, x: Tensor, noise: Tensor) -> None:
 
 def _together(model: Model, variants: Sequence[Variant], x: Tensor, noise: Tensor) -> None:
     networks = {v.name: v.estimator.baseline.network(784) for v in variants}
-    measure(model, {v.name: Subject(v, networks[v.name]) for v in variants}, x, lambda r: noise[:, :, r], decoder=False)
+    measure(model, {v.name: Subject(v, networks[v.name]) for v in variants}, x, lambda r: noise[:, :, r], decoder=None)
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def repetitions():
         moments = {}
         for draws in (1, 2):
             own = {n: Subject(v) for n, v in variants.items() if v.draws == draws}
-            found = measure(model, own, x, lambda r, k=draws, noise=noise: noise[:, :k, r], decoder=False)
+            found = measure(model, own, x, lambda r, k=draws, noise=noise: noise[:, :k, r], decoder=None)
             moments |= {name: f.moments["encoder", ""] for name, f in found.items()}
         for name, m in moments.items():
             seen[name].append(Seen(m.variance, m.variance_se))

@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, grad
 
 from vaezoo import LEAVE_ONE_OUT, NONE, blocked, elbo, gradient_moments, pathwise, score_function
-from vaezoo.deviations import of_linear_layers, of_parameters
+from vaezoo.deviations import of_linear_layers, of_parameters, of_products, within_groups
 
 ESTIMATORS = [(pathwise, 1), (pathwise, 3), (score_function(NONE), 1), (score_function(LEAVE_ONE_OUT), 2)]
 IDS = ["pathwise-1", "pathwise-3", "score-1", "score-loo-2"]
@@ -70,6 +70,16 @@ def test_both_routes_give_the_same_spread(estimator, draws, tools):
         total = torch.cat([general[f"{name}.weight"].total.view(layers[name].weight.shape),
                            general[f"{name}.bias"].total[:, None]], 1)  # fmt: skip
         torch.testing.assert_close(spread.total, total.flatten(), rtol=1e-9, atol=1e-12)
+
+
+def test_groups_add_up_to_their_own_variances(tools):
+    """With one group, all of it; with three, the squared distances from three means, a degree of freedom each."""
+    inputs, delta = tools.normal(2, 65, 3, 4), tools.normal(2, 65, 3, 5, seed=1)
+    one = within_groups(inputs[:, :30], delta[:, :30]).deviation.sum(0)
+    torch.testing.assert_close(one, of_products(inputs[:, :30], delta[:, :30]).deviation.sum(0))
+    g = torch.einsum("krbi,krbo->rbio", inputs, delta).flatten(2)
+    expected = sum(len(own) * own.var(0).sum(-1) for own in g.tensor_split(3))
+    torch.testing.assert_close(within_groups(inputs, delta).deviation.sum(0), expected * 64 / 65)
 
 
 @pytest.mark.parametrize(("estimator", "draws"), ESTIMATORS, ids=IDS)

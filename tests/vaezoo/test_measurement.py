@@ -86,7 +86,7 @@ def test_the_posteriors_own_parameters(setting):
         value = model.decoder.log_prob(x, own.rsample(repeat)).sum() - model.prior.kl(own).sum()
         rows.append(torch.stack(torch.autograd.grad(value, list(leaves.values()))))
     g = torch.stack(rows)
-    found = measure(model, {"it": s}, x, lambda r: noise[:, :1, r], decoder=False)["it"].moments
+    found = measure(model, {"it": s}, x, lambda r: noise[:, :1, r], decoder=None)["it"].moments
     for i, name in enumerate(("mean", "log_scale")):
         assert found[name, ""].variance == pytest.approx(g[:, i].var(0).sum().item() / EXAMPLES**2, rel=1e-9)
 
@@ -122,9 +122,9 @@ def test_score_functions_alone_need_no_backward_pass_through_the_decoder(setting
 
     monkeypatch.setattr(DecoderPass, "slope", property(never))
     draws = {name: subject(by_name[name]) for name in ("reinforce-vae", "reinforce-vae-ema")}
-    assert measure(model, draws, x, lambda rows: noise[:, :1, rows], decoder=False)
+    assert measure(model, draws, x, lambda rows: noise[:, :1, rows], decoder=None)
     with pytest.raises(AssertionError, match="slope"):
-        measure(model, {"vae": subject(by_name["vae"])}, x, lambda rows: noise[:, :1, rows], decoder=False)
+        measure(model, {"vae": subject(by_name["vae"])}, x, lambda rows: noise[:, :1, rows], decoder=None)
 
 
 def test_bias_is_found_where_it_is_and_nowhere_else(setting, tools):
@@ -132,7 +132,7 @@ def test_bias_is_found_where_it_is_and_nowhere_else(setting, tools):
     noise = tools.normal(4000, 5, EXAMPLES, 2, seed=5)
     several = {v.name: subject(dataclasses.replace(v, draws=5)) for v in STOCHASTIC}
     several["pathwise ciwae"] = Subject(dataclasses.replace(several["ciwae-dreg"].variant, estimator=pathwise))
-    for name, found in measure(model, several, x, lambda rows: noise[:, :, rows], decoder=False).items():
+    for name, found in measure(model, several, x, lambda rows: noise[:, :, rows], decoder=None).items():
         if several[name].variant.estimator == pathwise:
             assert found.bias is None
         else:
@@ -167,7 +167,7 @@ def test_latent_noise_and_minibatch_add_up_to_the_variance_of_a_fresh_estimate(n
 
     x, _ = fresh(2000)
     noise = torch.randn(30, draws, 2000, 2, generator=source, dtype=torch.float64)
-    latent = measure(model, {"it": s}, x, lambda rows: noise[:, :, rows], decoder=False)["it"].moments["encoder", ""]
+    latent = measure(model, {"it": s}, x, lambda rows: noise[:, :, rows], decoder=None)["it"].moments["encoder", ""]
     exact = Subject(dataclasses.replace(s.variant, estimator=pathwise))
     between = between_examples(model, exact, x, torch.randn(2, draws, 2000, 2, generator=source, dtype=torch.float64))
     parts = (latent.variance * 2000 + between["encoder"].value) / size
