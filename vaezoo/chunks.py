@@ -28,6 +28,12 @@ def _repeated(q: Posterior, repeats: int) -> Posterior:
     return dataclasses.replace(q, **rows)  # type: ignore[type-var]
 
 
+def _joined(parts: list[Float[Tensor, "K N I"]], examples: int) -> Float[Tensor, "K R B I"]:
+    """One part alone is not copied."""
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    return whole.view(len(whole), -1, examples, whole.shape[-1])
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Some examples, all repeats: gradients at the posterior, what the decoder's are multiplied with, its layers."""
@@ -64,7 +70,7 @@ def chunk_of(
         {name: torch.cat([a.posterior.unflatten(0, (-1, examples)) for a in own]) for name, own in found.items()},
         {name: torch.cat([a.decoder.unflatten(1, (-1, examples)) for a in own], 1) for name, own in found.items()},
         {
-            name: tuple(torch.cat([t.unflatten(1, (-1, examples)) for t in ts], 1) for ts in zip(*pairs, strict=True))  # type: ignore[misc]
+            name: (_joined([a for a, _ in pairs], examples), _joined([d for _, d in pairs], examples))
             for name, pairs in seen.items()
         },
     )

@@ -120,20 +120,23 @@ def of_products(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"
     return Spread(deviation, mean.sum(0).flatten().double(), None if few == repeats else few)
 
 
-def within_groups(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
-    """As `of_products`, at two thirds of its cost and without the mean gradient, which a variance alone can do without.
+def within_groups(
+    inputs: Float[Tensor, "K R B I"], slope: Float[Tensor, "K R B O"], weight: Float[Tensor, "K R B"]
+) -> Spread:
+    """g_br = sum_k weight_krb slope_krb (inputs_krb, 1)', without its mean, which a variance alone can do without.
 
     Among the m estimates of a group, ‖g_r‖² less the mean inner product with the others has the variance as its mean,
     and inner products of sums of outer products are those of their factors. Of the R - 1 degrees of freedom, one is
-    lost for each further group. The deviations are scaled as if they were from the mean of all.
+    lost for each further group. The deviations are scaled as if they were from the mean of all. Two thirds of the cost
+    of `of_products`.
     """
     draws, repeats = inputs.shape[:2]
-    a, d = (t.permute(2, 1, 0, 3) for t in (inputs, delta))  # [B, R, K, I or O]
     groups, found = max(1, repeats // GROUP), []
-    for own_a, own_d in zip(a.tensor_split(groups, 1), d.tensor_split(groups, 1), strict=True):
-        rows, slopes = (t.flatten(1, 2) for t in (own_a, own_d))
-        sizes = (own_a.shape[1], draws)
-        pairs = (rows @ rows.mT).double().mul_(slopes @ slopes.mT).unflatten(1, sizes).unflatten(3, sizes).sum((2, 4))
+    for own in zip(*(t.tensor_split(groups, 1) for t in (inputs, slope, weight[..., None])), strict=True):
+        a, d, w = (t.permute(2, 1, 0, 3).flatten(1, 2) for t in own)  # [B, m K, I, O or 1]
+        sizes = (own[0].shape[1], draws)
+        pairs = (a @ a.mT).double().add_(1).mul_(d @ d.mT).mul_(w @ w.mT)
+        pairs = pairs.unflatten(1, sizes).unflatten(3, sizes).sum((2, 4))
         squares = pairs.diagonal(dim1=1, dim2=2)
         found.append(squares - (pairs.sum(2) - squares) / (sizes[0] - 1))
     return Spread(torch.cat(found, 1).T * ((repeats - 1) / repeats), None)

@@ -35,11 +35,10 @@ class _BernoulliLogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, output: Tensor) -> Tensor:
-        # log(1 + e^l) = (l + |l|) / 2 + log(1 + e^-|l|): no overflow, and a third of the time of softplus, whose log1p
+        # log(1 + e^l) = max(l, log(1 + e^min(l, 40))): no overflow, and a fraction of the time of softplus, whose log1p
         # is not vectorised
-        size = output.abs()
-        rest = size.neg().exp_().add_(1).log_().add_(size, alpha=0.5)
-        return torch.addcmul(rest.neg_(), x - 0.5, output).sum(-1)
+        softplus = output.clamp(max=40).exp_().add_(1).log_().clamp_min_(output)
+        return (x * output).sum(-1) - softplus.sum(-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -30,12 +30,16 @@ APART = 200
 EVERY_EXAMPLE = slice(None)
 
 Noise = Callable[[slice], Float[Tensor, "R K B D"]]
-Products = Callable[[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"]], Spread]
+Products = Callable[[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"], Float[Tensor, "K R B"]], Spread]
 
 
-def told_apart(inputs: Float[Tensor, "K R B I"], delta: Float[Tensor, "K R B O"]) -> Spread:
-    """As `of_products`, with as many repeats told apart as a standard error needs."""
-    return of_products(inputs, delta, APART)
+def told_apart(
+    inputs: Float[Tensor, "K R B I"], slope: Float[Tensor, "K R B O"], weight: Float[Tensor, "K R B"]
+) -> Spread:
+    """g_br = sum_k weight_krb slope_krb (inputs_krb, 1)'; as many repeats are told apart as a standard error needs."""
+    return of_products(
+        torch.cat([inputs, inputs.new_ones(*inputs.shape[:-1], 1)], -1), weight[..., None] * slope, APART
+    )
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,8 @@ def measure(
     """Moments, bias and cosine of each subject's gradient.
 
     noise: examples -> their noise, R repeats of K draws; a subject of fewer draws takes the first ones.
-    decoder: what makes of its linear layers' inputs and slopes the spread of their gradients, at as much cost again;
-        None where the decoder's gradient is not wanted.
+    decoder: what makes of its linear layers' inputs and slopes, and the draws' weights, the spread of their gradients,
+        at as much cost again; None where the decoder's gradient is not wanted.
     Bias and cosine need the pathwise estimate of the same objective, with as many draws, among the subjects. Memory
     does not grow with the number of parameters times repeats.
     """
@@ -196,10 +200,8 @@ def _decoder(
         if found is None:
             found = {}
             for layer, (inputs, slope) in chunk.layers.items():
-                bias = [inputs.new_ones(*inputs.shape[:-1], 1)]
                 few = slice(len(weight))
-                both = torch.cat([inputs, *bias], -1)[few], weight[..., None] * slope[few]
-                found[layer] = products(*both)
+                found[layer] = products(inputs[few], slope[few], weight)
             done.append((weight, found))
         if others:
             function = _function(subject)

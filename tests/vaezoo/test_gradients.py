@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, grad
 
 from vaezoo import LEAVE_ONE_OUT, NONE, blocked, elbo, gradient_moments, pathwise, score_function
-from vaezoo.deviations import of_linear_layers, of_parameters, of_products, within_groups
+from vaezoo.deviations import of_linear_layers, of_parameters, within_groups
 
 ESTIMATORS = [(pathwise, 1), (pathwise, 3), (score_function(NONE), 1), (score_function(LEAVE_ONE_OUT), 2)]
 IDS = ["pathwise-1", "pathwise-3", "score-1", "score-loo-2"]
@@ -74,12 +74,13 @@ def test_both_routes_give_the_same_spread(estimator, draws, tools):
 
 def test_groups_add_up_to_their_own_variances(tools):
     """With one group, all of it; with three, the squared distances from three means, a degree of freedom each."""
-    inputs, delta = tools.normal(2, 65, 3, 4), tools.normal(2, 65, 3, 5, seed=1)
-    one = within_groups(inputs[:, :30], delta[:, :30]).deviation.sum(0)
-    torch.testing.assert_close(one, of_products(inputs[:, :30], delta[:, :30]).deviation.sum(0))
-    g = torch.einsum("krbi,krbo->rbio", inputs, delta).flatten(2)
+    inputs, slope, weight = (tools.normal(2, 65, 3, *size, seed=len(size)) for size in ((4,), (5,), ()))
+    ones = torch.cat([inputs, torch.ones(2, 65, 3, 1, dtype=torch.float64)], -1)
+    g = torch.einsum("krb,krbo,krbi->rbio", weight, slope, ones).flatten(2)
+    one = within_groups(inputs[:, :30], slope[:, :30], weight[:, :30]).deviation.sum(0)
+    torch.testing.assert_close(one, 29 * g[:30].var(0).sum(-1))
     expected = sum(len(own) * own.var(0).sum(-1) for own in g.tensor_split(3))
-    torch.testing.assert_close(within_groups(inputs, delta).deviation.sum(0), expected * 64 / 65)
+    torch.testing.assert_close(within_groups(inputs, slope, weight).deviation.sum(0), expected * 64 / 65)
 
 
 @pytest.mark.parametrize(("estimator", "draws"), ESTIMATORS, ids=IDS)
