@@ -35,6 +35,7 @@ class Protocol:
     gradient_repeats: int
     threads: int
     device: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def resolve(settings: Settings) -> Protocol:
         gradient_repeats=settings.gradient_repeats,
         threads=settings.threads,
         device=settings.device,
+        precision=settings.precision,
     )
 
 

@@ -108,6 +108,9 @@ def run(
     latent_dim: Annotated[int | None, typer.Option(help="Latents.")] = None,
     draws: Annotated[int | None, typer.Option(help="Latent draws an example, in place of every variant's own.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the training step's matrix products: float32 (the default) or bfloat16.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Cells side by side; by default one a core.")] = None,
     out: Out = Path("results"),
     name: Annotated[str | None, typer.Option(help="Name of the run folder; an existing run is continued.")] = None,
@@ -128,6 +131,7 @@ def run(
         "latent_dim": latent_dim,
         "draws": draws,
         "device": device,
+        "precision": precision,
     }
     from benchmarks import settings
 

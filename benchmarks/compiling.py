@@ -26,6 +26,7 @@ import vaezoo
 from benchmarks import cases, data, plugins
 from benchmarks.adam import Adam, started, written_out
 from benchmarks.cases import Case
+from benchmarks.environment import processor
 from benchmarks.executors import processes
 from benchmarks.step import step
 from vaezoo import Model, Variant, build
@@ -69,9 +70,14 @@ def _artefact(
         {
             "variant": cases.fields(entry),
             "spec": repr(cases.spec(protocol)),
-            "sizes": [protocol.batch_size, protocol.latent_dim],
+            "sizes": [protocol.batch_size, protocol.latent_dim, protocol.precision],
             "code": _code(),
-            "machine": [platform.machine(), _processor(), torch.__version__, torch.backends.cpu.get_cpu_capability()],
+            "machine": [
+                platform.machine(),
+                processor()["model name"],
+                torch.__version__,
+                torch.backends.cpu.get_cpu_capability(),
+            ],
             "compiler": [cxx, Path(cxx).stat().st_size],
         }
     )
@@ -85,15 +91,6 @@ def _code() -> str:
         for path in sorted(root.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-@functools.cache
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line
-    return platform.processor()
 
 
 def find(case: Case) -> Path | None:
@@ -146,7 +143,7 @@ def _compile(case: Case, path: Path) -> None:
     model = build(variant, spec, protocol.latent_dim)
     x = torch.zeros(protocol.batch_size, *spec.shape)
     noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)
-    graph, inputs = traced(variant, model, x, noise)
+    graph, inputs = traced(variant, model, x, noise, protocol.precision)
 
     from torch._inductor import aoti_compile_and_package
 
@@ -159,7 +156,7 @@ def _compile(case: Case, path: Path) -> None:
 Inputs = tuple[list[Tensor], Tensor, Tensor, Tensor]
 
 
-def traced(variant: Variant, model: Model, x: Tensor, noise: Tensor) -> tuple[torch.nn.Module, Inputs]:
+def traced(variant: Variant, model: Model, x: Tensor, noise: Tensor, precision: str) -> tuple[torch.nn.Module, Inputs]:
     """The step as a graph of tensor operations on (Adam's tensors, average, x, noise), and example inputs."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -170,7 +167,7 @@ def traced(variant: Variant, model: Model, x: Tensor, noise: Tensor) -> tuple[to
         own = Adam(tensors[:count], tensors[count : 2 * count], tensors[2 * count : 3 * count], *tensors[3 * count :])
         leaves = {n: p.detach().requires_grad_() for n, p in zip(names, own.parameters, strict=True)}
         whole: Tensor = functional_call(
-            model, leaves, (lambda m, x, noise: step(variant, m, own, average, x, noise), x, noise)
+            model, leaves, (lambda m, x, noise: step(variant, m, own, average, precision, x, noise), x, noise)
         )
         return whole
 

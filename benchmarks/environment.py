@@ -1,4 +1,4 @@
-"""Where a run took place: versions, machine, kernels, code. Needs no torch until `describe` is asked."""
+"""Where a run took place: versions, machine, code. Needs no torch until `describe` is asked."""
 
 from __future__ import annotations
 
@@ -50,13 +50,17 @@ def _version(package: str) -> str:
         return ""
 
 
-def _processor() -> str:
+@functools.cache
+def processor() -> dict[str, str]:
+    """The first processor's "model name", "vendor_id" and "flags", as Linux tells them; empty where it is silent."""
+    found = {"model name": platform.processor() or platform.machine(), "vendor_id": "", "flags": ""}
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+        first = info.read_text(errors="replace").split("\n\n")[0]
+        lines = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
+        told = {key.strip(): value.strip() for key, value in lines.items()}
+        found |= {key: told[key] for key in found if key in told}
+    return found
 
 
 def describe(threads: int, workers: int) -> dict[str, Any]:
@@ -67,17 +71,11 @@ def describe(threads: int, workers: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {package: _version(package) for package in PACKAGES},
-        "processor": _processor(),
+        "processor": processor()["model name"],
         "cores": cores(),
         "threads_per_cell": threads,
         "workers": workers,
         "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "kernels": {
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "mkl": torch.backends.mkl.is_available(),
-            "mkldnn": torch.backends.mkldnn.is_available(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        },
         "commit": commit(),
         "dirty": "+" in commit(),
         "command": ["python", "-m", "benchmarks", *sys.argv[1:]],

@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import cases, compiling, data, store
+from benchmarks import cases, compiling, data, flops, kernels, store
 from benchmarks.baselines import fitted
 from benchmarks.cases import Case
 from benchmarks.pictures import pictures
@@ -36,17 +37,9 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 def work(case: Case, folder: str) -> None:
     """Run a case and leave its files in the run folder: what a worker process does."""
-    deterministic(case.protocol.threads)
+    kernels.settle(case.protocol.threads, case.protocol.precision)
     record, arrays = run(case)
     store.write_cell(Path(folder), record, arrays)
-
-
-def deterministic(threads: int) -> None:
-    """So many threads, and the same bits each time."""
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # Adam's means of rare pixels end there, and a step would take twice its time
-    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports a compiler
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def run(case: Case) -> tuple[dict[str, Any], Arrays]:
@@ -114,7 +107,11 @@ def _measure(case: Case, keep: Callable[[Row], None]) -> Arrays:
     model = build(variant, cases.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))
     model.to(protocol.device)
+    work = flops.per_example(variant, model, images.train[: protocol.batch_size], _noise(case, 1, "flops")[0])
+    rates = list[float]()
     for progress in train(model, variant, images.train, protocol, case.seed, compiling.find(case)):
+        rates.append(kernels.matrix_rate(protocol.device))
+        speed = None if progress.throughput is None else progress.throughput * work
         metrics = _metrics(case, variant, model, images, progress) if progress.finite else {}
         diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
         keep(
@@ -125,6 +122,8 @@ def _measure(case: Case, keep: Callable[[Row], None]) -> Arrays:
                 **({} if diverged else metrics),
                 "exact_log_likelihood": images.exact_log_likelihood,
                 "throughput": progress.throughput,
+                "flops_per_second": speed,
+                "machine_fraction": None if speed is None else speed / median(rates),
                 "train_seconds": progress.seconds,
                 "processor_seconds": time.process_time(),
                 "peak_memory_mib": _peak_memory_mib(),
@@ -153,9 +152,7 @@ def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, prog
     x = images.train[: protocol.batch_size]
     if protocol.binarization == "dynamic":
         x = data.binarize(x, generator(0, "binarize/gradient"))
-    shape = (protocol.gradient_repeats, case.draws, protocol.batch_size, protocol.latent_dim)
-    noise = torch.randn(shape, generator=generator(case.seed, f"gradient/{progress.epoch}")).to(x.device)
-
+    noise = _noise(case, protocol.gradient_repeats, f"gradient/{progress.epoch}")
     moments = _moments(variant, *fitted(variant, model, images.train, protocol, case.seed), x, noise)
     snr = moments["encoder"].snr
     return {
@@ -165,6 +162,11 @@ def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, prog
         "decoder_gradient_variance": moments["decoder"].variance,
         **({} if snr is None else {"gradient_snr": snr}),
     }
+
+
+def _noise(case: Case, repeats: int, purpose: str) -> Tensor:
+    shape = (repeats, case.draws, case.protocol.batch_size, case.protocol.latent_dim)
+    return torch.randn(shape, generator=generator(case.seed, purpose)).to(case.protocol.device)
 
 
 def _moments(variant: Variant, model: Model, average: Tensor, x: Tensor, noise: Tensor) -> dict[str, Moments]:

@@ -159,6 +159,22 @@ METRICS = (
         "throughput",
         decimals=0,
     ),
+    Metric(
+        "flops_per_second",
+        "1/s",
+        "higher",
+        "throughput times the floating-point operations of an example's matrix products, there and back",
+        "floating-point operations",
+        decimals=0,
+    ),
+    Metric(
+        "machine_fraction",
+        "1",
+        "higher",
+        "flops_per_second over the rate of large float32 matrix products, measured by the same process beside training",
+        "fraction of the machine's rate",
+        decimals=2,
+    ),
 )
 
 SETTINGS = (
@@ -175,6 +191,7 @@ SETTINGS = (
     Column("gradient_repeats", "count", "gradient estimates behind gradient_variance"),
     Column("threads", "count", "of the cell's process"),
     Column("device", "", "cpu or cuda"),
+    Column("precision", "", "of the matrix products of training: float32 or bfloat16; all else is float32"),
     Column("objective", "", "what was maximised"),
     Column("estimator", "", "how its gradient was estimated"),
     Column("baseline", "", "of a score-function estimator"),
@@ -196,7 +213,9 @@ PROVENANCE = (
 COLUMNS = (*IDENTITY, *METRICS, *SETTINGS, *PROVENANCE)
 RESULT_COLUMNS = tuple(column.name for column in COLUMNS)
 BY_NAME = {metric.name: metric for metric in METRICS}
-TIMINGS = frozenset({"throughput", "train_seconds", "processor_seconds", "peak_memory_mib"})
+TIMINGS = frozenset(
+    {"throughput", "flops_per_second", "machine_fraction", "train_seconds", "processor_seconds", "peak_memory_mib"}
+)
 TABLE = (
     "elbo",
     "reconstruction_error",

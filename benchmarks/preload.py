@@ -1,6 +1,7 @@
 """What the server that forks the cells' processes imports once, for all of them, and how it ends."""
 
 import atexit
+import gc
 import os
 
 import benchmarks.experiment
@@ -8,6 +9,7 @@ import benchmarks.experiment
 __all__ = ["benchmarks"]
 
 SERVER = os.getpid()
+gc.freeze()  # no cell's garbage collector has to look through all that is imported
 
 
 @atexit.register

@@ -16,7 +16,7 @@ from typing import Protocol as Structural
 
 import torch
 
-from benchmarks import cases, compiling, environment, experiment, store
+from benchmarks import cases, compiling, environment, experiment, kernels, store
 from benchmarks.cases import Protocol
 from benchmarks.errors import UserError
 from benchmarks.executors import Event, processes
@@ -197,7 +197,10 @@ def execute(folder: Path, plan: Sequence[Cell], workers: int, keep_stale: bool, 
         refuse_stale(folder, list(records.values()), plan[0].commit)
     missing = [case for case in plan if case.cell_id not in records]
     store.write_json(folder / "manifest.json", manifest)
-    store.write_json(folder / "environment.json", environment.describe(plan[0].protocol.threads, workers))
+    protocol = plan[0].protocol
+    found = environment.describe(protocol.threads, workers)
+    found |= kernels.describe(protocol.threads, workers, protocol.precision)
+    store.write_json(folder / "environment.json", found)
     kind.prepare(missing, workers)
     display, due = Display(len(missing), len(plan) - len(missing)), time.monotonic() + REBUILD_SECONDS
     try:

@@ -91,6 +91,7 @@ class Settings(BaseModel):
     gradient_repeats: Several = 200
     threads: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
     gradients: Laboratory = Laboratory()
 
     @field_validator("seeds")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,6 +15,7 @@ from benchmarks import adam, compiling
 from benchmarks.baselines import start
 from benchmarks.cases import Protocol
 from benchmarks.data import Thresholds
+from benchmarks.kernels import now
 from benchmarks.seeds import generator
 from benchmarks.step import step
 from vaezoo import Model, Variant
@@ -38,47 +38,57 @@ class Progress:
     finite: bool
 
 
+Advance = Callable[[Tensor], Tensor]
+
+
+def prepared(
+    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: Path | None = None
+) -> Advance:
+    """What the loop repeats: one step, with fresh pixels and noise, on the images of these rows; returns the loss.
+
+    compiled: the step as machine code, where there is one.
+    """
+    pixels, latents = (generator(seed, purpose) for purpose in ("binarize", "noise"))
+    shape = (variant.draws, protocol.batch_size, protocol.latent_dim)
+    average = start(variant, model, images, protocol, generator(seed, "start-baseline"))
+    optimizer = adam.started(model.parameters(), protocol.learning_rate)
+    plain = functools.partial(step, variant, model, optimizer, average, protocol.precision)
+    descend = compiling.load(compiled, optimizer, average) if compiled else plain
+    thresholds = Thresholds(images, protocol.batch_size) if protocol.binarization == "dynamic" else None
+
+    def advance(rows: Tensor) -> Tensor:
+        x = thresholds.draw(rows, pixels) if thresholds else images.index_select(0, rows)
+        return descend(x, torch.randn(shape, generator=latents).to(images.device))
+
+    return advance
+
+
 def train(
     model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: Path | None = None
 ) -> Iterator[Progress]:
     """Trains the model in place with Adam; yields at each of the protocol's checkpoints, and at divergence.
 
     Each epoch goes through the images in a new order, in whole batches; what is left over waits for the next order.
-    compiled: the step as machine code, where there is one.
     """
-    order, pixels, latents = (generator(seed, purpose) for purpose in ("batches", "binarize", "noise"))
-    batches = len(images) // protocol.batch_size
-    shape = (variant.draws, protocol.batch_size, protocol.latent_dim)
-    average = start(variant, model, images, protocol, generator(seed, "start-baseline"))
-    optimizer = adam.started(model.parameters(), protocol.learning_rate)
-    plain = functools.partial(step, variant, model, optimizer, average)
-    descend = compiling.load(compiled, optimizer, average) if compiled else plain
-    thresholds = Thresholds(images, protocol.batch_size) if protocol.binarization == "dynamic" else None
+    advance = prepared(model, variant, images, protocol, seed, compiled)
+    order, batches = generator(seed, "batches"), len(images) // protocol.batch_size
     seconds, rates = 0.0, list[float]()
     if 0 in protocol.checkpoints:
         yield Progress(0, 0, seconds, None, finite=True)
     for epoch in range(1, protocol.epochs + 1):
         total = torch.zeros((), device=images.device)
         rows = torch.randperm(len(images), generator=order)[: batches * protocol.batch_size].to(images.device)
-        began = timed = _now(protocol.device)
+        warm = min(WARM_UP_STEPS, batches - 1) if epoch == 1 else 0
+        began = timed = now(protocol.device)
         for index, batch in enumerate(rows.split(protocol.batch_size)):
-            if epoch == 1 and index == min(WARM_UP_STEPS, batches - 1):
-                timed = _now(protocol.device)
-            x = thresholds.draw(batch, pixels) if thresholds else images.index_select(0, batch)
-            noise = torch.randn(shape, generator=latents).to(images.device)
-            total += descend(x, noise)
-        end = _now(protocol.device)
-        timed_batches = batches - min(WARM_UP_STEPS, batches - 1) if epoch == 1 else batches
-        rates.append(timed_batches * protocol.batch_size / (end - timed))
+            if index == warm:
+                timed = now(protocol.device)
+            total += advance(batch)
+        end = now(protocol.device)
+        rates.append((batches - warm) * protocol.batch_size / (end - timed))
         seconds += end - began
         finite = bool(torch.stack([total, *(p.detach().sum() for p in model.parameters())]).isfinite().all())
         if epoch in protocol.checkpoints or not finite:
             yield Progress(epoch, epoch * batches, seconds, median(rates), finite)
         if not finite:
             return
-
-
-def _now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()

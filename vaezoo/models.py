@@ -52,7 +52,8 @@ class Decoder(nn.Module):
         self.likelihood = likelihood
 
     def forward(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B P"]:
-        output: Tensor = self.network(z.to(next(self.parameters()).dtype))
+        own = next(self.parameters()).dtype
+        output: Tensor = self.network(z.to(own)).to(own)  # also where products are asked for in a lower precision
         return output
 
     def log_prob(self, x: Float[Tensor, "B ..."], z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import cases, data, store
-from benchmarks.experiment import attempt, deterministic, utc
+from benchmarks import cases, data, kernels, store
+from benchmarks.experiment import attempt, utc
 from benchmarks.laboratory import readings
 from benchmarks.laboratory.bench import Bench
 from benchmarks.laboratory.columns import UNITS, Row
@@ -28,7 +28,7 @@ from vaezoo import build, initialise
 
 def work(cell: Probe | Reading, folder: str) -> None:
     """Measure and leave the cell's file: what a worker process does."""
-    deterministic(cell.protocol.threads)
+    kernels.settle(cell.protocol.threads, cell.protocol.precision)
     rows: list[Row] = []
     started = utc()
     status, error, log = attempt(lambda: _outcome(cell, rows.extend))

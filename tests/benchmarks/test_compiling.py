@@ -33,7 +33,7 @@ def prepared(variant):
 def test_the_traced_step_is_the_plain_one_with_stock_adam(variant):
     """Gradients within 1e-5 and, after 20 steps on equal noise, parameters within 1e-4, relative."""
     model, optimizer, average, drawn = prepared(variant)
-    graph, _ = compiling.traced(variant, model, *drawn())
+    graph, _ = compiling.traced(variant, model, *drawn(), "float32")
     reference, _, mean, again = prepared(variant)
     again()
     stock = torch.optim.Adam(reference.parameters(), lr=1e-3)
@@ -134,7 +134,7 @@ def test_machine_code_does_what_the_plain_step_does_and_is_made_once(monkeypatch
         for _ in range(20):
             x = (torch.rand(50, 8, 8, generator=source) < 0.3).float()
             noise = torch.randn(variant.draws, 50, long.protocol.latent_dim, generator=source)
-            run(x, noise) if loaded else step(variant, model, optimizer, average, x, noise)
+            run(x, noise) if loaded else step(variant, model, optimizer, average, "float32", x, noise)
         ends.append([p.detach().clone() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(ends[0], ends[1], strict=True))
     for a, b in zip(ends[0], ends[2], strict=True):

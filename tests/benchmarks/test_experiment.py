@@ -8,7 +8,7 @@ import torch
 import benchmarks.step
 from benchmarks import cases, data, experiment
 from benchmarks.baselines import start
-from benchmarks.metrics import METRICS, RESULT_COLUMNS, inconsistency
+from benchmarks.metrics import METRICS, RESULT_COLUMNS, TIMINGS, inconsistency
 from benchmarks.plugins import Entry
 from benchmarks.seeds import generator
 from benchmarks.settings import load
@@ -16,7 +16,6 @@ from benchmarks.train import train
 from vaezoo import VARIANTS, build, estimate, evaluate, gradient_moments, initialise
 
 CLOSED = ("elbo", "beta_elbo(4)")
-TIMED = {"throughput", "train_seconds", "processor_seconds", "peak_memory_mib"}
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def test_rows_have_declared_columns_and_consistent_numbers(plan, variant):
 def test_a_cell_gives_the_same_bits_twice(plan):
     first, second = (experiment.run(plan())[0]["rows"] for _ in range(2))
     for a, b in zip(first, second, strict=True):
-        assert {k: v for k, v in a.items() if k not in TIMED} == {k: v for k, v in b.items() if k not in TIMED}
+        assert {k: v for k, v in a.items() if k not in TIMINGS} == {k: v for k, v in b.items() if k not in TIMINGS}
 
 
 PREDICTING = [v for v in VARIANTS if v.estimator.baseline.rate]
@@ -127,14 +126,15 @@ def test_a_row_is_what_the_library_measures_by_hand(built):
         "decoder_gradient_variance": moments["decoder"].variance,
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
-    assert {m.name for m in METRICS} - set(expected) == {"throughput", "exact_log_likelihood"}
+    speeds = {"throughput", "flops_per_second", "machine_fraction"}
+    assert {m.name for m in METRICS} - set(expected) == {"exact_log_likelihood", *speeds}
 
 
 def test_throughput_is_examples_over_seconds_without_the_warm_up(built, monkeypatch):
     variant = VARIANTS[1]
     model, images, case = built(variant)
-    clock = iter([0.0, 100.0, 110.0, 200.0, 225.0])  # epoch 1: begins, is warm, ends; epoch 2: begins, ends
-    monkeypatch.setattr("benchmarks.train._now", lambda device: next(clock))
+    clock = iter([0.0, 100.0, 110.0, 200.0, 200.0, 225.0])  # each epoch begins, is warm, ends
+    monkeypatch.setattr("benchmarks.train.now", lambda device: next(clock))
     progress = list(train(model, variant, images.train, case.protocol, 0))
     assert progress[1].throughput == pytest.approx(20 * 50 / 10)
     assert progress[2].throughput == pytest.approx((20 * 50 / 10 + 25 * 50 / 25) / 2)
@@ -145,6 +145,26 @@ def test_training_improves_the_elbo(plan):
     record, _ = experiment.run(plan(epochs=8))
     values = [row["elbo"] for row in record["rows"]]
     assert values[-1] > values[0] + 5
+
+
+def test_speed_is_counted_in_operations_and_in_the_machines_rate(plan, monkeypatch):
+    """64-100-10 and back: 2 (2 x 6,400 + 3 x 2,000 + 3 x 1,000 + 3 x 6,400) operations an example."""
+    monkeypatch.setattr("benchmarks.kernels.matrix_rate", lambda device: 2e9)
+    record, _ = experiment.run(plan())
+    last = record["rows"][-1]
+    assert last["flops_per_second"] == pytest.approx(82_000 * last["throughput"])
+    assert last["machine_fraction"] == pytest.approx(last["flops_per_second"] / 2e9)
+    assert record["rows"][0]["machine_fraction"] is None
+
+
+def test_a_lower_precision_is_a_protocol_of_its_own_and_close_to_float32(plan):
+    exact, rounded = (plan(precision=precision) for precision in ("float32", "bfloat16"))
+    assert exact.protocol_id != rounded.protocol_id
+    one, other = (experiment.run(case)[0] for case in (exact, rounded))
+    assert (one["common"]["precision"], other["common"]["precision"]) == ("float32", "bfloat16")
+    first, second = (record["rows"] for record in (one, other))
+    assert first[0]["elbo"] == second[0]["elbo"]  # the evaluator's products are float32 whatever training's are
+    assert 0 < abs(first[-1]["elbo"] - second[-1]["elbo"]) < 0.5
 
 
 def test_variants_of_one_seed_start_from_equal_weights_and_see_equal_noise(plan):
