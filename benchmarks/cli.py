@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -210,6 +211,31 @@ def gradients(
     from benchmarks.laboratory import command
 
     return command.run(study or [], run or [], chosen, plugin or [], data_root, workers, out, name, keep_stale)
+
+
+@app.command()
+def profile(
+    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Which variant; see 'list'.")],
+    preset: Annotated[str, typer.Option(help="Settings by name (see 'list presets') or a TOML file.")] = "default",
+    dataset: Annotated[str | None, typer.Option(help="Data set; see 'list datasets'.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's files lie, or are downloaded to.")] = None,
+    steps: Annotated[int, typer.Option(min=1, max=100_000, help="How many steps are profiled.")] = 200,
+    out: Out = Path("results"),
+    plugin: Plugin = None,
+) -> None:
+    """Show where a training step's time goes; writes a Chrome trace."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler complains that there is no GPU
+    from benchmarks import cases, data, plugins, settings
+
+    given = {} if dataset is None else {"dataset": dataset}
+    chosen = settings.load(preset, given)
+    protocol = cases.resolve(chosen)
+    prepared = data.prepare(protocol.dataset, data_root or data.data_root())
+    cases.check_batch(protocol, prepared)
+    plan = cases.plan([plugins.find(variant, None, plugins.read(plugin or []))], protocol, chosen.seeds[:1], prepared)
+    from benchmarks import profiling
+
+    print(profiling.run(plan[0], steps, out / f"profile-{variant}.json"))
 
 
 def _check_workers(workers: int | None) -> None:

@@ -31,9 +31,9 @@ from benchmarks.executors import processes
 from benchmarks.step import step
 from vaezoo import Model, Variant, build
 
-SAVED_BY_STEP = 0.6e-3  # seconds, by not launching each operation from Python
-SAVED_BY_FLOP = 1 / 120e9  # seconds, by fewer passes through memory
-PAYS = 1.5  # seconds of one cell; compiling takes ten times as long, once
+SAVED_BY_STEP = 1e-3  # seconds, by not launching each operation from Python
+SAVED_BY_FLOP = 1e-12  # seconds, by fewer passes through memory
+PAYS = 1.7  # seconds of one cell; compiling takes ten times as long, once
 CODE = ("vaezoo/*.py", "benchmarks/adam.py", "benchmarks/step.py", "benchmarks/compiling.py")
 
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -64,7 +64,11 @@ def _artefact(
 ) -> Path | None:
     entry = plugins.find(name, draws, [source] if source else [])
     examples = len(np.load(Path(data_folder) / "train.npy", mmap_mode="r"))
-    if cxx is None or protocol.device != "cpu" or saves(entry.variant, protocol, examples) < PAYS:
+    try:
+        pays = saves(entry.variant, protocol, examples) > PAYS
+    except Exception:  # an architecture that fails does so again in its cell, which says how
+        return None
+    if cxx is None or protocol.device != "cpu" or not pays:
         return None
     key = cases.identifier(
         {
@@ -149,7 +153,11 @@ def _compile(case: Case, path: Path) -> None:
 
     exported = torch.export.export(graph, inputs, strict=False)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = aoti_compile_and_package(exported, package_path=str(Path(folder) / path.name))
+        made = aoti_compile_and_package(
+            exported,
+            package_path=str(Path(folder) / path.name),
+            inductor_configs={"cpp.enable_kernel_profile": True},  # so that a profiler tells kernels apart
+        )
         Path(made).replace(path)
 
 

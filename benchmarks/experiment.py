@@ -107,7 +107,7 @@ def _measure(case: Case, keep: Callable[[Row], None]) -> Arrays:
     model = build(variant, cases.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))
     model.to(protocol.device)
-    work = flops.per_example(variant, model, images.train[: protocol.batch_size], _noise(case, 1, "flops")[0])
+    work = flops.per_example(variant, cases.spec(protocol), protocol.latent_dim)
     rates = list[float]()
     for progress in train(model, variant, images.train, protocol, case.seed, compiling.find(case)):
         rates.append(kernels.matrix_rate(protocol.device))

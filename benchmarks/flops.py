@@ -5,6 +5,7 @@ torch's own counter sees every operation, and imports a compiler for it: a secon
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from vaezoo import Model, Variant, parts
+from vaezoo import DataSpec, Variant, build, parts
 
 CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
 TRANSPOSED = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
@@ -50,9 +51,11 @@ class _Count(TorchFunctionMode):
         return out
 
 
-def per_example(variant: Variant, model: Model, x: Tensor, noise: Tensor) -> float:
-    """Of one training step on the minibatch x, over its examples."""
+@functools.cache
+def per_example(variant: Variant, spec: DataSpec, latent_dim: int) -> float:
+    """Of one training step, over the examples of its minibatch."""
+    model, x = build(variant, spec, latent_dim), torch.zeros(2, *spec.shape)
     count = _Count()
     with count:
-        parts(variant, model, x, noise, x.new_zeros(()))
+        parts(variant, model, x, torch.zeros(variant.draws, len(x), latent_dim), torch.zeros(()))
     return count.flops / len(x)

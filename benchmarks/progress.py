@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Protocol, TextIO
 
 from tqdm import tqdm
@@ -17,14 +18,18 @@ class Labelled(Protocol):
 
 
 class Display:
-    """A bar in a terminal, one plain line a finished cell elsewhere."""
+    """A bar in a terminal, one plain line a finished cell elsewhere.
 
-    def __init__(self, total: int, skipped: int, stream: TextIO = sys.stderr) -> None:
-        self.total, self.skipped, self.stream = total, skipped, stream
+    costs: how long each cell takes beside the others, by its label.
+    """
+
+    def __init__(self, costs: Mapping[str, float], skipped: int, stream: TextIO = sys.stderr) -> None:
+        self.costs, self.total, self.skipped, self.stream = costs, len(costs), skipped, stream
+        self.whole = sum(costs.values())
         self.running: list[str] = []
-        self.done, self.start = 0, time.monotonic()
+        self.done, self.paid, self.start = 0, 0.0, time.monotonic()
         self.bar = tqdm(
-            total=total,
+            total=self.total,
             file=stream,
             disable=not stream.isatty(),
             unit="cell",
@@ -42,6 +47,7 @@ class Display:
     def ended(self, case: Labelled, status: str, note: str) -> None:
         self.running.remove(case.label)
         self.done += 1
+        self.paid += self.costs[case.label]
         if self.bar.disable or status != "ok":
             width = len(str(self.total))
             self.say(f"[{self.done:{width}}/{self.total}] {case.label}: {status}{note}; {self.left()}")
@@ -53,7 +59,7 @@ class Display:
             return "all done"
         if not self.done:
             return "time left unknown"
-        seconds = (time.monotonic() - self.start) / self.done * (self.total - self.done)
+        seconds = (time.monotonic() - self.start) * (self.whole / self.paid - 1)
         return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
 
     def refresh(self) -> None:

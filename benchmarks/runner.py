@@ -60,7 +60,8 @@ class Kind:
 
     fields: what a cell computes, with a "name". work: runs it, in a process of its own. lost: the record of a cell
     that left none: (cell, status, error) -> record. write: the table made of the records. note: on a finished cell.
-    prepare: makes what several cells share before they start: (cells, workers).
+    prepare: makes what several cells share before they start: (cells, workers). cost: how long a cell takes beside
+    others of its run, in any unit.
     """
 
     fields: Callable[[Any], Record]
@@ -69,6 +70,7 @@ class Kind:
     write: Callable[[Path, list[Record]], None]
     note: Callable[[Record], str]
     prepare: Callable[[Sequence[Any], int], None]
+    cost: Callable[[Any], float]
 
 
 def choose_folder(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
@@ -196,13 +198,15 @@ def execute(folder: Path, plan: Sequence[Cell], workers: int, keep_stale: bool, 
     if not keep_stale:
         refuse_stale(folder, list(records.values()), plan[0].commit)
     missing = [case for case in plan if case.cell_id not in records]
+    missing.sort(key=kind.cost, reverse=True)  # so that no core idles while the last cell runs
     store.write_json(folder / "manifest.json", manifest)
     protocol = plan[0].protocol
     found = environment.describe(protocol.threads, workers)
     found |= kernels.describe(protocol.threads, workers, protocol.precision)
     store.write_json(folder / "environment.json", found)
     kind.prepare(missing, workers)
-    display, due = Display(len(missing), len(plan) - len(missing)), time.monotonic() + REBUILD_SECONDS
+    display = Display({case.label: kind.cost(case) for case in missing}, len(plan) - len(missing))
+    due = time.monotonic() + REBUILD_SECONDS
     try:
         with contextlib.closing(processes(kind.work, missing, str(folder), workers)) as events:
             for event in events:
@@ -252,4 +256,5 @@ TRAINING = Kind(
     write=store.write_results,
     note=_score,
     prepare=compiling.prepare,
+    cost=lambda case: 1 + case.draws,  # a pass of the encoder, and as many of the decoder
 )

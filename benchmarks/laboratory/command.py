@@ -26,6 +26,7 @@ KIND = Kind(
     write=tables.write,
     note=lambda record: f", {len(record['rows'])} rows, {record['processor_seconds']:.0f} s",
     prepare=lambda cells, workers: None,
+    cost=lambda cell: len(cell.studies),
 )
 
 

@@ -3,6 +3,8 @@
 `command` starts an interpreter; `ask`, for what is answered at once, forks one that has imported torch.
 """
 
+import json
+import re
 import shutil
 
 import pandas as pd
@@ -225,6 +227,18 @@ def test_a_terminal_that_knows_no_symbols(command, finished):
     done = command("show", finished.folder, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "ELBO ?" in done.stdout
+
+
+def test_profile_says_where_a_steps_time_goes(command, tmp_path, tiny):
+    done = command("profile", "iwae", "--preset", tiny, "--steps", 3, "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(
+        r"iwae on digits, eager, threads: 1\n[\d.]+ ms a step of 50 examples, [\d,]+ examples/s", done.stdout
+    )
+    assert re.search(r"matrix product \(addmm\) +[\d.]+ +\d+ +[\d.]+%", done.stdout)
+    shares = [float(share) for share in re.findall(r"([\d.]+)%\n", done.stdout)]
+    assert sum(shares) == pytest.approx(100, abs=1)
+    assert json.loads((tmp_path / "profile-iwae.json").read_text())["traceEvents"]
 
 
 def test_no_arguments_show_the_help(command):

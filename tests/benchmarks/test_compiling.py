@@ -89,6 +89,16 @@ def test_without_a_compiler_or_on_a_device_nothing_is_compiled(monkeypatch, tmp_
     assert compiling.artefact(long) is None
 
 
+def test_an_architecture_that_fails_is_left_to_its_cell(monkeypatch, tmp_path):
+    def broken(spec, latent_dim):
+        raise ZeroDivisionError
+
+    entry = plugins.registry()["vae"]
+    entry = dataclasses.replace(entry, variant=dataclasses.replace(entry.variant, architecture=broken))
+    monkeypatch.setattr(plugins, "find", lambda *_: entry)
+    assert compiling.artefact(case(monkeypatch, tmp_path, epochs=1000)) is None
+
+
 def test_what_decides_the_machine_code_decides_its_name(monkeypatch, tmp_path):
     monkeypatch.setattr(compiling, "compiler", lambda: "/usr/bin/env")
     one = compiling.artefact(case(monkeypatch, tmp_path, epochs=1000))

@@ -55,6 +55,14 @@ def test_one_worker_and_two_give_the_same_bits(command, finished, tmp_path, tiny
     pd.testing.assert_frame_equal(numbers(tmp_path / "one"), numbers(finished.folder))
 
 
+def test_the_longest_cells_start_first(finished):
+    """So that no core idles at the end; the tables keep the plan's order."""
+    results = pd.read_csv(finished.folder / "results.csv")
+    started = results.groupby("draws")["started"]
+    assert started.max()[5] <= started.min()[2] <= started.max()[2] <= started.min()[1]
+    assert list(results["variant"].unique()) == [variant.name for variant in VARIANTS]
+
+
 def test_a_killed_run_is_continued_to_the_same_result(finished, tmp_path, tiny, command):
     arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x"]
     cells, deadline = tmp_path / "x" / "cells", time.monotonic() + 60
