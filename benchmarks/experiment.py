@@ -153,7 +153,7 @@ def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, prog
     if protocol.binarization == "dynamic":
         x = data.binarize(x, generator(0, "binarize/gradient"))
     noise = _noise(case, protocol.gradient_repeats, f"gradient/{progress.epoch}")
-    moments = _moments(variant, *fitted(variant, model, images.train, protocol, case.seed), x, noise)
+    moments = moments_of(variant, *fitted(variant, model, images.train, protocol, case.seed), x, noise)
     snr = moments["encoder"].snr
     return {
         **metrics,
@@ -169,7 +169,7 @@ def _noise(case: Case, repeats: int, purpose: str) -> Tensor:
     return torch.randn(shape, generator=generator(case.seed, purpose)).to(case.protocol.device)
 
 
-def _moments(variant: Variant, model: Model, average: Tensor, x: Tensor, noise: Tensor) -> dict[str, Moments]:
+def moments_of(variant: Variant, model: Model, average: Tensor, x: Tensor, noise: Tensor) -> dict[str, Moments]:
     """Of the gradient in the encoder's and decoder's parameters; by one pass of the encoder where that is right."""
     subject = Subject(variant, model.baseline, average)
     if taken_apart(model, subject, x[:PROBED], noise[:PROBES, :, :PROBED]):

@@ -39,7 +39,8 @@ def planned() -> list[Case]:
     return cases.plan(plugins.registry(plugins.read([])).values(), protocol, chosen.seeds, prepared)
 
 
-def _row(epoch: int, source: random.Random) -> dict[str, Any]:
+def row(epoch: int, source: random.Random) -> dict[str, Any]:
+    """The numbers of a checkpoint, simulated."""
     error, kl = source.gauss(20, 1), source.gauss(5, 0.2)
     bounds = {"elbo": -error - kl, "elbo_se": 0.01, "log_likelihood": 1 - error - kl, "log_likelihood_se": 0.01}
     variance = {"gradient_variance": source.expovariate(1), "gradient_variance_se": 0.1}
@@ -54,7 +55,7 @@ def simulate(folder: Path, plan: Sequence[Case]) -> None:
     store.write_json(folder / "manifest.json", runner.merged_manifest(folder, plan, runner.TRAINING.fields))
     (folder / "cells").mkdir()
     for case in plan:
-        rows = [_row(epoch, source) for epoch in case.protocol.checkpoints]
+        rows = [row(epoch, source) for epoch in case.protocol.checkpoints]
         record = experiment.record(case, "ok", "", "", rows, experiment.utc())
         (folder / "cells" / f"{case.cell_id}.json").write_text(store.as_json(record), encoding="utf-8")
 

@@ -5,12 +5,13 @@ import math
 
 import pytest
 import torch
+from torch.func import functional_call, grad, vmap
 
 from benchmarks import adam, cases, compiling, data, plugins, settings
 from benchmarks.data import Thresholds
 from benchmarks.seeds import generator
 from benchmarks.step import step
-from vaezoo import VARIANTS, DataSpec, build, initialise, started
+from vaezoo import VARIANTS, DataSpec, build, estimate, initialise, started
 
 BATCH, LATENTS = 20, 5
 
@@ -54,6 +55,29 @@ def test_the_traced_step_is_the_plain_one_with_stock_adam(variant):
                 assert (m - wanted).norm() <= 1e-5 * wanted.norm()
     for p, q in zip(optimizer.parameters, reference.parameters(), strict=True):
         assert (p - q).norm() <= 1e-4 * q.norm()
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
+def test_the_traced_gradient_is_the_mean_of_single_examples_gradients(variant):
+    """Of `vmap(grad(loss))`, an example at a time, in float64. Adam's first mean is a tenth of it."""
+    model, _, average, drawn = prepared(variant)
+    optimizer, average = adam.started(model.double().parameters(), 1e-3), average.double()
+    x, noise = (t.double() for t in drawn())
+    graph, _ = compiling.traced(variant, model, x, noise, "float32")
+    parameters = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def loss(parameters, x, noise):
+        value = functional_call(model, parameters, (of_variant, x[None], noise[:, None]))
+        return -value[0]
+
+    def of_variant(model, x, noise):
+        return estimate(variant, model, x, noise, average)
+
+    single = vmap(grad(loss), (None, 0, 1))(parameters, x, noise)
+    graph([t.detach() for t in optimizer.tensors], average.clone(), x, noise)
+    found = torch.cat([m.flatten() for m in optimizer.means]) * 10
+    expected = torch.cat([single[name].mean(0).flatten() for name in parameters])
+    assert (found - expected).norm() <= 1e-12 * expected.norm()
 
 
 def case(monkeypatch, tmp_path, name="vae", **changes):
