@@ -62,7 +62,7 @@ def started(parameters: Iterable[Tensor], learning_rate: float) -> Adam:
         [torch.zeros_like(p) for p in own],
         [torch.zeros_like(p) for p in own],
         torch.zeros((), device=device),
-        torch.tensor(learning_rate, dtype=torch.float64, device=device),
+        torch.tensor(learning_rate, dtype=torch.float64),  # in the processor's memory, also for a CUDA device
     )
 
 

@@ -42,7 +42,8 @@ class Protocol:
 class Case:
     """One cell: a variant on a data set under a protocol with a seed; `commit` says which code was loaded for it.
 
-    source: the text of the plug-in file that defines the variant; empty where it can be imported.
+    source: the text of the plug-in file that defines the variant; empty where it can be imported. step: where its
+    training step lies as machine code; empty where it runs uncompiled.
     """
 
     variant: str
@@ -55,6 +56,7 @@ class Case:
     protocol_id: str
     cell_id: str
     commit: str
+    step: str = ""
 
     @property
     def label(self) -> str:

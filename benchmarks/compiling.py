@@ -1,42 +1,34 @@
-"""The training step as machine code: traced and compiled once on a machine, then loaded by every cell in milliseconds.
+"""Whether a cell's training step runs as machine code, and where that lies: made once on a machine, then loaded.
 
-The whole step is one graph: gradient, Adam and the baseline's moving average. Whether it is used is a function of
-protocol, machine and libraries alone, never of how long something took.
+It is a function of protocol, machine and libraries alone, never of how long something took.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import os
 import platform
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.func import functional_call
 
-import vaezoo
-from benchmarks import cases, data, plugins
-from benchmarks.adam import Adam, started, written_out
+from benchmarks import cases, data, machine_code, plugins
 from benchmarks.cases import Case
 from benchmarks.environment import processor
 from benchmarks.executors import processes
-from benchmarks.step import step
-from vaezoo import Model, Variant, build
+from vaezoo import Variant, build
 
 SAVED_BY_STEP = 1e-3  # seconds, by not launching each operation from Python
 SAVED_BY_FLOP = 1e-12  # seconds, by fewer passes through memory
 PAYS = 1.7  # seconds of one cell; compiling takes ten times as long, once
-CODE = ("vaezoo/*.py", "benchmarks/adam.py", "benchmarks/step.py", "benchmarks/compiling.py")
-
-Step = Callable[[Tensor, Tensor], Tensor]
+CODE = ("vaezoo/*.py", "benchmarks/adam.py", "benchmarks/step.py", "benchmarks/machine_code.py")
 
 
 def compiler() -> str | None:
@@ -74,7 +66,7 @@ def _artefact(
         {
             "variant": cases.fields(entry),
             "spec": repr(cases.spec(protocol)),
-            "sizes": [protocol.batch_size, protocol.latent_dim, protocol.precision],
+            "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
             "code": _code(),
             "machine": [
                 platform.machine(),
@@ -97,18 +89,12 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def find(case: Case) -> Path | None:
-    """The case's compiled step; None where it runs uncompiled."""
-    path = artefact(case)
-    return path if path is not None and path.is_file() else None
-
-
 def _refused(path: Path) -> Path:
     return path.with_suffix(".refused")
 
 
-def prepare(wanted: Iterable[Case], workers: int) -> None:
-    """Compile the steps of these cases that are not there yet, and say which have to run uncompiled."""
+def prepare(wanted: Sequence[Case], workers: int) -> list[Case]:
+    """The cases with their steps as machine code; what is missing is made, and what stays uncompiled is said."""
     paths = {path: case for case in wanted if (path := artefact(case)) is not None}
     missing = {path: case for path, case in paths.items() if not path.is_file() and not _refused(path).is_file()}
     if missing:
@@ -116,10 +102,12 @@ def prepare(wanted: Iterable[Case], workers: int) -> None:
         with contextlib.closing(processes(work, list(missing.values()), "", workers)) as events:
             for _ in events:
                 pass
+    made = {path for path in paths if path.is_file()}
     for path, case in paths.items():
-        if not path.is_file():
-            reason = _refused(path).read_text() if _refused(path).is_file() else "its compilation was killed"
+        if path not in made:
+            reason = _refused(path).read_text() if _refused(path).is_file() else "its compilation failed"
             print(f"{case.variant} trains uncompiled: {reason}; see {path.with_suffix('.log')}", file=sys.stderr)
+    return [dataclasses.replace(case, step=str(path)) if (path := artefact(case)) in made else case for case in wanted]
 
 
 def work(case: Case, _: str) -> None:
@@ -127,75 +115,27 @@ def work(case: Case, _: str) -> None:
     path = artefact(case)
     assert path is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(data.cache_root() / "inductor"))
+    for name in [name for name in os.environ if name.startswith("TORCHINDUCTOR_")]:
+        del os.environ[name]  # the code is a function of what its name is made from
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(data.cache_root() / "inductor")
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     with path.with_suffix(".log").open("w") as log:
         for stream in (1, 2):  # a compiler's notes are for whoever looks for them
             os.dup2(log.fileno(), stream)
         try:
-            _compile(case, path)
-        except Exception as error:
+            program = _program(case)
+        except Exception as error:  # the variant's, and so for ever; the compiler's are tried again the next time
             lines = str(error).strip().splitlines() or [""]
             _refused(path).write_text(f"{type(error).__name__}: {lines[0]}")
             raise
+        machine_code.compile_to(path, program)
 
 
-def _compile(case: Case, path: Path) -> None:
-    torch.set_num_threads(1)
+def _program(case: Case) -> torch.export.ExportedProgram:
     variant, protocol = cases.entry(case).variant, case.protocol
+    torch.set_num_threads(protocol.threads)  # the code is made for as many
     spec = cases.spec(protocol)
     model = build(variant, spec, protocol.latent_dim)
     x = torch.zeros(protocol.batch_size, *spec.shape)
     noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)
-    graph, inputs = traced(variant, model, x, noise, protocol.precision)
-
-    from torch._inductor import aoti_compile_and_package
-
-    exported = torch.export.export(graph, inputs, strict=False)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = aoti_compile_and_package(
-            exported,
-            package_path=str(Path(folder) / path.name),
-            inductor_configs={"cpp.enable_kernel_profile": True},  # so that a profiler tells kernels apart
-        )
-        Path(made).replace(path)
-
-
-Inputs = tuple[list[Tensor], Tensor, Tensor, Tensor]
-
-
-def traced(variant: Variant, model: Model, x: Tensor, noise: Tensor, precision: str) -> tuple[torch.nn.Module, Inputs]:
-    """The step as a graph of tensor operations on (Adam's tensors, average, x, noise), and example inputs."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    names = [name for name, _ in model.named_parameters()]
-    count = len(names)
-
-    def function(tensors: list[Tensor], average: Tensor, x: Tensor, noise: Tensor) -> Tensor:
-        own = Adam(tensors[:count], tensors[count : 2 * count], tensors[2 * count : 3 * count], *tensors[3 * count :])
-        leaves = {n: p.detach().requires_grad_() for n, p in zip(names, own.parameters, strict=True)}
-        whole: Tensor = functional_call(
-            model, leaves, (lambda m, x, noise: step(variant, m, own, average, precision, x, noise), x, noise)
-        )
-        return whole
-
-    start = [p.detach().clone() for p in model.parameters()]
-    average = vaezoo.started(variant, model, x, noise)
-    inputs = (started(start, 1e-3).tensors, average, x, noise)
-    table = {torch.ops.aten._fused_adam_.tensor_lr: written_out}
-    return make_fx(function, decomposition_table=table)(*inputs), inputs
-
-
-def load(path: Path, adam: Adam, average: Tensor) -> Step:
-    """The compiled step on these tensors, which it changes in place.
-
-    Without torch's public loader, which imports the whole compiler: a second in every cell.
-    """
-    run = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", True, 1, -1)
-    state = [*(t.detach() for t in adam.tensors), average]
-
-    def compiled(x: Tensor, noise: Tensor) -> Tensor:
-        loss: Tensor = run.boxed_run([*state, x, noise])[0]
-        return loss
-
-    return compiled
+    return machine_code.exported(variant, model, x, noise, protocol.precision)

@@ -210,7 +210,7 @@ class Thresholds:
     """
 
     def __init__(self, images: Tensor, batch_size: int) -> None:
-        self.highest = (images.flatten(1) * 2.0**15).round().sub(1).to(torch.int16)
+        self.highest = (images.flatten(1) * 2.0**15).round_().sub_(1).to(torch.int16)
         self.shape = (batch_size, *images.shape[1:])
         self.words = torch.empty(-(-batch_size * self.highest.shape[1] // 4), dtype=torch.int64)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import cases, compiling, data, flops, kernels, store
+from benchmarks import cases, data, flops, kernels, store
 from benchmarks.baselines import fitted
 from benchmarks.cases import Case
 from benchmarks.pictures import pictures
@@ -80,7 +80,7 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
         "started": started,
         "ended": utc(),
         "torch": torch.__version__,
-        "mode": "eager" if compiling.find(case) is None else "compiled",
+        "mode": "compiled" if case.step else "eager",
         "commit": case.commit,
         "data_checksum": case.data_checksum[:16],
         "protocol_id": case.protocol_id,
@@ -109,7 +109,7 @@ def _measure(case: Case, keep: Callable[[Row], None]) -> Arrays:
     model.to(protocol.device)
     work = flops.per_example(variant, cases.spec(protocol), protocol.latent_dim)
     rates = list[float]()
-    for progress in train(model, variant, images.train, protocol, case.seed, compiling.find(case)):
+    for progress in train(model, variant, images.train, protocol, case.seed, case.step):
         rates.append(kernels.matrix_rate(protocol.device))
         speed = None if progress.throughput is None else progress.throughput * work
         metrics = _metrics(case, variant, model, images, progress) if progress.finite else {}

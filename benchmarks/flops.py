@@ -46,7 +46,7 @@ class _Count(TorchFunctionMode):
         out = function(*args, **(kwargs or {}))
         if len(args) > 1 and all(isinstance(factor, Tensor) for factor in args[:2]):
             first, second = args[:2]
-            passes = 1 + first.requires_grad + second.requires_grad
+            passes = 1 + (first.requires_grad + second.requires_grad if out.requires_grad else 0)
             self.flops += 2 * passes * _multiplications(function, first, second, out)
         return out
 

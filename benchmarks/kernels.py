@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.environment import processor
+from benchmarks.environment import cores, processor
 from benchmarks.errors import UserError
 
 EXACT = 1e-5  # of a float32 product, relative; rounding to bfloat16 leaves 1e-3
@@ -91,13 +91,13 @@ def now(device: str) -> float:
 
 def describe(threads: int, workers: int, precision: str) -> dict[str, Any]:
     """What environment.json says of kernels, and the machine's rate with as many threads as all workers have."""
-    settle(threads * workers, precision)
+    together = min(threads * workers, cores())
+    settle(together, precision)
     return {
         "kernels": {
             "products": library(precision),
             "product_error": product_error(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
         },
-        "matrix_rate": {"flops_per_second": matrix_rate(), "threads": threads * workers},
+        "matrix_rate": {"flops_per_second": matrix_rate(), "threads": together},
     }

@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks import cases, compiling, data, flops, kernels
 from benchmarks.cases import Case, Protocol
+from benchmarks.errors import UserError
 from benchmarks.seeds import generator
 from benchmarks.train import prepared
 from vaezoo import build, initialise
@@ -37,14 +38,20 @@ class Line:
 def run(case: Case, steps: int, trace: Path) -> str:
     """Profile so many steps of a case's training; leaves the trace and returns the text to be printed."""
     protocol = case.protocol
-    compiling.prepare([case], 1)
+    (case,) = compiling.prepare([case], 1)
     kernels.settle(protocol.threads, protocol.precision)
     variant = cases.entry(case).variant
     images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device).train
-    model = build(variant, cases.spec(protocol), protocol.latent_dim)
-    initialise(model, lambda name: generator(case.seed, f"init/{name}"))
-    model.to(protocol.device)
-    advance = prepared(model, variant, images, protocol, case.seed, compiling.find(case))
+    try:
+        model = build(variant, cases.spec(protocol), protocol.latent_dim)
+        initialise(model, lambda name: generator(case.seed, f"init/{name}"))
+        model.to(protocol.device)
+        advance = prepared(model, variant, images, protocol, case.seed, case.step)
+        advance(torch.arange(protocol.batch_size, device=protocol.device))
+    except Exception as error:  # of a plug-in's
+        raise UserError(
+            f"{case.variant} fails in its first step: {type(error).__name__}: {error}; mend it, and profile it again"
+        ) from error
     minibatches = _minibatches(images, protocol)
 
     def several(count: int) -> float:
@@ -69,7 +76,7 @@ def run(case: Case, steps: int, trace: Path) -> str:
 
 def _head(case: Case, seconds: float, rate: float) -> str:
     protocol, variant = case.protocol, cases.entry(case).variant
-    mode = "eager" if compiling.find(case) is None else "compiled"
+    mode = "compiled" if case.step else "eager"
     speed = protocol.batch_size / seconds
     work = speed * flops.per_example(variant, cases.spec(protocol), protocol.latent_dim)
     return (

@@ -60,8 +60,8 @@ class Kind:
 
     fields: what a cell computes, with a "name". work: runs it, in a process of its own. lost: the record of a cell
     that left none: (cell, status, error) -> record. write: the table made of the records. note: on a finished cell.
-    prepare: makes what several cells share before they start: (cells, workers). cost: how long a cell takes beside
-    others of its run, in any unit.
+    prepare: makes what several cells share before they start: (cells, workers) -> the cells, ready. cost: how long a
+    cell takes beside others of its run, in any unit.
     """
 
     fields: Callable[[Any], Record]
@@ -69,7 +69,7 @@ class Kind:
     lost: Callable[[Any, str, str], Record]
     write: Callable[[Path, list[Record]], None]
     note: Callable[[Record], str]
-    prepare: Callable[[Sequence[Any], int], None]
+    prepare: Callable[[Sequence[Any], int], Sequence[Any]]
     cost: Callable[[Any], float]
 
 
@@ -204,7 +204,7 @@ def execute(folder: Path, plan: Sequence[Cell], workers: int, keep_stale: bool, 
     found = environment.describe(protocol.threads, workers)
     found |= kernels.describe(protocol.threads, workers, protocol.precision)
     store.write_json(folder / "environment.json", found)
-    kind.prepare(missing, workers)
+    missing = list(kind.prepare(missing, workers))
     display = Display({case.label: kind.cost(case) for case in missing}, len(plan) - len(missing))
     due = time.monotonic() + REBUILD_SECONDS
     try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from benchmarks import adam, compiling
+from benchmarks import adam, machine_code
 from benchmarks.baselines import start
 from benchmarks.cases import Protocol
 from benchmarks.data import Thresholds
@@ -42,18 +41,21 @@ Advance = Callable[[Tensor], Tensor]
 
 
 def prepared(
-    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: Path | None = None
+    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: str = ""
 ) -> Advance:
     """What the loop repeats: one step, with fresh pixels and noise, on the images of these rows; returns the loss.
 
-    compiled: the step as machine code, where there is one.
+    compiled: where the step lies as machine code, if it does.
     """
     pixels, latents = (generator(seed, purpose) for purpose in ("binarize", "noise"))
     shape = (variant.draws, protocol.batch_size, protocol.latent_dim)
     average = start(variant, model, images, protocol, generator(seed, "start-baseline"))
     optimizer = adam.started(model.parameters(), protocol.learning_rate)
-    plain = functools.partial(step, variant, model, optimizer, average, protocol.precision)
-    descend = compiling.load(compiled, optimizer, average) if compiled else plain
+    descend: machine_code.Step = functools.partial(step, variant, model, optimizer, average, protocol.precision)
+    if compiled:
+        first = images[: protocol.batch_size], torch.randn(shape, generator=generator(seed, "check-step"))
+        machine_code.check(compiled, variant, model, average, protocol.precision, *first)
+        descend = machine_code.load(compiled, optimizer, average)
     thresholds = Thresholds(images, protocol.batch_size) if protocol.binarization == "dynamic" else None
 
     def advance(rows: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ def prepared(
 
 
 def train(
-    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: Path | None = None
+    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: str = ""
 ) -> Iterator[Progress]:
     """Trains the model in place with Adam; yields at each of the protocol's checkpoints, and at divergence.
 

@@ -127,8 +127,8 @@ def within_groups(
 
     Among the m estimates of a group, ‖g_r‖² less the mean inner product with the others has the variance as its mean,
     and inner products of sums of outer products are those of their factors. Of the R - 1 degrees of freedom, one is
-    lost for each further group. The deviations are scaled as if they were from the mean of all. Two thirds of the cost
-    of `of_products`.
+    lost for each further group. The deviations are right in sum, none by itself, and scaled as if they were from the
+    mean of all; a sum below 0 is rounding, and counts as 0. Two thirds of the cost of `of_products`.
     """
     draws, repeats = inputs.shape[:2]
     groups, found = max(1, repeats // GROUP), []
@@ -139,7 +139,8 @@ def within_groups(
         pairs = pairs.unflatten(1, sizes).unflatten(3, sizes).sum((2, 4))
         squares = pairs.diagonal(dim1=1, dim2=2)
         found.append(squares - (pairs.sum(2) - squares) / (sizes[0] - 1))
-    return Spread(torch.cat(found, 1).T * ((repeats - 1) / repeats), None)
+    deviation = torch.cat(found, 1).T * ((repeats - 1) / repeats)
+    return Spread(torch.where(deviation.sum(0) > 0, deviation, 0.0), None, apart=0)
 
 
 def of_parameters(

@@ -22,7 +22,8 @@ class Moments:
 
     variance: the trace of its covariance, (1/B²) sum_b sum_r ‖g_br - mean_r g_br‖² / (R - 1), nats²/parameter².
         Valid because losses are per example and noise is independent across examples.
-    variance_se: its standard error, from the spread of the per-repeat sums over sqrt(R).
+    variance_se: its standard error, from the spread of the per-repeat sums over sqrt(R); NaN where they are not told
+        apart.
     snr: (‖mean gradient‖² - variance / R) / variance, a ratio of squares; debiased, so it may be negative.
         None where there is no noise, or the mean gradient was not formed.
     sums: one number a repeat, whose mean is the variance; estimates from the same noise are compared by them.
@@ -53,7 +54,8 @@ def normalise(
     if total is not None and variance > 0:
         snr = ((total / examples).square().sum() / variance).item() - 1 / repeats
     own = sums[:apart]
-    return Moments(variance.item(), (own.std() / math.sqrt(repeats)).item(), snr, own)
+    se = (own.std() / math.sqrt(repeats)).item() if len(own) > 1 else math.nan
+    return Moments(variance.item(), se, snr, own)
 
 
 def spreads(

@@ -38,7 +38,7 @@ class _BernoulliLogProb(torch.autograd.Function):
         # log(1 + e^l) = max(l, log(1 + e^min(l, 40))): no overflow, and a fraction of the time of softplus, whose log1p
         # is not vectorised
         softplus = output.clamp(max=40).exp_().add_(1).log_().clamp_min_(output)
-        return (x * output).sum(-1) - softplus.sum(-1)
+        return -torch.addcmul(softplus, x, output, value=-1).sum(-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

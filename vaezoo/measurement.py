@@ -112,7 +112,7 @@ class _Sums:
             self._keep("decoder", layer, spread.deviation)
             if spread.total is not None:
                 self.decoder_totals[layer] = self.decoder_totals.get(layer, 0.0) + spread.total
-            self.apart = spread.apart
+            self.apart = self.apart if spread.apart is None else spread.apart
 
     def add_difference(self, difference: Float[Tensor, "R B S"]) -> None:
         """Project each half's differences on the mean difference of the other half, which they have not seen."""

@@ -65,7 +65,7 @@ def taken_apart(model: Model, subject: Subject, x: Float[Tensor, "B ..."], noise
     for repeat in noise:
         true = gradient(model, subject, x, repeat)
         exact.append(_norm([g for name, g in true.items() if name.startswith(tuple(known))]) ** 2)
-    return torch.allclose(found, torch.tensor(exact, dtype=found.dtype), rtol=AGREEMENT)
+    return torch.allclose(found, torch.tensor(exact, dtype=found.dtype, device=found.device), rtol=AGREEMENT)
 
 
 def measure_plainly(model: Model, subject: Subject, reference: Subject, x: Tensor, noise: Noise) -> Measured:

@@ -66,7 +66,7 @@ def parts(
 
     average: the moving average of a baseline that predicts, as it was before this draw; 0 otherwise.
     """
-    prediction = average + model.baseline(x.flatten(1)).squeeze(-1)
+    prediction = average + model.baseline(x.flatten(1)).squeeze(-1).to(x.dtype)
     return parts_at(variant, model, model.encoder(x), x, noise, prediction)
 
 

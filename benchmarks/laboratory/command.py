@@ -25,7 +25,7 @@ KIND = Kind(
     lost=lambda cell, status, error: work.record(cell, status, error, "", [], utc()),
     write=tables.write,
     note=lambda record: f", {len(record['rows'])} rows, {record['processor_seconds']:.0f} s",
-    prepare=lambda cells, workers: None,
+    prepare=lambda cells, workers: cells,
     cost=lambda cell: len(cell.studies),
 )
 

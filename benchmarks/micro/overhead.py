@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from benchmarks import adam, compiling, experiment
+from benchmarks import adam, experiment, machine_code
 from benchmarks.cases import Case
 from benchmarks.data import Thresholds
 from benchmarks.executors import processes
@@ -36,8 +36,7 @@ def bare(own: Ready) -> float:
     case, images = own.case, own.images.train
     order, pixels, latents = (generator(case.seed, purpose) for purpose in ("batches", "binarize", "noise"))
     optimizer, average = adam.started(own.model.parameters(), case.protocol.learning_rate), torch.zeros(())
-    found = compiling.find(case)
-    run = compiling.load(found, optimizer, average) if found else None
+    run = machine_code.load(case.step, optimizer, average) if case.step else None
     thresholds = Thresholds(images, 100)
     whole = len(images) // 100 * 100
     start = time.perf_counter()

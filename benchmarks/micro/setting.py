@@ -28,8 +28,7 @@ def planned(names: Iterable[str], preset: str = "default", **changes: object) ->
     protocol = cases.resolve(chosen)
     prepared = data.prepare(protocol.dataset, data.data_root())
     plan = cases.plan([plugins.registry([])[name] for name in names], protocol, chosen.seeds, prepared)
-    compiling.prepare(plan, 1)
-    return plan
+    return compiling.prepare(plan, 1)
 
 
 def ready(case: Case) -> Ready:

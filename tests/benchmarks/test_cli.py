@@ -241,6 +241,17 @@ def test_profile_says_where_a_steps_time_goes(command, tmp_path, tiny):
     assert json.loads((tmp_path / "profile-iwae.json").read_text())["traceEvents"]
 
 
+def test_profile_of_a_plug_in_that_fails_is_one_line(ask, tmp_path, tiny):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "import dataclasses\nfrom vaezoo import VARIANTS as ALL\n"
+        "def broken(spec, latent_dim):\n    raise ZeroDivisionError('nothing there')\n"
+        "VARIANTS = [dataclasses.replace(ALL[1], name='mine', architecture=broken)]\n"
+    )
+    line = one_line_error(ask("profile", "mine", "--plugin", plugin, "--preset", tiny, "--out", tmp_path))
+    assert "mine fails in its first step: ZeroDivisionError: nothing there" in line
+
+
 def test_no_arguments_show_the_help(command):
     done = command()
     assert done.returncode == 64

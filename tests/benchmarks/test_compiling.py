@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.func import functional_call, grad, vmap
 
-from benchmarks import adam, cases, compiling, data, plugins, settings
+from benchmarks import adam, cases, compiling, data, machine_code, plugins, settings
 from benchmarks.data import Thresholds
 from benchmarks.seeds import generator
 from benchmarks.step import step
-from vaezoo import VARIANTS, DataSpec, build, estimate, initialise, started
+from vaezoo import VARIANTS, DataSpec, build, estimate, initialise, parts, started
 
 BATCH, LATENTS = 20, 5
 
@@ -34,14 +34,14 @@ def prepared(variant):
 def test_the_traced_step_is_the_plain_one_with_stock_adam(variant):
     """Gradients within 1e-5 and, after 20 steps on equal noise, parameters within 1e-4, relative."""
     model, optimizer, average, drawn = prepared(variant)
-    graph, _ = compiling.traced(variant, model, *drawn(), "float32")
+    graph, _ = machine_code.traced(variant, model, *drawn(), "float32")
     reference, _, mean, again = prepared(variant)
     again()
     stock = torch.optim.Adam(reference.parameters(), lr=1e-3)
     for number in range(20):
         x, noise = drawn()
         loss = graph([t.detach() for t in optimizer.tensors], average, x, noise)
-        stochastic, exact = compiling.vaezoo.parts(variant, reference, *again(), mean)
+        stochastic, exact = parts(variant, reference, *again(), mean)
         expected = -(stochastic + exact).mean()
         stock.zero_grad()
         expected.backward()
@@ -63,7 +63,7 @@ def test_the_traced_gradient_is_the_mean_of_single_examples_gradients(variant):
     model, _, average, drawn = prepared(variant)
     optimizer, average = adam.started(model.double().parameters(), 1e-3), average.double()
     x, noise = (t.double() for t in drawn())
-    graph, _ = compiling.traced(variant, model, x, noise, "float32")
+    graph, _ = machine_code.traced(variant, model, x, noise, "float32")
     parameters = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     def loss(parameters, x, noise):
@@ -104,7 +104,6 @@ def test_without_a_compiler_or_on_a_device_nothing_is_compiled(monkeypatch, tmp_
     long = case(monkeypatch, tmp_path, epochs=1000)
     monkeypatch.setattr(compiling, "compiler", lambda: "/usr/bin/env")
     assert compiling.artefact(long) is not None
-    assert compiling.find(long) is None  # it is not made yet
     assert (
         compiling.artefact(dataclasses.replace(long, protocol=dataclasses.replace(long.protocol, device="cuda")))
         is None
@@ -129,10 +128,16 @@ def test_what_decides_the_machine_code_decides_its_name(monkeypatch, tmp_path):
     same = compiling.artefact(case(monkeypatch, tmp_path, epochs=2000, learning_rate=0.1))
     others = [
         compiling.artefact(case(monkeypatch, tmp_path, epochs=1000, **{name: value}))
-        for name, value in (("batch_size", 20), ("latent_dim", 3), ("likelihood", "gaussian"))
+        for name, value in (
+            ("batch_size", 20),
+            ("latent_dim", 3),
+            ("likelihood", "gaussian"),
+            ("precision", "bfloat16"),
+            ("threads", 2),
+        )
     ]
     assert one == same
-    assert len({one, *others}) == 4
+    assert len({one, *others}) == 6
     monkeypatch.setattr(compiling, "_code", lambda: "other code")
     assert compiling.artefact(case(monkeypatch, tmp_path, epochs=1000)) != one
 
@@ -140,7 +145,7 @@ def test_what_decides_the_machine_code_decides_its_name(monkeypatch, tmp_path):
 @pytest.mark.skipif(compiling.compiler() is None, reason="there is no C++ compiler")
 def test_machine_code_does_what_the_plain_step_does_and_is_made_once(monkeypatch, tmp_path, capfd):
     """20 steps of the compiled one, the same bits when it is loaded again, and near the plain ones."""
-    long = case(monkeypatch, tmp_path, "iwae-dreg", epochs=2000)
+    long = case(monkeypatch, tmp_path, "reinforce-vae-nvil", epochs=2000)
     made = []
 
     def killed(work, cases, folder, workers):
@@ -148,31 +153,50 @@ def test_machine_code_does_what_the_plain_step_does_and_is_made_once(monkeypatch
         yield from ()
 
     monkeypatch.setattr(compiling, "processes", killed)
-    compiling.prepare([long, dataclasses.replace(long, seed=1)], 1)
+    assert compiling.prepare([long, dataclasses.replace(long, seed=1)], 1)[0].step == ""
     assert len(made) == 1
-    assert "iwae-dreg trains uncompiled: its compilation was killed" in capfd.readouterr().err
+    assert "reinforce-vae-nvil trains uncompiled: its compilation failed" in capfd.readouterr().err
     path = compiling.artefact(long)
     path.parent.mkdir(parents=True)
-    compiling._compile(long, path)
-    assert compiling.find(long) == path
-    compiling.prepare([long], 1)
+    machine_code.compile_to(path, compiling._program(long))
+    assert compiling.prepare([long], 1)[0].step == str(path)
     assert len(made) == 1
     variant, spec = cases.entry(long).variant, cases.spec(long.protocol)
     ends = []
     for loaded in (True, True, False):
         model = build(variant, spec, long.protocol.latent_dim)
         initialise(model, lambda name: generator(0, f"init/{name}"))
-        optimizer, average = adam.started(model.parameters(), 1e-3), torch.zeros((), dtype=torch.float64)
-        run = compiling.load(path, optimizer, average)
         source = torch.Generator().manual_seed(1)
-        for _ in range(20):
+
+        def drawn(source=source):
             x = (torch.rand(50, 8, 8, generator=source) < 0.3).float()
-            noise = torch.randn(variant.draws, 50, long.protocol.latent_dim, generator=source)
-            run(x, noise) if loaded else step(variant, model, optimizer, average, "float32", x, noise)
-        ends.append([p.detach().clone() for p in model.parameters()])
+            return x, torch.randn(variant.draws, 50, long.protocol.latent_dim, generator=source)
+
+        optimizer, average = adam.started(model.parameters(), 1e-3), started(variant, model, *drawn())
+        run = machine_code.load(str(path), optimizer, average)
+        for _ in range(20):
+            run(*drawn()) if loaded else step(variant, model, optimizer, average, "float32", *drawn())
+        ends.append([*(p.detach().clone() for p in model.parameters()), average])
     assert all(torch.equal(a, b) for a, b in zip(ends[0], ends[1], strict=True))
     for a, b in zip(ends[0], ends[2], strict=True):
         assert (a - b).norm() <= 1e-4 * b.norm()
+
+    held = (variant, model, average, "float32", *drawn())
+    machine_code.check(str(path), *held)
+    model.encoder.trunk[1] = torch.nn.Tanh()  # as where a module that a plug-in imports was edited
+    with pytest.raises(RuntimeError, match=r"another gradient than the plain one; delete .*\.pt2"):
+        machine_code.check(str(path), *held)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RuntimeError, match=r"can't be used: .*; delete .*\.pt2"):
+        machine_code.check(str(path), *held)
+
+
+def test_a_model_with_buffers_is_not_compiled():
+    """The graph would hold their values as they were in the compiler's process."""
+    model, _, _, drawn = prepared(VARIANTS[1])
+    model.encoder.register_buffer("offset", torch.randn(5))
+    with pytest.raises(TypeError, match=r"buffers \(encoder\.offset\)"):
+        machine_code.exported(VARIANTS[1], model, *drawn(), "float32")
 
 
 def test_a_step_that_cannot_be_compiled_says_why_and_is_not_tried_again(monkeypatch, tmp_path, capfd):
@@ -182,9 +206,9 @@ def test_a_step_that_cannot_be_compiled_says_why_and_is_not_tried_again(monkeypa
     path.parent.mkdir(parents=True)
     path.with_suffix(".refused").write_text("RuntimeError: a branch on numbers")
     monkeypatch.setattr(compiling, "processes", None)
-    compiling.prepare([long], 1)
+    (kept,) = compiling.prepare([long], 1)
     assert "vae trains uncompiled: RuntimeError: a branch on numbers" in capfd.readouterr().err
-    assert compiling.find(long) is None
+    assert kept.step == ""
 
 
 def test_binary_pixels_have_the_right_probabilities_and_are_independent():

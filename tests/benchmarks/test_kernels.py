@@ -50,7 +50,8 @@ kernels.library = lambda precision: sys.argv[1]
 kernels.settle(1)
 torch.manual_seed(0)
 torch.save(torch.randn(100, 784) @ torch.randn(784, 400), sys.argv[2])
-print(kernels.product_error())
+found = kernels.describe(1, 1, "float32")
+print(found["kernels"]["product_error"])
 """
 
 

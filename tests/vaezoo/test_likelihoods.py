@@ -27,6 +27,16 @@ def test_bernoulli_is_torchs(tools):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1.0, 20.0, 1e5])
+def test_bernoulli_of_what_is_predicted_right_does_not_cancel(scale, tools):
+    """In float32, of 784 pixels on their right side: as if each pixel's own were added up."""
+    logits = tools.normal(100, 784).mul(scale)
+    x = (logits > 0).double()
+    exact = Bernoulli(logits=logits).log_prob(x).sum(-1)
+    found = LIKELIHOODS["bernoulli"]().log_prob(x.float(), logits.float()[None])[0]
+    assert ((found - exact).abs() <= 1e-4).all()
+
+
 @pytest.mark.parametrize("logit", [-200.0, -1.0, 0.0, 0.5, 200.0])
 @pytest.mark.parametrize("x", [0.0, 1.0])
 def test_bernoulli_has_the_right_gradient_everywhere(x, logit):

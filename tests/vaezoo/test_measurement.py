@@ -111,6 +111,17 @@ def test_more_draws_share_the_pass_of_the_decoder(setting):
     assert sum(math.prod(shape[:-1]) for shape in passes) == REPEATS * 5 * EXAMPLES
 
 
+def test_errors_come_from_the_repeats_that_are_told_apart_whatever_else_the_decoder_has(tools, monkeypatch):
+    """Its learned scale is no linear layer, and its own deviations are all right one by one."""
+    monkeypatch.setattr("vaezoo.measurement.APART", 10)
+    model = tools.build(shape=(3,), likelihood="gaussian-learned", hidden=(4,), latent_dim=2)
+    noise = tools.normal(REPEATS, 1, EXAMPLES, 2, seed=2)
+    it = {"it": subject(VARIANTS[1])}
+    found = measure(model, it, tools.normal(EXAMPLES, 3, seed=4), lambda rows: noise[:, :, rows])["it"].moments
+    assert len(found["decoder", ""].sums) == 10
+    assert len(found["encoder", ""].sums) == REPEATS
+
+
 def test_score_functions_alone_need_no_backward_pass_through_the_decoder(setting, monkeypatch):
     model, x, noise = setting
     by_name = {v.name: v for v in STOCHASTIC}
