@@ -85,17 +85,15 @@ def layers_of(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str, Layer]
     others = {name: value.detach() for name, value in encoder.named_parameters() if name not in owned}
     with recorded(linear) as record:
         output = flat(encoder(x))
-    size = output.shape[1]
-    basis = torch.eye(size, dtype=output.dtype, device=x.device)[:, None].expand(size, *output.shape)
     outputs = [output for _, output in record.values()]
-    jacobians = torch.autograd.grad(output, outputs, basis, is_grads_batched=True, allow_unused=True)
+    # An entry at a time and no grad_outputs: given any, torch imports sympy to compare their shapes, 0.3 s a process.
+    by_entry = [torch.autograd.grad(entry.sum(), outputs, retain_graph=True, allow_unused=True) for entry in output.mT]
+    jacobians = zip(*by_entry, strict=True)
     found = {}
     for (name, (inputs, at)), jacobian in zip(record.items(), jacobians, strict=True):
         bias = [] if linear[name].bias is None else [inputs.new_ones(len(inputs), 1)]
-        unused = at.new_zeros(size, *at.shape)
-        found[name] = Layer(
-            (unused if jacobian is None else jacobian).transpose(0, 1).contiguous(), torch.cat([inputs, *bias], -1)
-        )
+        rows = [torch.zeros_like(at) if row is None else row for row in jacobian]
+        found[name] = Layer(torch.stack(rows, 1), torch.cat([inputs, *bias], -1))
     return found | (_general(encoder, others, x) if others else {})
 
 

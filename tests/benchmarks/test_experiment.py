@@ -1,6 +1,8 @@
 """One cell, in this process: the loop, its rows, divergence and failure."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -59,6 +61,26 @@ def test_a_cell_gives_the_same_bits_twice(plan):
     first, second = (experiment.run(plan())[0]["rows"] for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert {k: v for k, v in a.items() if k not in TIMINGS} == {k: v for k, v in b.items() if k not in TIMINGS}
+
+
+A_CELL = """
+import sys
+from benchmarks import cases, data, experiment
+from benchmarks.plugins import Entry
+from benchmarks.settings import load
+from vaezoo import VARIANTS
+protocol = cases.resolve(load(sys.argv[1], {"epochs": 1}))
+prepared = data.prepare(protocol.dataset, data.data_root())
+for variant in VARIANTS:
+    assert experiment.run(cases.plan([Entry(variant)], protocol, (0,), prepared)[0])[0]["status"] == "ok"
+print(*sorted({"sympy", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
+"""
+
+
+def test_a_cell_imports_nothing_slow(tiny):
+    """Torch imports sympy or its compiler at the first use of many a function: 0.3 to 2 seconds in every cell."""
+    done = subprocess.run([sys.executable, "-c", A_CELL, tiny], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 PREDICTING = [v for v in VARIANTS if v.estimator.baseline.rate]
