@@ -7,11 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from benchmarks import data, environment, plugins
+from benchmarks import data, environment, manifests, plugins
 from benchmarks.errors import UserError, unknown
+from benchmarks.files import Record
 from benchmarks.plugins import Entry
 from benchmarks.settings import Settings
 from vaezoo import DataSpec
@@ -42,8 +44,8 @@ class Protocol:
 class Case:
     """One cell: a variant on a data set under a protocol with a seed; `commit` says which code was loaded for it.
 
-    source: the text of the plug-in file that defines the variant; empty where it can be imported. step: where its
-    training step lies as machine code; empty where it runs uncompiled.
+    source: the text of the plug-in file that defines the variant; empty where it can be imported. snapshot: seconds
+    between those of its state. step: where its training step lies as machine code; empty where it runs uncompiled.
     """
 
     variant: str
@@ -56,6 +58,7 @@ class Case:
     protocol_id: str
     cell_id: str
     commit: str
+    snapshot: float = 60.0
     step: str = ""
 
     @property
@@ -76,6 +79,21 @@ def fields(entry: Entry) -> dict[str, str | int]:
         "draws": variant.draws,
         "source": entry.fingerprint,
     }
+
+
+def planned(case: Case) -> Record:
+    """What the manifest holds of a case, and its own file too."""
+    return manifests.planned(case, fields(entry(case)))
+
+
+def data_folder(case: Any) -> str:
+    """Where the data of a case, or of a probe, lie."""
+    return str(case.data_folder)
+
+
+def moved(case: Any, folder: str) -> Any:
+    """The same with its data in another folder."""
+    return dataclasses.replace(case, data_folder=folder)
 
 
 def entry(case: Case) -> Entry:
@@ -142,12 +160,18 @@ def resolve(settings: Settings) -> Protocol:
     )
 
 
-def plan(entries: Iterable[Entry], protocol: Protocol, seeds: Iterable[int], prepared: data.Prepared) -> list[Case]:
+def plan(
+    entries: Iterable[Entry],
+    protocol: Protocol,
+    seeds: Iterable[int],
+    prepared: data.Prepared,
+    snapshot: float = Case.snapshot,
+) -> list[Case]:
     """One case for each seed and variant, seeds outermost, so that an interrupted run has whole comparisons."""
     chosen, commit = list(entries), environment.commit()
     identities = [_identity(entry, protocol, prepared) for entry in chosen]
     return [
-        _case(entry, protocol, seed, prepared, identity, commit)
+        _case(entry, protocol, seed, prepared, identity, commit, snapshot)
         for seed in seeds
         for entry, identity in zip(chosen, identities, strict=True)
     ]
@@ -170,6 +194,7 @@ def _case(
     prepared: data.Prepared,
     identity: dict[str, object],
     commit: str,
+    snapshot: float,
 ) -> Case:
     return Case(
         entry.variant.name,
@@ -182,6 +207,7 @@ def _case(
         protocol_id=identifier(identity),
         cell_id=identifier(identity | {"seed": seed}),
         commit=commit,
+        snapshot=snapshot,
     )
 
 

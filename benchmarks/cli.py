@@ -6,14 +6,31 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.errors import UserError, unknown
+from benchmarks.errors import StoppedError, UserError, unknown
+from benchmarks.options import (
+    DataRoot,
+    Dataset,
+    ExecutorName,
+    KeepStale,
+    Memory,
+    Name,
+    Out,
+    Plugin,
+    Preset,
+    Run,
+    Scheduler,
+    Seeds,
+    Snapshot,
+    Timeout,
+    Workers,
+)
 
-USAGE, INTERRUPTED = 64, 130
+UNFINISHED, USAGE, INTERRUPTED = 2, 64, 130
 LISTS = ("variants", "datasets", "presets", "metrics")
 
 app = typer.Typer(
@@ -23,15 +40,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder, its results.csv, a name under --out, or 'latest'.")
-]
-Plugin = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE.py", help="A file that defines VARIANTS of your own; may be repeated."),
-]
-Out = Annotated[Path, typer.Option(help="Where run folders lie.")]
 
 
 def main() -> int:
@@ -43,6 +51,9 @@ def main() -> int:
         code = app(standalone_mode=False)  # Typer turns Ctrl-C into its exit code
     except UserError as error:
         return _usage(str(error))
+    except StoppedError as error:
+        _usage(str(error))
+        return UNFINISHED
     except OSError as error:
         return _usage(f"{error.strerror}: {_short(str(error.filename or 'standard output'))}; mend that, and run again")
     except TyperException as error:
@@ -95,14 +106,14 @@ def run(
         list[str] | None, typer.Argument(metavar="[VARIANT]...", help="Which variants; see 'list'.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every registered variant.")] = False,
-    preset: Annotated[str, typer.Option(help="Settings by name (see 'list presets') or a TOML file.")] = "default",
-    dataset: Annotated[str | None, typer.Option(help="Data set; see 'list datasets'.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's files lie, or are downloaded to.")] = None,
+    preset: Preset = "default",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
     binarization: Annotated[str | None, typer.Option(help="dynamic, static or none.")] = None,
     likelihood: Annotated[
         str | None, typer.Option(help="bernoulli, continuous-bernoulli, gaussian or gaussian-learned.")
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="How many seeds, or which: 5 or 0,3,7.")] = None,
+    seeds: Seeds = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples in a minibatch.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
@@ -112,12 +123,15 @@ def run(
     precision: Annotated[
         str | None, typer.Option(help="Of the training step's matrix products: float32 (the default) or bfloat16.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Cells side by side; by default one a core.")] = None,
+    workers: Workers = None,
     out: Out = Path("results"),
-    name: Annotated[str | None, typer.Option(help="Name of the run folder; an existing run is continued.")] = None,
-    keep_stale: Annotated[
-        bool, typer.Option(help="Keep finished cells that other code or another torch made.")
-    ] = False,
+    name: Name = None,
+    keep_stale: KeepStale = False,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    snapshot: Snapshot = 60.0,
+    executor: ExecutorName = "local",
+    scheduler: Scheduler = None,
     plugin: Plugin = None,
 ) -> int:
     """Train, evaluate and compare variants; writes a run folder with tables and figures."""
@@ -143,35 +157,23 @@ def run(
             if all_
             else "nothing to run: name one or more variants, or give --all; 'python -m benchmarks list' shows them"
         )
-    _check_workers(workers)
-    return _run(variants, chosen, plugin or [], data_root, workers, out, name, keep_stale)
+    from benchmarks.executors import server
 
+    server.warm_up()
+    from benchmarks import cases, data, folders, plugins, report, runner
+    from benchmarks.executors import choice
+    from benchmarks.executors.events import Limits
 
-def _run(
-    names: list[str] | None,
-    chosen: Any,
-    files: list[Path],
-    data_root: Path | None,
-    workers: int | None,
-    out: Path,
-    name: str | None,
-    keep_stale: bool,
-) -> int:
-    from benchmarks import executors
-
-    executors.warm_up()
-    from benchmarks import cases, data, environment, plugins, report, runner
-
-    sources = plugins.read(files)
-    entries = [plugins.find(n, chosen.draws, sources) for n in dict.fromkeys(names or plugins.registry(sources))]
+    sources = plugins.read(plugin or [])
+    entries = [plugins.find(n, chosen.draws, sources) for n in dict.fromkeys(variants or plugins.registry(sources))]
     protocol = cases.resolve(chosen)
-    runner.check_destination(out, name)
+    folders.check_destination(out, name)
+    engine = choice.chosen(executor, scheduler, protocol.device, workers, Limits(timeout, memory))
     prepared = data.prepare(protocol.dataset, data_root or data.data_root())
     cases.check_batch(protocol, prepared)
-    plan = cases.plan(entries, protocol, chosen.seeds, prepared)
-    folder = runner.choose_folder(out, name, plan)
-    records = runner.execute(folder, plan, workers or environment.cores(), keep_stale, runner.TRAINING)
-    return report.conclude(folder, records)
+    plan = cases.plan(entries, protocol, chosen.seeds, prepared, snapshot)
+    folder = folders.choose(out, name, plan)
+    return report.conclude(folder, runner.execute(folder, plan, engine, keep_stale, runner.TRAINING))
 
 
 @app.command()
@@ -186,17 +188,15 @@ def gradients(
             metavar="RUN", help="Runs for learning-rate and budget, one a learning rate. By default they are made."
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Settings by name (see 'list presets') or a TOML file.")] = "default",
-    dataset: Annotated[str | None, typer.Option(help="Data set; see 'list datasets'.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's files lie, or are downloaded to.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="How many seeds, or which: 5 or 0,3,7.")] = None,
+    preset: Preset = "default",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    seeds: Seeds = None,
     repeats: Annotated[int | None, typer.Option(help="Gradient estimates behind each variance.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Cells side by side; by default one a core.")] = None,
+    workers: Workers = None,
     out: Out = Path("results"),
-    name: Annotated[str | None, typer.Option(help="Name of the run folder; an existing one is continued.")] = None,
-    keep_stale: Annotated[
-        bool, typer.Option(help="Keep finished cells that other code or another torch made.")
-    ] = False,
+    name: Name = None,
+    keep_stale: KeepStale = False,
     plugin: Plugin = None,
 ) -> int:
     """Measure gradients of all variants at equal parameters, minibatches and noise; writes tables and figures."""
@@ -204,10 +204,9 @@ def gradients(
 
     given = {"dataset": dataset, "seeds": seeds}
     chosen = settings.load(preset, {key: value for key, value in given.items() if value is not None}, repeats)
-    _check_workers(workers)
-    from benchmarks import executors
+    from benchmarks.executors import server
 
-    executors.warm_up()
+    server.warm_up()
     from benchmarks.laboratory import command
 
     return command.run(study or [], run or [], chosen, plugin or [], data_root, workers, out, name, keep_stale)
@@ -216,9 +215,9 @@ def gradients(
 @app.command()
 def profile(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="Which variant; see 'list'.")],
-    preset: Annotated[str, typer.Option(help="Settings by name (see 'list presets') or a TOML file.")] = "default",
-    dataset: Annotated[str | None, typer.Option(help="Data set; see 'list datasets'.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's files lie, or are downloaded to.")] = None,
+    preset: Preset = "default",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
     steps: Annotated[int, typer.Option(min=1, max=100_000, help="How many steps are profiled.")] = 200,
     out: Out = Path("results"),
     plugin: Plugin = None,
@@ -238,11 +237,6 @@ def profile(
     print(profiling.run(plan[0], steps, out / f"profile-{variant}.json"))
 
 
-def _check_workers(workers: int | None) -> None:
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one a core")
-
-
 @app.command()
 def show(
     run: Run = "latest",
@@ -252,10 +246,10 @@ def show(
     out: Out = Path("results"),
 ) -> None:
     """Print a run's comparison table."""
-    from benchmarks import formats, store, tables
+    from benchmarks import folders, formats, store, tables
 
     chosen = formats.choose([metric.strip() for metric in metrics.split(",") if metric.strip()])
-    results = store.read_results(store.find_results(run, out))
+    results = store.read_results(folders.find_results(run, out))
     if epoch is not None and epoch not in set(results["epoch"].dropna()):
         known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
         raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
@@ -268,14 +262,22 @@ def show(
 @app.command()
 def plot(run: Run = "latest", out: Out = Path("results")) -> None:
     """Draw a run's figures again, or the laboratory's, into the folder figures beside its table."""
-    from benchmarks import report, store
+    from benchmarks import folders, report, store
 
-    if laboratory := store.find_laboratory(run, out):
+    if laboratory := folders.find_laboratory(run, out):
         from benchmarks.laboratory import figures, tables
 
         for figure in figures.write(tables.read(laboratory), laboratory.parent / "figures"):
             print(figure)
         return
-    path = store.find_results(run, out)
+    path = folders.find_results(run, out)
     for figure in report.figures(store.read_results(path), path.parent):
         print(figure)
+
+
+@app.command()
+def rebuild(run: Run = "latest", out: Out = Path("results")) -> int:
+    """Make a run's tables anew from its cells; exit code 2 where a planned cell is missing or damaged."""
+    from benchmarks import folders, rebuilding
+
+    return rebuilding.rebuild(folders.find(run, out))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import os
@@ -22,7 +23,7 @@ import torch
 from benchmarks import cases, data, machine_code, plugins
 from benchmarks.cases import Case
 from benchmarks.environment import processor
-from benchmarks.executors import processes
+from benchmarks.executors.local import processes
 from vaezoo import Variant, build
 
 SAVED_BY_STEP = 1e-3  # seconds, by not launching each operation from Python
@@ -99,7 +100,7 @@ def prepare(wanted: Sequence[Case], workers: int) -> list[Case]:
     missing = {path: case for path, case in paths.items() if not path.is_file() and not _refused(path).is_file()}
     if missing:
         print(f"compiling the training step of {len(missing)} variants, once on this machine", file=sys.stderr)
-        with contextlib.closing(processes(work, list(missing.values()), "", workers)) as events:
+        with contextlib.closing(processes(work, list(missing.values()), "", [{}] * workers)) as events:
             for _ in events:
                 pass
     made = {path for path in paths if path.is_file()}
@@ -115,6 +116,13 @@ def work(case: Case, _: str) -> None:
     path = artefact(case)
     assert path is not None
     path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:  # the first of several processes makes it for all
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_file():
+            _compile(case, path)
+
+
+def _compile(case: Case, path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("TORCHINDUCTOR_")]:
         del os.environ[name]  # the code is a function of what its name is made from
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(data.cache_root() / "inductor")

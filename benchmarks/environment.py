@@ -14,7 +14,19 @@ from typing import Any
 
 CODE = Path(__file__).resolve().parent.parent
 PATHS = ("vaezoo", "benchmarks", "pyproject.toml")
-PACKAGES = ("vaezoo", "torch", "torchvision", "numpy", "pandas", "scikit-learn", "mlxtend", "seaborn", "matplotlib")
+PACKAGES = (
+    "vaezoo",
+    "torch",
+    "dask",
+    "distributed",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "mlxtend",
+    "seaborn",
+    "matplotlib",
+)
 
 
 def _git(*arguments: str) -> str | None:
@@ -36,6 +48,29 @@ def commit() -> str:
     head = (_git("rev-parse", "HEAD") or "")[:12]
     changes = _git("diff", "HEAD", "--", *PATHS)
     return f"{head}+{hashlib.sha256(changes.encode()).hexdigest()[:6]}" if changes else head
+
+
+def versions() -> dict[str, str]:
+    """What has to be equal on all machines of a run, by name."""
+    import torch  # the readers of runs work without it
+
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"vaezoo": f"{vaezoo_version()} (code {code()})", "torch": torch.__version__, "Python": python}
+
+
+def vaezoo_version() -> str:
+    """The version of the installed package."""
+    return _version("vaezoo")
+
+
+@functools.cache
+def code() -> str:
+    """A hash of the project's own source, wherever it was installed from."""
+    digest = hashlib.sha256()
+    for folder in ("vaezoo", "benchmarks"):
+        for path in sorted((CODE / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def cores() -> int:

@@ -1,4 +1,4 @@
-"""A user's mistake: one line that says what is wrong, why, and what to do."""
+"""What ends a command: one line that says what is wrong, why, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Shown as one line on standard error; the command ends with exit code 64."""
+    """A user's mistake: shown as one line on standard error; the command ends with exit code 64."""
+
+
+class StoppedError(Exception):
+    """A run can't go on, through no mistake of its user's: shown the same way, exit code 2; what is done is kept."""
+
+
+class DamageError(Exception):
+    """A file that a run wrote is no longer whole; says how that is seen."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

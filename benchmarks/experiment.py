@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import resource
 import sys
@@ -18,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import cases, data, flops, kernels, store
+from benchmarks import cases, data, files, flops, kernels, snapshots, store
 from benchmarks.baselines import fitted
 from benchmarks.cases import Case
+from benchmarks.environment import processor
 from benchmarks.pictures import pictures
 from benchmarks.seeds import generator
-from benchmarks.train import Progress, train
+from benchmarks.train import Progress, begun, train
 from vaezoo import Model, Variant, build, estimate, evaluate, evidence_lower_bound, gradient_moments, initialise
 from vaezoo.deviations import within_groups
 from vaezoo.gradients import Moments
@@ -38,18 +40,24 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 def work(case: Case, folder: str) -> None:
     """Run a case and leave its files in the run folder: what a worker process does."""
     kernels.settle(case.protocol.threads, case.protocol.precision)
-    record, arrays = run(case)
+    snapshot = snapshots.path_of(Path(folder), case)
+    record, arrays = run(case, snapshot)
     store.write_cell(Path(folder), record, arrays)
+    if record["status"] in store.FINISHED:
+        snapshot.unlink(missing_ok=True)
 
 
-def run(case: Case) -> tuple[dict[str, Any], Arrays]:
-    """The cell's record, whatever happens in it, and the arrays of its pictures."""
+def run(case: Case, snapshot: Path | None = None) -> tuple[dict[str, Any], Arrays]:
+    """The cell's record, whatever happens in it, and the arrays of its pictures.
+
+    snapshot: where its state is kept on the way, and continued from.
+    """
     rows: list[Row] = []
     arrays: list[Arrays] = []
     started = utc()
 
     def measure() -> tuple[str, str]:
-        arrays.append(_measure(case, rows.append))
+        arrays.append(_measure(case, rows, snapshot))
         return rows[-1]["status"], rows[-1].get("error", "")
 
     status, error, log = attempt(measure)
@@ -60,10 +68,15 @@ def attempt(measure: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
     """Status, error and log of what may fail: one bad cell never stops the others."""
     try:
         return *measure(), ""
-    except (MemoryError, torch.OutOfMemoryError) as caught:
-        return "out-of-memory", _one_line(caught), traceback.format_exc()
     except Exception as caught:
-        return "failed", _one_line(caught), traceback.format_exc()
+        return "out-of-memory" if _is_out_of_memory(caught) else "failed", _one_line(caught), traceback.format_exc()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch has a type for a GPU's memory, and words for the processor's."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 def record(case: Case, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
@@ -79,6 +92,7 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
         "baseline": variant.estimator.baseline.name,
         "started": started,
         "ended": utc(),
+        "processor": processor()["model name"],
         "torch": torch.__version__,
         "mode": "compiled" if case.step else "eager",
         "commit": case.commit,
@@ -89,50 +103,65 @@ def record(case: Case, status: str, error: str, log: str, rows: list[Row], start
     if status not in ("ok", "diverged"):
         rows = [*rows, {"status": status, "error": error}]
     return {
-        "schema_version": store.SCHEMA_VERSION,
+        "schema_version": files.SCHEMA_VERSION,
         "cell_id": case.cell_id,
         "status": status,
         "error": error,
         "log": log,
+        "planned": cases.planned(case),
         "common": common,
         "rows": rows,
     }
 
 
-def _measure(case: Case, keep: Callable[[Row], None]) -> Arrays:
-    """Train and measure; hands each checkpoint's row to `keep` as it is made, and returns the pictures' arrays."""
+def _measure(case: Case, kept: list[Row], snapshot: Path | None) -> Arrays:
+    """Train and measure; adds each checkpoint's row to those kept as it is made, and returns the pictures' arrays."""
     protocol = case.protocol
     variant = cases.entry(case).variant
     images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device)
     model = build(variant, cases.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))
     model.to(protocol.device)
-    work = flops.per_example(variant, cases.spec(protocol), protocol.latent_dim)
-    rates = list[float]()
-    for progress in train(model, variant, images.train, protocol, case.seed, case.step):
-        rates.append(kernels.matrix_rate(protocol.device))
-        speed = None if progress.throughput is None else progress.throughput * work
-        metrics = _metrics(case, variant, model, images, progress) if progress.finite else {}
-        diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
-        keep(
-            {
-                "epoch": progress.epoch,
-                "step": progress.step,
-                "status": "diverged" if diverged else "ok",
-                **({} if diverged else metrics),
-                "exact_log_likelihood": images.exact_log_likelihood,
-                "throughput": progress.throughput,
-                "flops_per_second": speed,
-                "machine_fraction": None if speed is None else speed / median(rates),
-                "train_seconds": progress.seconds,
-                "processor_seconds": time.process_time(),
-                "peak_memory_mib": _peak_memory_mib(),
-                **({"error": f"loss, parameters or a metric not finite in epoch {progress.epoch}"} if diverged else {}),
-            }
-        )
-        if diverged:
-            return {}
+    state, spent = begun(model, variant, images.train, protocol, case.seed), 0.0
+    if snapshot:
+        rows, spent = snapshots.restore(snapshot, case, state)
+        kept += rows
+    rates, saved = list[float](), time.monotonic()
+    for progress in train(state, variant, images.train, protocol, case.step):
+        if progress.due:
+            rates.append(kernels.matrix_rate(protocol.device))
+            kept.append(_row(case, variant, model, images, progress, median(rates), spent))
+            if kept[-1]["status"] == "diverged":
+                return {}
+        if snapshot and progress.epoch and time.monotonic() - saved >= case.snapshot:
+            snapshots.save(snapshot, case, state, kept, spent)
+            saved = time.monotonic()
     return pictures(model, images, data.info(protocol.dataset).shape, case.seed)
+
+
+def _row(
+    case: Case, variant: Variant, model: Model, images: data.Data, progress: Progress, rate: float, spent: float
+) -> Row:
+    """A checkpoint's row. rate: of the machine's products. spent: processor seconds of earlier processes."""
+    protocol = case.protocol
+    work = flops.per_example(variant, cases.spec(protocol), protocol.latent_dim)
+    speed = None if progress.throughput is None else progress.throughput * work
+    metrics = _metrics(case, variant, model, images, progress) if progress.finite else {}
+    diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
+    return {
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "status": "diverged" if diverged else "ok",
+        **({} if diverged else metrics),
+        "exact_log_likelihood": images.exact_log_likelihood,
+        "throughput": progress.throughput,
+        "flops_per_second": speed,
+        "machine_fraction": None if speed is None else speed / rate,
+        "train_seconds": progress.seconds,
+        "processor_seconds": spent + time.process_time(),
+        "peak_memory_mib": _peak_memory_mib(),
+        **({"error": f"loss, parameters or a metric not finite in epoch {progress.epoch}"} if diverged else {}),
+    }
 
 
 def _metrics(case: Case, variant: Variant, model: Model, images: data.Data, progress: Progress) -> dict[str, float]:

@@ -201,6 +201,7 @@ PROVENANCE = (
     Column("started", "UTC", "when the cell started"),
     Column("ended", "UTC", "when the cell ended"),
     Column("processor_seconds", "s", "processor time of the cell's process so far"),
+    Column("processor", "", "model of the machine's first"),
     Column("torch", "", "its version"),
     Column("mode", "", "how the training step ran: eager, or compiled as a whole"),
     Column("commit", "", "of the project's code, with a mark of uncommitted changes"),
@@ -212,6 +213,7 @@ PROVENANCE = (
 
 COLUMNS = (*IDENTITY, *METRICS, *SETTINGS, *PROVENANCE)
 RESULT_COLUMNS = tuple(column.name for column in COLUMNS)
+ADDED = dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2)  # with schema 2
 BY_NAME = {metric.name: metric for metric in METRICS}
 TIMINGS = frozenset(
     {"throughput", "flops_per_second", "machine_fraction", "train_seconds", "processor_seconds", "peak_memory_mib"}

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from matplotlib.transforms import Bbox
 
-from benchmarks import formats, store, tables
+from benchmarks import files, formats, tables
 from benchmarks.metrics import BY_NAME, Metric
 
 STYLE: dict[str, Any] = {
@@ -74,11 +74,12 @@ def power_of_ten(value: float, position: float) -> str:
 
 def save(figure: Figure, stem: Path) -> Path:
     """Write the figure as PNG and SVG, and return the PNG's path."""
+    stem.parent.mkdir(exist_ok=True)
     with plt.rc_context(house_style("ticks")):
         for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-            store.write(stem.parent / f"{stem.name}{suffix}", buffer.getvalue())
+            files.write(stem.parent / f"{stem.name}{suffix}", buffer.getvalue())
     plt.close(figure)
     return stem.parent / f"{stem.name}.png"
 

@@ -16,7 +16,7 @@ from benchmarks import cases, compiling, data, flops, kernels
 from benchmarks.cases import Case, Protocol
 from benchmarks.errors import UserError
 from benchmarks.seeds import generator
-from benchmarks.train import prepared
+from benchmarks.train import begun, stepping
 from vaezoo import build, initialise
 
 WARM_UP = 20
@@ -46,7 +46,7 @@ def run(case: Case, steps: int, trace: Path) -> str:
         model = build(variant, cases.spec(protocol), protocol.latent_dim)
         initialise(model, lambda name: generator(case.seed, f"init/{name}"))
         model.to(protocol.device)
-        advance = prepared(model, variant, images, protocol, case.seed, case.step)
+        advance = stepping(begun(model, variant, images, protocol, case.seed), variant, images, protocol, case.step)
         advance(torch.arange(protocol.batch_size, device=protocol.device))
     except Exception as error:  # of a plug-in's
         raise UserError(

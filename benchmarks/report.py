@@ -10,17 +10,16 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import formats, store, tables
-from benchmarks.store import Record
+from benchmarks.files import Record
 
 COMPLAINTS = 10
 
 
 def conclude(folder: Path, records: Sequence[Record]) -> int:
     """Write summary and figures, print table and headline, and return the exit code: 0, or 2 where a cell failed."""
-    path = folder / "results.csv"
-    results = store.read_results(path)
+    results = store.read_results(folder / "results.csv")
     found = tables.summaries(results)
-    store.write(folder / "summary.csv", tables.summary_csv(found).encode())
+    tables.write_summary(folder / "summary.csv", found)
     drawn = list(figures(results, folder))
     print(formats.render(found, formats.choose([]), "text"))
     sentence = tables.headline(results)

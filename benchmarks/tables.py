@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.csvs import write_table
 from benchmarks.metrics import METRICS, inconsistency
 from benchmarks.statistics import Interval, Ratio, geometric, interval
 
@@ -53,18 +53,16 @@ def _summaries(results: pd.DataFrame, epoch: int | None) -> Iterator[Summary]:
         yield Summary(str(dataset), str(variant), at, ok, diverged, len(final) - ok - diverged, metrics)
 
 
-def summary_csv(found: Sequence[Summary]) -> str:
+def write_summary(path: Path, found: Sequence[Summary]) -> None:
     """summary.csv: one row per data set and variant, numbers in full."""
     parts = ("mean", "half_width", "median", "min", "max")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = ["dataset", "variant", "epoch", "seeds_ok", "seeds_diverged", "seeds_failed"]
-    writer.writerow([*head, *(f"{metric.name}_{part}" for metric in METRICS for part in parts)])
-    for s in found:
-        values = [getattr(s.metrics[metric.name], part) for metric in METRICS for part in parts]
-        row = [s.dataset, s.variant, s.epoch, s.ok, s.diverged, s.failed]
-        writer.writerow([*row, *("" if math.isnan(value) else repr(value) for value in values)])
-    return text.getvalue()
+    rows = [
+        {"dataset": s.dataset, "variant": s.variant, "epoch": s.epoch}
+        | {"seeds_ok": s.ok, "seeds_diverged": s.diverged, "seeds_failed": s.failed}
+        | {f"{m.name}_{part}": getattr(s.metrics[m.name], part) for m in METRICS for part in parts}
+        for s in found
+    ]
+    write_table(path, list(rows[0]), rows)
 
 
 def exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Ratio]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from benchmarks import adam, machine_code
+from benchmarks.adam import Adam
 from benchmarks.baselines import start
 from benchmarks.cases import Protocol
 from benchmarks.data import Thresholds
@@ -20,18 +21,45 @@ from benchmarks.step import step
 from vaezoo import Model, Variant
 
 WARM_UP_STEPS = 5
+PURPOSES = ("batches", "binarize", "noise")
+
+
+@dataclass
+class State:
+    """All that training changes, and where it stands: from a copy of it the same bits follow.
+
+    average: the baseline's. generators: of the order of examples, of pixels and of latents. seconds: spent in steps.
+    rates: examples per second of each epoch.
+    """
+
+    model: Model
+    optimizer: Adam
+    average: Tensor
+    generators: dict[str, torch.Generator]
+    epoch: int = 0
+    seconds: float = 0.0
+    rates: list[float] = field(default_factory=list)
+
+
+def begun(model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int) -> State:
+    """Before the first step."""
+    average = start(variant, model, images, protocol, generator(seed, "start-baseline"))
+    optimizer = adam.started(model.parameters(), protocol.learning_rate)
+    return State(model, optimizer, average, {purpose: generator(seed, purpose) for purpose in PURPOSES})
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands when the model is to be measured.
+    """Where training stands after an epoch.
 
-    seconds: spent in optimizer steps so far. throughput: examples per second, median over epochs; None at epoch 0.
-    finite: False once the loss or a parameter is not; then training has ended.
+    due: whether the protocol measures the model here. seconds: spent in optimizer steps so far. throughput: examples
+    per second, median over epochs; None at epoch 0. finite: False once the loss or a parameter is not; then training
+    has ended.
     """
 
     epoch: int
     step: int
+    due: bool
     seconds: float
     throughput: float | None
     finite: bool
@@ -40,20 +68,17 @@ class Progress:
 Advance = Callable[[Tensor], Tensor]
 
 
-def prepared(
-    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: str = ""
-) -> Advance:
+def stepping(state: State, variant: Variant, images: Tensor, protocol: Protocol, compiled: str = "") -> Advance:
     """What the loop repeats: one step, with fresh pixels and noise, on the images of these rows; returns the loss.
 
     compiled: where the step lies as machine code, if it does.
     """
-    pixels, latents = (generator(seed, purpose) for purpose in ("binarize", "noise"))
+    model, optimizer, average = state.model, state.optimizer, state.average
+    pixels, latents = state.generators["binarize"], state.generators["noise"]
     shape = (variant.draws, protocol.batch_size, protocol.latent_dim)
-    average = start(variant, model, images, protocol, generator(seed, "start-baseline"))
-    optimizer = adam.started(model.parameters(), protocol.learning_rate)
     descend: machine_code.Step = functools.partial(step, variant, model, optimizer, average, protocol.precision)
     if compiled:
-        first = images[: protocol.batch_size], torch.randn(shape, generator=generator(seed, "check-step"))
+        first = images[: protocol.batch_size], torch.randn(shape, generator=generator(0, "check-step"))
         machine_code.check(compiled, variant, model, average, protocol.precision, *first)
         descend = machine_code.load(compiled, optimizer, average)
     thresholds = Thresholds(images, protocol.batch_size) if protocol.binarization == "dynamic" else None
@@ -65,32 +90,32 @@ def prepared(
     return advance
 
 
-def train(
-    model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int, compiled: str = ""
-) -> Iterator[Progress]:
-    """Trains the model in place with Adam; yields at each of the protocol's checkpoints, and at divergence.
+def train(state: State, variant: Variant, images: Tensor, protocol: Protocol, compiled: str = "") -> Iterator[Progress]:
+    """Trains with Adam from where the state stands, in place; yields after each epoch, and before the first.
 
     Each epoch goes through the images in a new order, in whole batches; what is left over waits for the next order.
     """
-    advance = prepared(model, variant, images, protocol, seed, compiled)
-    order, batches = generator(seed, "batches"), len(images) // protocol.batch_size
-    seconds, rates = 0.0, list[float]()
-    if 0 in protocol.checkpoints:
-        yield Progress(0, 0, seconds, None, finite=True)
-    for epoch in range(1, protocol.epochs + 1):
+    advance = stepping(state, variant, images, protocol, compiled)
+    batches, first = len(images) // protocol.batch_size, state.epoch + 1
+    if state.epoch == 0:
+        yield Progress(0, 0, 0 in protocol.checkpoints, state.seconds, None, finite=True)
+    for epoch in range(first, protocol.epochs + 1):
         total = torch.zeros((), device=images.device)
-        rows = torch.randperm(len(images), generator=order)[: batches * protocol.batch_size].to(images.device)
-        warm = min(WARM_UP_STEPS, batches - 1) if epoch == 1 else 0
+        rows = torch.randperm(len(images), generator=state.generators["batches"])
+        rows = rows[: batches * protocol.batch_size].to(images.device)
+        warm = min(WARM_UP_STEPS, batches - 1) if epoch == first else 0
         began = timed = now(protocol.device)
         for index, batch in enumerate(rows.split(protocol.batch_size)):
             if index == warm:
                 timed = now(protocol.device)
             total += advance(batch)
         end = now(protocol.device)
-        rates.append((batches - warm) * protocol.batch_size / (end - timed))
-        seconds += end - began
-        finite = bool(torch.stack([total, *(p.detach().sum() for p in model.parameters())]).isfinite().all())
-        if epoch in protocol.checkpoints or not finite:
-            yield Progress(epoch, epoch * batches, seconds, median(rates), finite)
+        state.epoch = epoch
+        state.seconds += end - began
+        state.rates.append((batches - warm) * protocol.batch_size / (end - timed))
+        parameters = (p.detach().sum() for p in state.model.parameters())
+        finite = bool(torch.stack([total, *parameters]).isfinite().all())
+        due = epoch in protocol.checkpoints or not finite
+        yield Progress(epoch, epoch * batches, due, state.seconds, median(state.rates), finite)
         if not finite:
             return

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import data, environment, plugins, runner, store
+from benchmarks import cases, data, folders, plugins, runner, store
 from benchmarks.errors import UserError, unknown
+from benchmarks.executors import local
+from benchmarks.executors.devices import slots
+from benchmarks.executors.events import Limits, Task
 from benchmarks.experiment import utc
+from benchmarks.files import Record
 from benchmarks.laboratory import probes, readings, tables, work
 from benchmarks.laboratory.probes import Probe
 from benchmarks.laboratory.readings import Reading
@@ -17,21 +20,15 @@ from benchmarks.laboratory.studies import STUDIES
 from benchmarks.laboratory.trained import TRAINED
 from benchmarks.runner import Kind
 from benchmarks.settings import Settings
-from benchmarks.store import Record
 
 KIND = Kind(
-    fields=lambda cell: _fields(cell) | {"name": f"{cell.name}: {', '.join(cell.studies)}"},
-    work=work.work,
-    lost=lambda cell, status, error: work.record(cell, status, error, "", [], utc()),
+    planned=work.planned,
+    task=Task(lambda cells, workers: cells, work.work, cases.data_folder, cases.moved),
+    lost=lambda cell, status, error, log: work.record(cell, status, error, log, [], utc()),
     write=tables.write,
     note=lambda record: f", {len(record['rows'])} rows, {record['processor_seconds']:.0f} s",
-    prepare=lambda cells, workers: cells,
     cost=lambda cell: len(cell.studies),
 )
-
-
-def _fields(cell: Probe | Reading) -> dict[str, Any]:
-    return cell.fields if isinstance(cell, Reading) else probes.fields(cell)
 
 
 def run(
@@ -56,18 +53,19 @@ def run(
         )
     sources = plugins.read(list(files))
     entries = list(plugins.registry(sources).values())
-    runner.check_destination(out, name)
+    folders.check_destination(out, name)
     chosen = [study for study in STUDIES if study in studies or not studies]
-    prepared, processes = data.prepare(settings.dataset, data_root or data.data_root()), workers or environment.cores()
+    prepared = data.prepare(settings.dataset, data_root or data.data_root())
+    executor = local.executor(slots(settings.device, workers), Limits())
     plan: list[Probe | Reading] = []
     if chosen:
         plan += probes.plan(entries, chosen, settings, sources, prepared)
     if reads:
-        results = [store.find_results(run, out) for run in runs]
-        results = results or readings.make(entries, settings, prepared, processes, out, keep_stale)
+        results = [folders.find_results(run, out) for run in runs]
+        results = results or readings.make(entries, settings, prepared, executor, out, keep_stale)
         plan.append(readings.plan(entries, reads, settings, sources, results, prepared))
-    folder = runner.choose_folder(out, name, plan)
-    records = runner.execute(folder, plan, processes, keep_stale, KIND)
+    folder = folders.choose(out, name, plan)
+    records = runner.execute(folder, plan, executor, keep_stale, KIND)
     return _conclude(folder, records)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, data, environment, plugins, runner
+from benchmarks import cases, data, environment, folders, plugins, runner
 from benchmarks.cases import Protocol
 from benchmarks.errors import UserError
+from benchmarks.executors.events import Executor
 from benchmarks.laboratory import trained
 from benchmarks.laboratory.columns import Row
 from benchmarks.laboratory.probes import protocol_of
@@ -83,7 +84,12 @@ def rows(reading: Reading) -> Iterator[Row]:
 
 
 def make(
-    entries: Sequence[Entry], settings: Settings, prepared: data.Prepared, workers: int, out: Path, keep_stale: bool
+    entries: Sequence[Entry],
+    settings: Settings,
+    prepared: data.Prepared,
+    executor: Executor,
+    out: Path,
+    keep_stale: bool,
 ) -> list[Path]:
     """A run for each learning rate, in `out`; one that has these cells already is used, and continued."""
     made = []
@@ -91,7 +97,7 @@ def make(
         seeds = settings.seeds[: settings.gradients.fewer_seeds]
         protocol = cases.resolve(settings.model_copy(update={"learning_rate": rate}))
         wanted = cases.plan(entries, protocol, seeds, prepared)
-        folder = runner.holding(out, wanted) or runner.choose_folder(out, None, wanted)
-        runner.execute(folder, wanted, workers, keep_stale, runner.TRAINING)
+        folder = folders.holding(out, wanted) or folders.choose(out, None, wanted)
+        runner.execute(folder, wanted, executor, keep_stale, runner.TRAINING)
         made.append(folder / "results.csv")
     return made

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import store
+from benchmarks.csvs import read_table, write_table
 from benchmarks.errors import UserError
+from benchmarks.files import Record
 from benchmarks.laboratory.columns import BEST, BEST_AT_EDGE, NAMES, UNITS, Row
 from benchmarks.statistics import geometric, slope, t_half_width
-from benchmarks.store import Record
 
 FILE = "gradients.csv"
 WHO = ["variant", "objective", "estimator", "baseline"]
@@ -38,7 +38,7 @@ def write(folder: Path, records: Iterable[Record]) -> None:
         return
     table = frame(rows)
     whole = [*rows, *_over_seeds(table), *_slopes(table)]
-    store.write_table(folder / FILE, NAMES, whole)
+    write_table(folder / FILE, NAMES, whole)
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -53,13 +53,8 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 def read(path: Path) -> pd.DataFrame:
     """A gradients.csv as a table, or a `UserError` where it is none."""
+    found = read_table(path, NAMES, {}, [name for name in NAMES if name not in NUMBERS])
     try:
-        found = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS}, dtype=object)
-        missing = [name for name in NAMES if name not in found.columns]
-        if missing:
-            raise UserError(
-                f"{path} lacks the columns {', '.join(missing[:5])}; give a gradients.csv as it was written"
-            )
         blank = (found[["study", "dataset", "quantity", "variant"]].fillna("") == "").any(axis=1)
         if blank.any():
             line = int(blank.to_numpy().argmax()) + 2
@@ -68,7 +63,7 @@ def read(path: Path) -> pd.DataFrame:
                 "give a gradients.csv as it was written"
             )
         return frame(found.to_dict("records"))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"can't read {path}: {' '.join(str(error).split())}; is it whole?") from error
 
 

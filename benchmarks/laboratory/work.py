@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 
-from benchmarks import cases, data, kernels, store
+from benchmarks import cases, data, files, kernels, manifests, store
 from benchmarks.experiment import attempt, utc
-from benchmarks.laboratory import readings
+from benchmarks.files import Record
+from benchmarks.laboratory import probes, readings
 from benchmarks.laboratory.bench import Bench
 from benchmarks.laboratory.columns import UNITS, Row
 from benchmarks.laboratory.probes import CHECKPOINTS, Probe, reference, variants
 from benchmarks.laboratory.readings import Reading
 from benchmarks.laboratory.studies import STUDIES
 from benchmarks.seeds import generator
-from benchmarks.train import train
+from benchmarks.train import begun, train
 from vaezoo import build, initialise
 
 
@@ -48,6 +49,12 @@ def _outcome(cell: Probe | Reading, keep: Callable[[list[Row]], None]) -> tuple[
     return _measure(cell, keep)
 
 
+def planned(cell: Probe | Reading) -> Record:
+    """What the manifest holds of a cell, and its own file too."""
+    fields = cell.fields if isinstance(cell, Reading) else probes.fields(cell)
+    return manifests.planned(cell, fields | {"name": f"{cell.name}: {', '.join(cell.studies)}"})
+
+
 def record(cell: Probe | Reading, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
     """What a cell's file holds: identity, outcome, and its rows of gradients.csv."""
     common = {
@@ -61,11 +68,12 @@ def record(cell: Probe | Reading, status: str, error: str, log: str, rows: list[
         "cell_id": cell.cell_id,
     }
     return {
-        "schema_version": store.SCHEMA_VERSION,
+        "schema_version": files.SCHEMA_VERSION,
         "cell_id": cell.cell_id,
         "status": status,
         "error": error,
         "log": log,
+        "planned": planned(cell),
         "common": common,
         "processor_seconds": time.process_time(),
         "rows": rows or [{}],
@@ -81,7 +89,8 @@ def _measure(probe: Probe, keep: Callable[[list[Row]], None]) -> tuple[str, str]
     model.to(protocol.device)
     left = {name: set(STUDIES[name].checkpoints or CHECKPOINTS[: len(protocol.checkpoints)]) for name in probe.studies}
     names = dict(zip(protocol.checkpoints, CHECKPOINTS, strict=False))
-    for progress in train(model, trained, images.train, protocol, probe.seed):
+    state = begun(model, trained, images.train, protocol, probe.seed)
+    for progress in (p for p in train(state, trained, images.train, protocol) if p.due):
         if not progress.finite:
             return "diverged", f"the reference model's loss or parameters are not finite in epoch {progress.epoch}"
         bench = Bench(model, images.train, protocol, probe.seed, names[progress.epoch])

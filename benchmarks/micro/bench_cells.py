@@ -11,7 +11,7 @@ import torch
 from benchmarks import experiment
 from benchmarks.environment import cores
 from benchmarks.micro.setting import planned, ready
-from benchmarks.train import prepared
+from benchmarks.train import begun, stepping
 from vaezoo import VARIANTS, evaluate
 from vaezoo.evaluation import log_likelihood
 
@@ -29,7 +29,9 @@ def vae():
 def test_training_step(benchmark, anyone):
     """Of 100 examples, pixels and noise drawn; compiled where the rule says so."""
     case = anyone.case
-    advance = prepared(anyone.model, anyone.variant, anyone.images.train, case.protocol, 0, case.step)
+    images = anyone.images.train
+    state = begun(anyone.model, anyone.variant, images, case.protocol, 0)
+    advance = stepping(state, anyone.variant, images, case.protocol, case.step)
     rows = torch.arange(case.protocol.batch_size)
     benchmark.extra_info["mode"] = "compiled" if case.step else "eager"
     benchmark.pedantic(advance, (rows,), warmup_rounds=20, rounds=100)

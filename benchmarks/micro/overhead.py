@@ -22,7 +22,7 @@ import torch
 from benchmarks import adam, experiment, machine_code
 from benchmarks.cases import Case
 from benchmarks.data import Thresholds
-from benchmarks.executors import processes
+from benchmarks.executors.local import processes
 from benchmarks.micro.setting import Ready, planned, ready
 from benchmarks.seeds import generator
 from benchmarks.step import step
@@ -63,7 +63,7 @@ def throughput(seeds: int, workers: int) -> float:
 def per_cell(cases: Sequence[Case], folder: str) -> float:
     """Seconds of a cell in a process of its own."""
     start = time.perf_counter()
-    with contextlib.closing(processes(experiment.work, cases, folder, 1)) as events:
+    with contextlib.closing(processes(experiment.work, cases, folder, [{}])) as events:
         for _ in events:
             pass
     return (time.perf_counter() - start) / len(cases)
@@ -95,6 +95,7 @@ def main() -> None:
     _ratio("two workers over one", pairs, runs)
     cells = planned(["vae"], "quick", seeds=str(CELLS), epochs=1)
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "cells").mkdir()
         per_cell(cells[:1], folder)
         here(cells[:1])
         beyond = [per_cell(cells, folder) - here(cells) for _ in range(ROUNDS)]

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, data, experiment, plugins, runner, settings, store
+from benchmarks import cases, data, experiment, files, manifests, plugins, runner, settings
 from benchmarks.cases import Case
+from benchmarks.executors import local
+from benchmarks.executors.events import Limits
 
 SEEDS = 625
 NAME = "simulated"
@@ -52,12 +54,13 @@ def row(epoch: int, source: random.Random) -> dict[str, Any]:
 def simulate(folder: Path, plan: Sequence[Case]) -> None:
     """Leave the cells' files as a finished run does."""
     source = random.Random(0)
-    store.write_json(folder / "manifest.json", runner.merged_manifest(folder, plan, runner.TRAINING.fields))
-    (folder / "cells").mkdir()
+    (folder / "cells").mkdir(parents=True)
+    manifest = manifests.merged(folder, None, [cases.planned(case) for case in plan])
+    files.write_json(folder / manifests.FILE, manifest)
     for case in plan:
         rows = [row(epoch, source) for epoch in case.protocol.checkpoints]
         record = experiment.record(case, "ok", "", "", rows, experiment.utc())
-        (folder / "cells" / f"{case.cell_id}.json").write_text(store.as_json(record), encoding="utf-8")
+        (folder / "cells" / f"{case.cell_id}.json").write_text(files.as_json(record), encoding="utf-8")
 
 
 def _command(words: Sequence[str]) -> tuple[float, float]:
@@ -80,7 +83,7 @@ def main() -> None:
         print(f"planning {len(plan):,} cells: {time.perf_counter() - start:.2f} s")
         simulate(Path(out) / NAME, plan)
         start = time.perf_counter()
-        records = runner.execute(Path(out) / NAME, plan, 1, False, runner.TRAINING)
+        records = runner.execute(Path(out) / NAME, plan, local.executor([{}], Limits()), False, runner.TRAINING)
         print(f"skipping them and writing results.csv anew: {time.perf_counter() - start:.2f} s")
         print(f"rows: {sum(len(record['rows']) for record in records):,}")
         for command in ("show", "plot"):

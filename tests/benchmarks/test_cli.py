@@ -38,7 +38,7 @@ def test_a_run_leaves_every_file_and_column(finished):
     names = {path.name for path in folder.iterdir()}
     assert names == {"cells", "results.csv", "summary.csv", "manifest.json", "environment.json", "figures"}
     results = pd.read_csv(folder / "results.csv")
-    assert tuple(results.columns) == RESULT_COLUMNS
+    assert tuple(results.columns) == (*RESULT_COLUMNS, "schema_version")
     assert len(results) == len(VARIANTS) * 2 * 3
     assert set(results["status"]) == {"ok"}
     assert set(results["variant"]) == {v.name for v in VARIANTS}
@@ -214,7 +214,7 @@ def test_a_folder_that_is_no_run(ask, tmp_path, tiny):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
     line = one_line_error(ask("run", "vae", "--preset", tiny, "--out", tmp_path, "--name", "mine"))
-    assert "holds thesis.tex but no manifest.json" in line
+    assert "holds thesis.tex but no cells" in line
 
 
 def test_one_latent_is_drawn_too(command, tmp_path, tiny):

@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from benchmarks import executors
+from benchmarks.executors import server
 
 
-@pytest.mark.skipif(executors.METHOD != "forkserver", reason="no server is started here")
+@pytest.mark.skipif(server.METHOD != "forkserver", reason="no server is started here")
 def test_ctrl_c_while_the_server_starts_is_heard_afterwards(monkeypatch):
     reached = []
 
@@ -19,6 +19,6 @@ def test_ctrl_c_while_the_server_starts_is_heard_afterwards(monkeypatch):
 
     monkeypatch.setattr(multiprocessing.forkserver, "ensure_running", start)
     with pytest.raises(KeyboardInterrupt):
-        executors.warm_up()
+        server.warm_up()
     assert reached == ["the end"]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

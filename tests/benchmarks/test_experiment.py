@@ -14,7 +14,7 @@ from benchmarks.metrics import METRICS, RESULT_COLUMNS, TIMINGS, inconsistency
 from benchmarks.plugins import Entry
 from benchmarks.seeds import generator
 from benchmarks.settings import load
-from benchmarks.train import train
+from benchmarks.train import begun, train
 from vaezoo import VARIANTS, build, estimate, evaluate, gradient_moments, initialise
 
 CLOSED = ("elbo", "beta_elbo(4)")
@@ -93,7 +93,7 @@ def test_training_is_a_plain_loop_of_adam_steps(built, variant):
     A moving average starts from one draw of its own, and moves after its use.
     """
     trained, images, case = built(variant)
-    for _ in train(trained, variant, images.train, case.protocol, 0):
+    for _ in train(begun(trained, variant, images.train, case.protocol, 0), variant, images.train, case.protocol):
         pass
     model, images, _ = built(variant)
     optimizer = torch.optim.Adam(model.parameters(), lr=case.protocol.learning_rate)
@@ -157,7 +157,8 @@ def test_throughput_is_examples_over_seconds_without_the_warm_up(built, monkeypa
     model, images, case = built(variant)
     clock = iter([0.0, 100.0, 110.0, 200.0, 200.0, 225.0])  # each epoch begins, is warm, ends
     monkeypatch.setattr("benchmarks.train.now", lambda device: next(clock))
-    progress = list(train(model, variant, images.train, case.protocol, 0))
+    state = begun(model, variant, images.train, case.protocol, 0)
+    progress = [p for p in train(state, variant, images.train, case.protocol) if p.due]
     assert progress[1].throughput == pytest.approx(20 * 50 / 10)
     assert progress[2].throughput == pytest.approx((20 * 50 / 10 + 25 * 50 / 25) / 2)
     assert progress[2].seconds == pytest.approx(110 + 25)

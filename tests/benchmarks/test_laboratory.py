@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import store
+from benchmarks import folders
 from benchmarks.errors import UserError
 from benchmarks.laboratory import figures, tables
 from benchmarks.laboratory.bench import least_draws, snr_floor, with_references
@@ -70,7 +70,7 @@ def measured(tmp_path_factory, command, small):
 
 
 def test_the_columns_are_those_of_the_contract(measured):
-    assert tuple(pd.read_csv(measured.folder / "gradients.csv", nrows=0).columns) == NAMES
+    assert tuple(pd.read_csv(measured.folder / "gradients.csv", nrows=0).columns) == (*NAMES, "schema_version")
     assert set(measured.table["quantity"]) <= set(UNITS)
     assert (measured.table["unit"] == measured.table["quantity"].map(UNITS)).all()
 
@@ -232,11 +232,11 @@ def test_a_slope_is_that_of_the_power_law():
 def test_a_damaged_table_names_its_line(tmp_path: Path) -> None:
     lines = (REPOSITORY / "results" / "gradients" / "gradients.csv").read_text().splitlines()[:5]
     lines[2] = "training,digits"
-    (tmp_path / "gradients.csv").write_text("\n".join(lines))
+    (tmp_path / "gradients.csv").write_text("\n".join([*lines, ""]))
     with pytest.raises(UserError, match="line 3 has no study, data set, quantity or variant"):
         tables.read(tmp_path / "gradients.csv")
 
 
 def test_the_laboratory_is_no_run_to_show() -> None:
     with pytest.raises(UserError, match="is one of the laboratory"):
-        store.find_results("gradients", REPOSITORY / "results")
+        folders.find_results("gradients", REPOSITORY / "results")

@@ -13,13 +13,20 @@ LIBRARY, HARNESS = (Path(package.__file__).parent for package in (vaezoo, benchm
 MODULES = [*LIBRARY.glob("*.py"), *HARNESS.glob("*.py")]
 LEAVES = ["reductions", "likelihoods", "posteriors", "networks"]
 WITHOUT_TORCH = [
+    "csvs",
     "errors",
+    "files",
+    "folders",
     "formats",
     "galleries",
+    "locks",
+    "manifests",
     "metrics",
+    "options",
     "plots",
     "report",
     "settings",
+    "sifting",
     "statistics",
     "store",
     "tables",

@@ -4,11 +4,12 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks import store
-from benchmarks.errors import UserError
-from benchmarks.metrics import RESULT_COLUMNS
+from benchmarks import files, store
+from benchmarks.errors import DamageError, UserError
+from benchmarks.metrics import ADDED, RESULT_COLUMNS
 
 
 def record(cell_id="a", variant="v", seed=0, **row):
@@ -18,6 +19,7 @@ def record(cell_id="a", variant="v", seed=0, **row):
 
 
 def test_a_cell_comes_back_as_it_went(tmp_path):
+    (tmp_path / "cells").mkdir()
     store.write_cell(tmp_path, record(elbo=-1 / 3), {"codes": np.eye(3)})
     assert store.read_cell(tmp_path, "a") == record(elbo=-1 / 3)
     assert (store.read_pictures(tmp_path, "a")["codes"] == np.eye(3)).all()
@@ -26,38 +28,91 @@ def test_a_cell_comes_back_as_it_went(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    store.write(tmp_path / "x", b"old")
+    files.write(tmp_path / "x", b"old")
 
     def fail(handle):
-        raise OSError("disk full")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        store.write(tmp_path / "x", b"new")
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: .*x"):
+        files.write(tmp_path / "x", b"new")
     assert (tmp_path / "x").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_a_damaged_cell_counts_as_none(tmp_path):
+def test_a_damaged_cell_is_told_from_one_that_is_not_there(tmp_path):
+    (tmp_path / "cells").mkdir()
+    assert store.read_cell(tmp_path, "a") is None
     store.write_cell(tmp_path, record(), {})
     path = tmp_path / "cells" / "a.json"
     whole = path.read_bytes()
     for end in range(len(whole) - 2):
         path.write_bytes(whole[:end])
-        assert store.read_cell(tmp_path, "a") is None
+        with pytest.raises(DamageError):
+            store.read_cell(tmp_path, "a")
     for text in ("[]", "3", "null", '{"cell_id": "b"}', "\xff", "[" * 100_000):
         path.write_text(text, encoding="latin-1")
-        assert store.read_cell(tmp_path, "a") is None
-    for change in (
-        {"common": {}},
-        {"common": []},
-        {"rows": 3},
-        {"rows": []},
-        {"rows": [{"elbo": "x"}]},
-        {"schema_version": 9},
-    ):
-        store.write_json(path, record() | change)
-        assert store.read_cell(tmp_path, "a") is None
+        with pytest.raises(DamageError):
+            store.read_cell(tmp_path, "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"common": {}}, "not the parts"),
+        ({"common": []}, "not the parts"),
+        ({"rows": 3}, "not the parts"),
+        ({"rows": []}, "no rows"),
+        ({"rows": [{"elbo": "x"}]}, "a number is none"),
+        ({"status": "fine"}, "its status is unknown"),
+        ({"log": 3}, "its words are none"),
+        ({"cell_id": "b"}, "it holds the cell b"),
+        ({"schema_version": "2"}, "schema_version is '2'"),
+        ({"schema_version": 0}, "schema_version is '0'"),
+    ],
+)
+def test_a_cell_says_how_it_is_damaged(tmp_path, change, words):
+    (tmp_path / "cells").mkdir()
+    files.write_json(tmp_path / "cells" / "a.json", record() | change)
+    with pytest.raises(DamageError, match=words):
+        store.read_cell(tmp_path, "a")
+
+
+def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path):
+    (tmp_path / "cells").mkdir()
+    path = tmp_path / "cells" / "a.json"
+    files.write_json(path, record() | {"schema_version": files.SCHEMA_VERSION + 1})
+    with pytest.raises(UserError, match=r"a\.json was written by a newer vaezoo \(schema 3; this one reads up to 2\)"):
+        store.read_cell(tmp_path, "a")
+    files.write_json(path, record() | {"schema_version": 1})
+    assert store.read_cell(tmp_path, "a")["schema_version"] == 1
+
+
+def test_a_table_of_schema_1_is_read_and_a_newer_one_refused(tmp_path):
+    store.write_results(tmp_path, [record(elbo=-1.0)])
+    path = tmp_path / "results.csv"
+    table = pd.read_csv(path, dtype=str)
+    older = table.drop(columns=["schema_version", *ADDED])
+    older.to_csv(path, index=False)
+    assert store.read_results(path)["precision"].isna().all()
+    older.drop(columns="elbo").to_csv(path, index=False)
+    with pytest.raises(UserError, match="lacks the columns elbo"):
+        store.read_results(path)
+    table.assign(schema_version="3").to_csv(path, index=False)
+    with pytest.raises(UserError, match="written by a newer vaezoo"):
+        store.read_results(path)
+    table.assign(schema_version="x").to_csv(path, index=False)
+    with pytest.raises(UserError, match="schema_version is 'None'"):
+        store.read_results(path)
+
+
+def test_a_table_that_is_cut_off_is_named(tmp_path):
+    (tmp_path / "cells").mkdir()
+    store.write_results(tmp_path, [record("a", elbo=-1.0)])
+    path = tmp_path / "results.csv"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"cut off in its last line; make it from its cells with .* rebuild"):
+        store.read_results(path)
 
 
 def edited(tmp_path, **columns):
@@ -105,7 +160,7 @@ def test_results_are_sorted_whole_and_keep_every_bit(tmp_path):
     with (tmp_path / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["variant"], row["seed"]) for row in rows] == [("w", "0"), ("w", "1"), ("v", "0"), ("v", "1")]
-    assert tuple(rows[0]) == RESULT_COLUMNS
+    assert tuple(rows[0]) == (*RESULT_COLUMNS, "schema_version")
     assert float(rows[3]["elbo"]) == value
     assert store.read_results(tmp_path / "results.csv")["elbo"].iloc[3] == value
 
@@ -116,8 +171,9 @@ def test_results_are_sorted_whole_and_keep_every_bit(tmp_path):
         ("", "can't read"),
         ("variant,dataset\nvae,digits\n", "lacks the columns seed, epoch"),
         (",".join(RESULT_COLUMNS) + "\n", "has no rows"),
-        ('a,b\n"1,2\n3', "can't read|lacks"),
-        ("\x00\x01\x02", "can't read|lacks"),
+        ('a,b\n"1,2\n3\n', "can't read"),
+        ("\x00\x01\x02\n", "can't read|lacks"),
+        ("\x00\x01\x02", "cut off in its last line"),
     ],
 )
 def test_a_csv_that_is_no_results_csv_is_refused(tmp_path, text, words):
@@ -126,47 +182,7 @@ def test_a_csv_that_is_no_results_csv_is_refused(tmp_path, text, words):
         store.read_results(tmp_path / "results.csv")
 
 
-def test_runs_are_found_by_folder_file_name_and_latest(tmp_path):
-    for i, name in enumerate(("one", "two")):
-        store.write_results(tmp_path / name, [record()])
-        store.write_json(tmp_path / name / "manifest.json", {"protocol": {}, "cells": [], "data_checksum": str(i)})
-    expected = tmp_path / "one" / "results.csv"
-    for run in (str(tmp_path / "one"), str(expected), "one"):
-        assert store.find_results(run, tmp_path) == expected
-    assert store.find_results("latest", tmp_path) == tmp_path / "two" / "results.csv"
-
-
-def test_runs_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(UserError, match="there is no run nope"):
-        store.find_results("nope", tmp_path)
-    with pytest.raises(UserError, match="no run with results in"):
-        store.find_results("latest", tmp_path)
-    with pytest.raises(UserError, match=r"has no results.csv"):
-        store.find_results(str(tmp_path), tmp_path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "{}",
-        "{",
-        '{"protocol": 3, "cells": []}',
-        "\x00",
-        "[" * 100_000,
-        '{"protocol": {}, "cells": [1]}',
-        '{"protocol": {}, "cells": [{"cell_id": [1], "variant": {"name": "x"}}], "data_checksum": ""}',
-        '{"protocol": {}, "cells": []}',
-    ],
-)
-def test_a_damaged_manifest_is_named(tmp_path, text):
-    (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
-        store.manifest(tmp_path)
-
-
 def test_json_is_readable(tmp_path):
-    store.write_json(tmp_path / "x.json", {"unit": "nats²"})
+    files.write_json(tmp_path / "x.json", {"unit": "nats²"})
     assert "nats²" in (tmp_path / "x.json").read_text()
     assert json.loads((tmp_path / "x.json").read_text()) == {"unit": "nats²"}

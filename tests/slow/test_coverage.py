@@ -41,7 +41,7 @@ def repetitions():
 
     from benchmarks.cases import resolve
     from benchmarks.settings import load
-    from benchmarks.train import train
+    from benchmarks.train import begun, train
 
     images = torch.from_numpy(load_digits().images).float() / 16
     protocol = dataclasses.replace(
@@ -51,7 +51,8 @@ def repetitions():
     model = mlp_normal(DataSpec((8, 8), "bernoulli", (32,)), LATENTS)
     source = torch.Generator().manual_seed(1)
     initialise(model, lambda name: source)
-    for _ in train(model, variants["pathwise"], images[:1500], protocol, 0):
+    state = begun(model, variants["pathwise"], images[:1500], protocol, 0)
+    for _ in train(state, variants["pathwise"], images[:1500], protocol):
         pass
     x = (torch.rand(EXAMPLES, 8, 8, generator=source) < images[:EXAMPLES]).float()
     seen = {name: [] for name in (*variants, *PAIRS)}

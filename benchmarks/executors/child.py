@@ -1,0 +1,84 @@
+"""A cell's process, from inside: a group of its own, a ceiling, its output to a pipe, and one clean exit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UserError
+from benchmarks.executors.events import UNWRITABLE
+
+
+def enter(
+    work: Callable[[Any, str], None],
+    cell: Any,
+    folder: str,
+    output: Connection,
+    memory: int | None,
+    environment: Mapping[str, str],
+) -> None:
+    """Run the cell and leave; the exit code says whether its files lie in the folder.
+
+    memory: MiB that may be allocated beyond what this process starts with.
+    """
+    os.setsid()  # what it starts ends with it, and Ctrl-C is for the process that commands it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    output.close()
+    os.environ.update(environment)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if memory is not None:
+        _limit(memory)
+    code = _code(work, cell, folder)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _code(work: Callable[[Any, str], None], cell: Any, folder: str) -> int:
+    """What a cell computes fails within it, and is written down; what fails here is the writing."""
+    try:
+        work(cell, folder)
+    except OSError as error:
+        print(f"{error.strerror or error}: {error.filename or folder}", file=sys.stderr)
+        return UNWRITABLE
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def check_limit(memory: int | None) -> None:
+    """Refuse a ceiling that this system does not hold."""
+    if memory is not None and not sys.platform.startswith("linux"):
+        raise UserError(f"--memory {memory}: only Linux holds a process to a ceiling; leave it out on {sys.platform}")
+
+
+def _limit(memory: int) -> None:
+    """Allocation beyond the ceiling fails, in this process and in what it starts."""
+    import resource
+
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+    ceiling = held + memory * 2**20
+    resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
+
+
+def _end_with_parent() -> None:
+    """No cell, and nothing that it started, outlives the run, however the run ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
