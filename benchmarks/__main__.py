@@ -3,6 +3,13 @@
 if __name__ == "__main__":
     import sys
 
-    from benchmarks.cli import main
+    from benchmarks import interrupts
 
-    sys.exit(main())
+    interrupts.install()
+    try:
+        from benchmarks.cli import main
+
+        code = main()
+    except KeyboardInterrupt:  # before the command line was there to say more
+        code = interrupts.INTERRUPTED
+    sys.exit(code)

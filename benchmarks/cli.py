@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from benchmarks.errors import StoppedError, UserError, unknown
+from benchmarks.interrupts import INTERRUPTED
 from benchmarks.options import (
     DataRoot,
     Dataset,
@@ -30,7 +31,7 @@ from benchmarks.options import (
     Workers,
 )
 
-UNFINISHED, USAGE, INTERRUPTED = 2, 64, 130
+UNFINISHED, USAGE = 2, 64
 LISTS = ("variants", "datasets", "presets", "metrics")
 
 app = typer.Typer(

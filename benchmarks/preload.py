@@ -4,7 +4,6 @@ import atexit
 import gc
 import os
 
-import benchmarks.cli  # which every child would import as the main module
 import benchmarks.experiment
 
 __all__ = ["benchmarks"]

@@ -1,15 +1,20 @@
 """What tests share: small models in float64, gradients of single draws, and a test of their mean."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks.metrics import PROVENANCE, TIMINGS
 from vaezoo import DataSpec, Variant, bias, elbo, estimate, initialise, mlp_normal, pathwise
 from vaezoo.oracles import LinearGaussian
 
@@ -130,3 +135,33 @@ def finished(tmp_path_factory, command, tiny):
     done = command("run", "--all", "--preset", tiny, "--out", out, "--name", "tiny", "--workers", 2)
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(folder=out / "tiny", stdout=done.stdout, stderr=done.stderr)
+
+
+LOOSE = TIMINGS | {column.name for column in PROVENANCE} - {"cell_id", "protocol_id", "data_checksum", "error"}
+
+
+@pytest.fixture(scope="session")
+def numbers():
+    """results.csv of a folder as text, without timings, memory and provenance."""
+    return lambda folder: pd.read_csv(folder / "results.csv", dtype=str).drop(columns=sorted(LOOSE))
+
+
+@pytest.fixture(scope="session")
+def started():
+    """A command in a session of its own that has written `landmark`; nothing of it is left behind."""
+
+    @contextlib.contextmanager
+    def start(arguments, landmark, **environment):
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        whole = {**os.environ, **environment}
+        with subprocess.Popen(arguments, start_new_session=True, cwd=ROOT, env=whole, **pipes) as process:
+            try:
+                deadline = time.monotonic() + 60
+                while not landmark.exists() and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                yield process
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    return start

@@ -19,6 +19,7 @@ WITHOUT_TORCH = [
     "folders",
     "formats",
     "galleries",
+    "interrupts",
     "locks",
     "manifests",
     "metrics",

@@ -1,26 +1,16 @@
 """Whole runs: the same bits whatever the workers or the interruption; what is finished is kept."""
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
 import pandas as pd
 import pytest
 
-from benchmarks.metrics import PROVENANCE, TIMINGS
 from vaezoo import VARIANTS
-
-LOOSE = TIMINGS | {column.name for column in PROVENANCE} - {"cell_id", "protocol_id", "data_checksum", "error"}
-
-
-def numbers(folder):
-    """results.csv as text, without timings, memory and provenance."""
-    return pd.read_csv(folder / "results.csv", dtype=str).drop(columns=sorted(LOOSE))
 
 
 @pytest.fixture
@@ -30,26 +20,11 @@ def copy(finished, tmp_path):
     return tmp_path / "tiny"
 
 
-@contextlib.contextmanager
-def started(arguments, landmark):
-    """A command in a session of its own that has written `landmark`; nothing of it is left behind."""
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(arguments, start_new_session=True, **pipes) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while not landmark.exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
 def again(command, folder, tiny, *more):
     return command("run", "--all", "--preset", tiny, "--out", folder.parent, "--name", folder.name, *more)
 
 
-def test_one_worker_and_two_give_the_same_bits(command, finished, tmp_path, tiny):
+def test_one_worker_and_two_give_the_same_bits(command, finished, tmp_path, tiny, numbers):
     done = command("run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "one", "--workers", 1)
     assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(numbers(tmp_path / "one"), numbers(finished.folder))
@@ -63,7 +38,7 @@ def test_the_longest_cells_start_first(finished):
     assert list(results["variant"].unique()) == [variant.name for variant in VARIANTS]
 
 
-def test_a_killed_run_is_continued_to_the_same_result(finished, tmp_path, tiny, command):
+def test_a_killed_run_is_continued_to_the_same_result(finished, tmp_path, tiny, command, numbers, started):
     arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x"]
     cells, deadline = tmp_path / "x" / "cells", time.monotonic() + 60
     with started(arguments, tmp_path / "x" / "environment.json"):
@@ -120,7 +95,7 @@ def test_cells_of_other_code_stop_the_run_unless_accepted(command, copy, tiny, w
     assert again(command, copy, tiny, "--keep-stale").returncode == 0
 
 
-def test_failed_cells_are_run_again_and_finished_ones_not(command, finished, copy, tiny):
+def test_failed_cells_are_run_again_and_finished_ones_not(command, finished, copy, tiny, numbers):
     path = change(copy, status="failed")
     done = again(command, copy, tiny)
     assert done.returncode == 0, done.stderr
@@ -187,7 +162,7 @@ def test_an_inconsistent_result_ends_with_2(command, copy, tiny):
     assert "inconsistent result, a fault of the program" in done.stderr
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny):
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny, started):
     arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--epochs", "2000",
                  "--out", tmp_path, "--name", "c"]  # fmt: skip
     with started(arguments, tmp_path / "c" / "environment.json") as process:
@@ -198,7 +173,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path, tiny):
     assert "Traceback" not in error
 
 
-def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny):
+def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny, started):
     arguments = [sys.executable, "-m", "benchmarks", "run", "vae", "--preset", tiny, "--epochs", "5000", "--seeds", "1",
                  "--out", tmp_path, "--name", "o"]  # fmt: skip
     with started(arguments, tmp_path / "o" / "environment.json") as process:

@@ -1,0 +1,149 @@
+"""What goes wrong: cells that misbehave, and a way to see what they leave behind."""
+
+import os
+import signal
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+MARK = "VAEZOO_FAULT_TEST"
+FAULTY = '''
+"""Variants whose cells go wrong; they are harmless in the process that commands them."""
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from vaezoo import Variant, elbo, mlp_normal, pathwise
+
+
+def faulty(name, act):
+    def architecture(spec, latent_dim):
+        if multiprocessing.parent_process() is not None:
+            act()
+        return mlp_normal(spec, latent_dim)
+
+    architecture.__name__ = name.replace("-", "_")
+    return Variant(name, architecture, elbo, pathwise)
+
+
+def stubborn():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(3600)
+
+
+def swell():
+    import torch
+    kept = []
+    while True:
+        kept.append(torch.ones(1_000_000))
+
+
+def swell_in_python():
+    kept = []
+    while True:
+        kept.append(bytearray(10_000_000))
+
+
+def print_much():
+    for _ in range(1000):
+        sys.stdout.write("much " * 2000)
+    print("the end of it")
+
+
+def leave():
+    subprocess.Popen(["sleep", "3600"])
+
+
+def grow_by_a_child():
+    subprocess.run([sys.executable, "-c", "x = bytearray(3_000_000_000)"], check=True)
+
+
+VARIANTS = [
+    faulty("raises", lambda: {}["nothing there"]),
+    faulty("sleeps", lambda: time.sleep(3600)),
+    faulty("stubborn", stubborn),
+    faulty("swells", swell),
+    faulty("swells-in-python", swell_in_python),
+    faulty("dies", lambda: os.kill(os.getpid(), signal.SIGKILL)),
+    faulty("leaves-early", lambda: os._exit(3)),
+    faulty("prints-much", print_much),
+    faulty("leaves-a-child", leave),
+    faulty("grows-by-a-child", grow_by_a_child),
+]
+'''
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory):
+    """The plug-in of misbehaving variants."""
+    path = tmp_path_factory.mktemp("plugin") / "faulty.py"
+    path.write_text(FAULTY)
+    return path
+
+
+@pytest.fixture
+def mark():
+    """An environment by which all processes of a test are known."""
+    return {MARK: uuid.uuid4().hex}
+
+
+@pytest.fixture
+def survivors(mark):
+    """The processes of the test that live, after they had a moment to end."""
+    wanted = f"{MARK}={mark[MARK]}".encode()
+
+    def living():
+        found = []
+        for folder in Path("/proc").iterdir():
+            try:
+                if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+                    found += [(folder / "cmdline").read_text()] if state != "Z" else []
+            except OSError:
+                continue
+        return found
+
+    def look(patience=5.0):
+        deadline = time.monotonic() + patience
+        while living() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return living()
+
+    yield look
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+        except OSError:
+            continue
+
+
+@pytest.fixture(scope="session")
+def words(tiny):
+    """The command of a small run of four cells: words(out, name, *more)."""
+
+    def make(out, name, *more):
+        return ["run", "vae", "reinforce-vae", "--preset", tiny, "--out", out, "--name", name, *more]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def arguments(words):
+    """The same as a process is started."""
+    return lambda *of: [sys.executable, "-m", "benchmarks", *map(str, words(*of))]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, command, words):
+    """The folder of that run, when nothing goes wrong."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    done = command(*words(out, "run"))
+    assert done.returncode == 0, done.stderr
+    return out / "run"

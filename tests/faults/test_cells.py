@@ -1,0 +1,60 @@
+"""Cells that go wrong: each has its row, none stops the others, and nothing of them is left."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has ceilings and /proc")
+
+EXPECTED = {
+    "vae": ("ok", ""),
+    "raises": ("failed", "KeyError: 'nothing there'"),
+    "sleeps": ("timeout", "it took more than --timeout 8 seconds"),
+    "stubborn": ("timeout", "it took more than --timeout 8 seconds"),
+    "swells": ("out-of-memory", "can't allocate memory"),
+    "swells-in-python": ("out-of-memory", "MemoryError"),
+    "dies": ("killed", "its process ended with signal 9 (SIGKILL) and left no result"),
+    "leaves-early": ("failed", "its process ended with exit code 3 and left no result"),
+    "prints-much": ("ok", ""),
+    "leaves-a-child": ("ok", ""),
+    "grows-by-a-child": ("failed", "CalledProcessError"),
+}
+
+
+def test_every_way_to_fail_has_its_row_and_leaves_no_process(
+    command, words, undisturbed, faulty, tmp_path, mark, survivors, numbers
+):
+    more = ["--plugin", faulty, "--seeds", 1, "--timeout", 8, "--memory", 1500]
+    names = [name for name in EXPECTED if name != "vae"]
+    done = command(*words(tmp_path, "x", *names, *more), **mark)
+    assert survivors() == []
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "8 of 12 cells failed; the same command runs them again" in done.stderr
+    results = pd.read_csv(tmp_path / "x" / "results.csv", keep_default_na=False)
+    for name, (status, error) in EXPECTED.items():
+        last = results[results["variant"] == name].iloc[-1]
+        assert (last["status"], error in last["error"]) == (status, True), (name, last["error"])
+    cells = {
+        r["common"]["variant"]: r
+        for r in map(json.loads, (p.read_text() for p in (tmp_path / "x").glob("cells/*.json")))
+    }
+    assert "Traceback" in cells["raises"]["log"]
+    assert "nothing there" in cells["raises"]["log"]
+    assert cells["prints-much"]["log"].endswith("much the end of it\n")
+    assert len(cells["prints-much"]["log"]) <= 8192
+    own, whole = numbers(tmp_path / "x"), numbers(undisturbed)
+    of_interest = [(table["variant"].isin(["vae", "reinforce-vae"])) & (table["seed"] == "0") for table in (own, whole)]
+    pd.testing.assert_frame_equal(
+        own[of_interest[0]].reset_index(drop=True), whole[of_interest[1]].reset_index(drop=True)
+    )
+
+
+@pytest.mark.parametrize(("option", "value"), [("--timeout", "0"), ("--timeout", "nan"), ("--memory", "-1")])
+def test_limits_that_no_cell_can_keep_to_are_refused(command, words, tmp_path, option, value):
+    done = command(*words(tmp_path, "x", option, value))
+    assert done.returncode == 64
+    assert done.stderr.startswith(f"error: {option} ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,113 @@
+"""Whatever dies, and whenever: what is finished stays, the same command does the rest, and nothing is left running."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+MOMENTS = [random.Random(1).uniform(0, 9) for _ in range(20)]  # seconds; a whole run takes six to eight
+
+
+def cells(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("cells/*.json")}
+
+
+def finished(folder):
+    """What is finished, as it lies there."""
+    return {name: content for name, content in cells(folder).items() if b'"status": "ok"' in content.split(b'"log"')[0]}
+
+
+def completed(command, words, folder, undisturbed, numbers):
+    """The same command does the rest, keeps what was finished, and ends as a run that nothing disturbed."""
+    before = finished(folder)
+    done = command(*words(folder.parent, folder.name))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    after = cells(folder)
+    assert {name: after[name] for name in before} == before
+    pd.testing.assert_frame_equal(numbers(folder), numbers(undisturbed))
+    assert {path.suffix for path in (folder / "cells").iterdir()} == {".json", ".npz"}
+    assert not (folder / "run.lock").exists()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(m, marks=[] if i < 2 else pytest.mark.faults, id=f"{m:.1f}s") for i, m in enumerate(MOMENTS)],
+)
+def test_a_run_that_is_killed(moment, arguments, words, command, undisturbed, numbers, tmp_path, mark, survivors):
+    environment = {**os.environ, **mark}
+    with subprocess.Popen(arguments(tmp_path, "x"), env=environment, stdout=-3, stderr=-3) as process:
+        time.sleep(moment)
+        process.kill()
+    assert survivors() == []
+    completed(command, words, tmp_path / "x", undisturbed, numbers)
+
+
+def children_of(parent):
+    """The processes below another."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if folder.name.isdigit() and int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found += [int(folder.name), *children_of(int(folder.name))]
+    return found
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("which", ["a cell", "the server that forks them"])
+def test_a_process_of_the_run_that_is_killed(
+    which, attempt, arguments, words, command, undisturbed, numbers, started, tmp_path, mark, survivors
+):
+    with started(arguments(tmp_path, "x", "--epochs", 2), tmp_path / "x" / "environment.json", **mark) as process:
+        time.sleep(random.Random(attempt).uniform(0.2, 2.0))
+        below = children_of(process.pid)
+        servers = [pid for pid in below if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        own = [pid for pid in servers if os.getsid(pid) == pid]  # a cell has a session of its own
+        victims = own if which == "a cell" else [pid for pid in servers if pid not in own]
+        for pid in victims[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode in (0, 2), error
+    assert "Traceback" not in error
+    assert survivors() == []
+    completed(command, words, tmp_path / "x", undisturbed, numbers)
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]], ids=str)
+def test_a_run_that_is_interrupted_ends_within_two_seconds(
+    signals, arguments, words, command, started, tmp_path, mark, survivors
+):
+    with started(arguments(tmp_path, "x", "--epochs", 2000), tmp_path / "x" / "environment.json", **mark) as process:
+        time.sleep(1.5)
+        begun = time.monotonic()
+        for number in signals:
+            os.kill(process.pid, number)
+            time.sleep(0.1)
+        _, error = process.communicate(timeout=60)
+        assert time.monotonic() - begun < 2.0
+    assert process.returncode in ((130,) if len(signals) == 1 else (130, -signal.SIGINT))  # to a shell the same
+    assert "Traceback" not in error
+    if len(signals) == 1:
+        assert "the same command goes on" in error
+    assert survivors() == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("moment", [random.Random(2).uniform(0, 6) for _ in range(10)])
+def test_ctrl_c_at_any_moment_shows_no_traceback(moment, arguments, tmp_path, mark, survivors):
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(arguments(tmp_path, "x"), env={**os.environ, **mark}, **pipes) as process:
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode in (130, 0), error
+    assert "Traceback" not in error
+    assert survivors() == []
