@@ -247,14 +247,17 @@ def show(
     out: Out = Path("results"),
 ) -> None:
     """Print a run's comparison table."""
-    from benchmarks import folders, formats, store, tables
+    from benchmarks import folders, formats, report, store, tables
 
     chosen = formats.choose([metric.strip() for metric in metrics.split(",") if metric.strip()])
-    results = store.read_results(folders.find_results(run, out))
+    path = folders.find_results(run, out)
+    results = store.read_results(path)
     if epoch is not None and epoch not in set(results["epoch"].dropna()):
         known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
         raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
     print(formats.render(tables.summaries(results, epoch), chosen, format_))
+    if missing := report.shortfall(path, results):
+        print(missing, file=sys.stderr)
     sentence = tables.headline(results)
     if sentence and format_ in ("text", "markdown"):
         print(f"\n{sentence}")

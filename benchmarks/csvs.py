@@ -53,6 +53,14 @@ def read_table(path: Path, columns: Sequence[str], added: Mapping[str, int], wor
     return table.assign(**dict.fromkeys(missing, math.nan))
 
 
+def numbers(words: pd.Series) -> pd.Series:
+    """As numbers; NaN for what is none."""
+    try:
+        return pd.to_numeric(words, errors="coerce")
+    except OverflowError:  # integers of hundreds of digits
+        return words.map(lambda word: pd.to_numeric(word, errors="coerce") if len(str(word)) < 100 else math.nan)
+
+
 def _ends_with_a_line(path: Path) -> bool:
     with path.open("rb") as file:
         if not file.seek(0, os.SEEK_END):
@@ -71,7 +79,7 @@ def _version(table: pd.DataFrame, path: Path) -> int:
     """1 where the table says nothing of it."""
     if VERSION not in table.columns or table.empty:
         return 1
-    found: Any = pd.to_numeric(table[VERSION], errors="coerce").max()
+    found: Any = numbers(table[VERSION]).max()
     try:
         check_version(int(found) if found == found else None, path)
     except (DamageError, OverflowError) as damage:

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.errors import DamageError, UserError
 
 SCHEMA_VERSION = 2  # of every file that a run leaves; older ones are read
-CELL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")  # which is the name of a file, and leaves no folder
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")  # of a run, a variant, a cell: leaves no folder, draws no markup
 Record = dict[str, Any]
 
 

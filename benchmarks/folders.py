@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,10 +10,8 @@ from pathlib import Path
 
 from benchmarks import locks, manifests, sifting, store
 from benchmarks.errors import DamageError, UserError
-from benchmarks.files import Record
+from benchmarks.files import NAME, Record
 from benchmarks.manifests import Cell
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def runs(out: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.errors import DamageError, UserError
-from benchmarks.files import CELL_ID, SCHEMA_VERSION, Record, read_json
+from benchmarks.files import NAME, SCHEMA_VERSION, Record, read_json
 
 FILE = "manifest.json"
 
@@ -70,7 +70,7 @@ def _check(content: Record) -> None:
             raise DamageError("it has no protocol")
         for cell in content["cells"]:
             named = isinstance(cell["variant"]["name"], str) and isinstance(cell["variant"], dict)
-            if not named or not CELL_ID.fullmatch(cell["cell_id"]):
+            if not named or not NAME.fullmatch(cell["cell_id"]):
                 raise DamageError("it plans a cell that is none")
     except (KeyError, TypeError) as error:
         raise DamageError("it has not the parts of a manifest") from error

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import linecache
-import re
 import sys
 import traceback
 import types
@@ -21,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError, unknown
+from benchmarks.files import NAME
 from vaezoo import VARIANTS, Variant
 
 GROUP = "vaezoo.variants"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 EXAMPLE = 'VARIANTS = [Variant("mine", mlp_normal, elbo, pathwise)]'
 
 

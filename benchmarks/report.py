@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import formats, store, tables
+from benchmarks import formats, manifests, store, tables
+from benchmarks.errors import DamageError
 from benchmarks.files import Record
 
 COMPLAINTS = 10
@@ -33,6 +34,25 @@ def conclude(folder: Path, records: Sequence[Record]) -> int:
     if failed:
         print(f"{len(failed)} of {len(records)} cells failed; the same command runs them again", file=sys.stderr)
     return 2 if failed or faults else 0
+
+
+def shortfall(path: Path, results: pd.DataFrame) -> str:
+    """What a results.csv lacks of the plan beside it: a run that is not finished, or a file that was cut."""
+    try:
+        manifest = manifests.read(path.parent)
+    except DamageError:
+        return ""
+    if manifest is None:
+        return ""
+    last = results.groupby("cell_id").agg({"status": "last", "epoch": "last"})
+    whole = set(last.index[(last["status"] != "ok") | (last["epoch"] == manifest["protocol"].get("epochs"))])
+    planned = {cell["cell_id"] for cell in manifest["cells"]}
+    if planned <= whole:
+        return ""
+    return (
+        f"{path} holds {len(planned & whole)} of {len(planned)} planned cells whole; finish the run, or make it anew "
+        f"with 'python -m benchmarks rebuild {path.parent}'"
+    )
 
 
 def _failure(record: Record, folder: Path) -> str:

@@ -112,11 +112,14 @@ def _settle(folder: Path, event: Event, kind: Kind) -> Record:
     exit_ = event.exit
     if exit_.code == UNWRITABLE:
         raise OSError(None, exit_.log.strip().splitlines()[-1], str(folder))
-    record = None
-    with contextlib.suppress(DamageError):
+    record, damage = None, ""
+    try:
         record = store.read_cell(folder, event.cell.cell_id)
+    except DamageError as fault:
+        damage = f", but a file that is damaged: {fault}"
     if record is None or (exit_.code and not folders.is_finished(record)):
         status, error = outcome(exit_)
+        error += damage
         record = kind.lost(event.cell, status, error, exit_.log)
         store.write_cell(folder, record, {})
     elif exit_.log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,15 +14,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.csvs import read_table, write_table
+from benchmarks.csvs import numbers, read_table, write_table
 from benchmarks.errors import DamageError, UserError
-from benchmarks.files import CELL_ID, Record, read_json, write, write_json
+from benchmarks.files import NAME, Record, read_json, write, write_json
 from benchmarks.metrics import ADDED, BY_NAME, RESULT_COLUMNS
 
 FINISHED = ("ok", "diverged")
 STATUSES = (*FINISHED, "failed", "timeout", "out-of-memory", "killed")
 NUMBERS = ("seed", "epoch", "step", *BY_NAME, "train_seconds", "draws")
 WORDS = ("variant", "dataset", "status", "objective", "estimator", "baseline", "cell_id", "error", "commit")
+
+WORD = re.compile(r"[^$\x00-\x1f\x7f-\x9f]*")
 
 
 def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -41,21 +44,37 @@ def read_cell(folder: Path, cell_id: str) -> Record | None:
     except FileNotFoundError:
         return None
     try:
-        common, rows = record["common"], record["rows"]
-        faults = {
-            f"it holds the cell {record['cell_id']}": record["cell_id"] != cell_id or common["cell_id"] != cell_id,
-            "a name is none": not all(isinstance(common[n], str) for n in ("variant", "dataset", "commit", "torch")),
-            "it has no rows": not rows,
-            "a number is none": not all(_is_number(row.get(name)) for row in rows for name in NUMBERS),
-            "its status is unknown": record["status"] not in STATUSES,
-            "its words are none": not all(isinstance(record[name], str) for name in ("error", "log")),
-        }
+        fault = _fault(record, cell_id)
     except (KeyError, TypeError, AttributeError) as error:
         raise DamageError("it has not the parts of a cell") from error
-    for fault, found in faults.items():
-        if found:
-            raise DamageError(fault)
+    if fault:
+        raise DamageError(fault)
     return record
+
+
+def _fault(record: Record, cell_id: str) -> str | None:
+    """Why no table can be made of it; what is refused in a results.csv is refused here."""
+    own = rows(record)
+    trained = [row for row in own if "study" not in row]
+    epochs = [row.get("epoch") for row in trained]
+    named = [row[name] for row in own for name in ("variant", "dataset", "commit", "torch")]
+    faults = {
+        f"it holds the cell {record['cell_id']}": not record["cell_id"] == cell_id == record["common"]["cell_id"],
+        "a name is none": not all(isinstance(name, str) and name.isprintable() for name in named),
+        "it has no rows": not own,
+        "a number is none": not all(_is_number(row.get(name)) for row in own for name in NUMBERS),
+        "it has no seed": not all(isinstance(row["seed"], int) for row in trained),
+        "a word is none": not all(isinstance(row.get(name) or "", str) for row in own for name in WORDS),
+        "its status is unknown": not all(status in STATUSES for status in (record["status"], *_statuses(own))),
+        "a checkpoint has no epoch": any(row.get("status") == "ok" and row.get("epoch") is None for row in own),
+        "it repeats a checkpoint": len(set(epochs)) < len(epochs),
+        "its words are none": not all(isinstance(record[name], str) for name in ("error", "log")),
+    }
+    return next((fault for fault, found in faults.items() if found), None)
+
+
+def _statuses(own: Iterable[Record]) -> list[Any]:
+    return [row["status"] for row in own if "status" in row]
 
 
 def has_whole_pictures(folder: Path, cell_id: str) -> bool:
@@ -65,7 +84,10 @@ def has_whole_pictures(folder: Path, cell_id: str) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    try:
+        return value is None or (type(value) in (int, float) and math.isfinite(value))  # type: ignore[arg-type]
+    except OverflowError:
+        return False
 
 
 def rows(record: Record) -> list[Record]:
@@ -93,7 +115,7 @@ def read_results(path: Path) -> pd.DataFrame:
     if table.empty:
         raise UserError(f"{path} has no rows, so there is nothing to show; finish its run first, or name another")
     for name in NUMBERS:
-        values = pd.to_numeric(table[name], errors="coerce")
+        values = numbers(table[name])
         wrong = table.index[values.isna() & table[name].notna() | np.isinf(values)]
         if len(wrong):
             raise UserError(f"{path}, line {wrong[0] + 2}: {name} is {table[name][wrong[0]]}, which is no number")
@@ -106,7 +128,12 @@ def _check_rows(table: pd.DataFrame, path: Path) -> None:
     """Rows that name no cell, no known outcome, or the same checkpoint twice."""
     faults = {
         "has no variant, data set or cell_id": table[["variant", "dataset", "cell_id"]].isna().any(axis=1),
-        "has a cell_id that is none": ~table["cell_id"].fillna("").str.fullmatch(CELL_ID.pattern),
+        "has a variant or data set that can't be named so": ~_named(table["variant"], NAME)
+        | ~_named(table["dataset"], NAME),
+        "has a word that no run writes": ~(
+            _named(table["objective"], WORD) & _named(table["estimator"], WORD) & _named(table["baseline"], WORD)
+        ),
+        "has a cell_id that is none": ~_named(table["cell_id"], NAME),
         f"has a status that is none of {', '.join(STATUSES)}": ~table["status"].isin(STATUSES),
         "is ok and has no epoch": (table["status"] == "ok") & table["epoch"].isna(),
         "repeats a checkpoint of a cell": table.duplicated(["cell_id", "epoch"]),
@@ -115,6 +142,10 @@ def _check_rows(table: pd.DataFrame, path: Path) -> None:
         if rows.any():
             line = int(rows.to_numpy().argmax()) + 2
             raise UserError(f"{path}, line {line} {fault}; give a results.csv as a run writes it")
+
+
+def _named(words: pd.Series, pattern: re.Pattern[str]) -> pd.Series:
+    return words.fillna("").str.fullmatch(pattern.pattern)
 
 
 def read_pictures(folder: Path, cell_id: str) -> dict[str, NDArray[Any]]:

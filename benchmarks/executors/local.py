@@ -13,11 +13,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import StoppedError
 from benchmarks.executors.child import enter
 from benchmarks.executors.events import Event, Executor, Exit, Limits, Task
 from benchmarks.executors.server import context, warm_up
 
 PATIENCE = 0.5  # seconds between idle events
+STARTS = 3
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 UNLIMITED = Limits()
 TAIL = 8192  # bytes kept of what a cell prints
@@ -122,12 +124,23 @@ def processes(
 
 def _start(work: Callable[[Any, str], None], cell: Any, folder: str, slot: Slot, limits: Limits) -> Running:
     reader, writer = context().Pipe(duplex=False)
-    process = context().Process(target=enter, args=(work, cell, folder, writer, limits.memory, slot), daemon=True)
-    process.start()
-    writer.close()
+    with writer:
+        process = _forked((work, cell, folder, writer, limits.memory, slot))
     os.set_blocking(reader.fileno(), False)
     allowed = limits.timeout
     return Running(cell, process, reader, slot, allowed, time.monotonic() + (allowed or float("inf")))
+
+
+def _forked(arguments: tuple[Any, ...]) -> BaseProcess:
+    """A process that has started; where the server that forks them has died, by the next one."""
+    for _ in range(STARTS):
+        process: BaseProcess = context().Process(target=enter, args=arguments, daemon=True)
+        try:
+            process.start()
+            return process
+        except (EOFError, ConnectionError):
+            warm_up()
+    raise StoppedError(f"the server that forks the cells' processes died {STARTS} times; is there memory left?")
 
 
 def _watched(running: Mapping[int, Running]) -> list[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.csvs import read_table, write_table
+from benchmarks.csvs import numbers, read_table, write_table
 from benchmarks.errors import UserError
 from benchmarks.files import Record
 from benchmarks.laboratory.columns import BEST, BEST_AT_EDGE, NAMES, UNITS, Row
@@ -47,7 +47,7 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     text = [name for name in NAMES if name not in NUMBERS]
     return table.assign(
         **{name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in text},
-        **{name: pd.to_numeric(table[name]) for name in NUMBERS},
+        **{name: numbers(table[name]) for name in NUMBERS},
     )
 
 
