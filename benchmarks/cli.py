@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -32,6 +33,7 @@ from benchmarks.options import (
 )
 
 UNFINISHED, USAGE = 2, 64
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # no mistake of the user's
 LISTS = ("variants", "datasets", "presets", "metrics")
 
 app = typer.Typer(
@@ -56,7 +58,8 @@ def main() -> int:
         _usage(str(error))
         return UNFINISHED
     except OSError as error:
-        return _usage(f"{error.strerror}: {_short(str(error.filename or 'standard output'))}; mend that, and run again")
+        _usage(f"{error.strerror}: {_short(str(error.filename or 'standard output'))}; mend that, and run again")
+        return UNFINISHED if error.errno in FULL else USAGE
     except TyperException as error:
         if not error.format_message():
             return USAGE  # the help has been shown

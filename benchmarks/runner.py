@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -90,6 +92,8 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
                     records[event.cell.cell_id] = record = _settle(folder, event, kind)
                     display.ended(event.cell, record["status"], _note(record, kind))
                 display.refresh()
+                if not folder.is_dir():
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
                 if records and (began := time.monotonic()) > due:
                     kind.write(folder, [records[i] for i in ids if i in records])
                     took = time.monotonic() - began

@@ -1,0 +1,198 @@
+"""Cells on a Dask cluster: the same bits, whoever dies, and a clear word where it can't be used."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from benchmarks.errors import UserError
+from benchmarks.executors import cluster, devices, remote
+from benchmarks.executors.events import Limits
+
+
+@pytest.fixture
+def start(tmp_path, mark, cache):
+    """Start `dask scheduler` and `dask worker`s by hand, with the settings that they have by default."""
+    processes = []
+
+    def process(*words, **environment):
+        log = (tmp_path / f"{len(processes)}.log").open("w")
+        whole = {**os.environ, **mark, **environment}
+        processes.append(
+            subprocess.Popen([sys.executable, "-m", "dask", *words], stdout=log, stderr=log, env=whole, cwd=tmp_path)
+        )
+        return processes[-1]
+
+    def running(workers=2, **environment):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        address = f"tcp://127.0.0.1:{port}"
+        scheduler = process("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        wait(address)
+        own = [
+            process("worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", **environment)
+            for _ in range(workers)
+        ]
+        return SimpleNamespace(address=address, scheduler=scheduler, workers=own)
+
+    def wait(address):
+        host, port = address.removeprefix("tcp://").split(":")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+                return
+            time.sleep(0.1)
+
+    yield running
+    for one in processes:
+        one.kill()
+        one.wait()
+
+
+def landmark(folder, count):
+    """As many finished cells lie there."""
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("cells/*.json"))) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def test_two_workers_started_by_hand_one_of_them_killed_half_way(
+    start, arguments, started, undisturbed, numbers, tmp_path, mark, survivors
+):
+    running = start()
+    words = arguments(tmp_path, "x", "--executor", "dask", "--scheduler", running.address)
+    with started(words, tmp_path / "x" / "environment.json", **mark) as process:
+        landmark(tmp_path / "x", 1)
+        running.workers[0].kill()  # its nanny: the worker ends with it, and so does the cell
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert "dashboard: http://127.0.0.1" in error
+    pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(undisturbed))
+    for one in (*running.workers, running.scheduler):
+        one.terminate()
+        one.wait()
+    assert survivors(30) == []
+
+
+@pytest.mark.faults
+def test_a_cluster_of_this_machine_gives_the_same_bits(command, words, undisturbed, numbers, tmp_path, mark, survivors):
+    done = command(*words(tmp_path, "x", "--executor", "dask"), **mark)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "distributed" not in done.stderr
+    pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(undisturbed))
+    assert survivors() == []
+
+
+@pytest.mark.faults
+def test_a_scheduler_that_is_killed_stops_the_run_and_the_same_command_goes_on(
+    start, arguments, command, words, started, undisturbed, numbers, tmp_path, mark
+):
+    running = start(workers=1)
+    more = ("--executor", "dask", "--scheduler", running.address)
+    with started(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json", **mark) as process:
+        landmark(tmp_path / "x", 1)
+        running.scheduler.kill()
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 2, error
+    assert "Traceback" not in error
+    assert "the same command goes on" in error
+    kept = {path: path.read_bytes() for path in tmp_path.glob("x/cells/*.json")}
+    again = start(workers=1)
+    done = command(*words(tmp_path, "x", "--executor", "dask", "--scheduler", again.address))
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+    pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(undisturbed))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_cells_on_a_cluster_end_with_the_run(number, start, arguments, started, tmp_path, mark):
+    running = start(workers=1)
+    more = ("--epochs", 100_000, "--seeds", 1, "--executor", "dask", "--scheduler", running.address)
+    with started(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json") as process:
+        deadline = time.monotonic() + 60
+        while not cells_of(running) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert cells_of(running)
+        os.kill(process.pid, number)
+        process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while cells_of(running) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert cells_of(running) == []
+    assert running.workers[0].poll() is None
+
+
+def cells_of(running):
+    """The cells' processes below the workers: each is the first of a session."""
+    done = subprocess.run(["ps", "-eo", "pid,ppid,sid,args"], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 3) for line in done.stdout.splitlines()[1:]]
+    below, grown = {str(one.pid) for one in running.workers}, True
+    while grown:
+        more = {pid for pid, parent, *_ in rows if parent in below} - below
+        below, grown = below | more, bool(more)
+    return [pid for pid, _, session, words in rows if pid in below and pid == session and "forkserver" in words]
+
+
+@pytest.mark.faults
+def test_faulty_cells_have_the_same_rows_on_a_cluster(command, words, faulty, tmp_path):
+    """The plug-in's source travels: the worker is asked where its file does not lie."""
+    names = ["raises", "sleeps", "dies", "swells", "leaves-a-child"]
+    more = ["--plugin", faulty, "--seeds", 1, "--timeout", 8, "--memory", 1500, "--executor", "dask"]
+    done = command(*words(tmp_path, "x", *names, *more))
+    assert done.returncode == 2, done.stderr
+    last = pd.read_csv(tmp_path / "x" / "results.csv").groupby("variant")["status"].last()
+    expected = ["failed", "timeout", "killed", "out-of-memory", "ok"]
+    assert [last[name] for name in names] == expected
+
+
+def test_no_scheduler_where_one_is_named(command, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "SECONDS", 1)
+    with (
+        pytest.raises(UserError, match=r"--scheduler tcp://127.0.0.1:9: no scheduler answers there"),
+        cluster._connected("tcp://127.0.0.1:9", [], "cpu"),
+    ):
+        pass
+
+
+def test_a_scheduler_without_dask_is_refused(ask, words, tmp_path):
+    done = ask(*words(tmp_path, "x", "--scheduler", "tcp://127.0.0.1:9"))
+    assert done.returncode == 64
+    assert done.stderr == (
+        "error: --scheduler tcp://127.0.0.1:9 is an address of Dask's; add --executor dask, or leave it out\n"
+    )
+    done = ask(*words(tmp_path, "x", "--executor", "slurm"))
+    assert "unknown executor 'slurm'; known: dask, local" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["vaezoo", "torch", "Python"])
+def test_workers_of_another_version_are_refused_by_both_names(what):
+    mine = {"vaezoo": "0.1.0 (code 1)", "torch": "2.14.1", "Python": "3.11"}
+    remote.refuse_others(mine, mine, "tcp://there")
+    with pytest.raises(UserError, match=rf"tcp://there has {what} 9, and here it is {mine[what].split(' ')[0]}"):
+        remote.refuse_others(mine, mine | {what: "9"}, "tcp://there")
+
+
+def test_the_scheduler_here_listens_to_this_machine_alone():
+    with cluster._here([{}], "cpu") as here:
+        assert here.scheduler_address.startswith("tcp://127.0.0.1:")
+        assert "//127.0.0.1:" in here.dashboard_link
+
+
+def test_each_cell_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-abc")
+    assert devices.slots("cuda", None) == [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "GPU-abc"}]
+    assert devices.slots("cuda", 1) == [{"CUDA_VISIBLE_DEVICES": "3"}]
+    with pytest.raises(UserError, match="--workers 3: each cell has a GPU of its own, and there are 2"):
+        devices.slots("cuda", 3)
+    assert devices.slots("cpu", 2) == [{}, {}]
+    assert Limits().timeout is None
