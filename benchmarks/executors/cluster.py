@@ -55,7 +55,8 @@ def executor(address: str | None, device: str, workers: int | None, limits: Limi
 
 @contextlib.contextmanager
 def _connected(address: str | None, places: Sequence[Slot], device: str) -> Iterator[Client]:
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said here
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith(("distributed", "tornado"))]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said here
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(_here(places, device)) if address is None else address
         try:
