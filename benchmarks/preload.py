@@ -1,14 +1,19 @@
 """What the server that forks the cells' processes imports once, for all of them, and how it ends."""
 
 import atexit
+import contextlib
 import gc
 import os
 
-import benchmarks.experiment
+from benchmarks import environment, experiment, plugins
+from benchmarks.errors import UserError
 
-__all__ = ["benchmarks"]
+__all__ = ["experiment"]
 
 SERVER = os.getpid()
+environment.processor()  # what is asked once in a process is asked here once for all
+with contextlib.suppress(UserError):  # an installed package of variants that is broken; the command says so
+    plugins.registry()
 gc.freeze()  # no cell's garbage collector has to look through all that is imported
 
 

@@ -74,7 +74,8 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
     manifest = manifests.merged(folder, held, [kind.planned(cell) for cell in plan])
     ids = [cell["cell_id"] for cell in manifest["cells"]]
     sifting.set_aside_foreign(folder, set(ids))
-    records = {i: found[i] for i in ids if folders.is_finished(found.get(i))}
+    records = {i: _small(found[i]) for i in ids if folders.is_finished(found.get(i))}
+    del held, found
     if not keep_stale:
         refuse_stale(folder, list(records.values()), plan[0].commit)
     missing = [cell for cell in plan if cell.cell_id not in records]
@@ -89,7 +90,7 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
                 if event.kind == "started":
                     display.started(event.cell)
                 elif event.kind == "ended":
-                    records[event.cell.cell_id] = record = _settle(folder, event, kind)
+                    records[event.cell.cell_id] = record = _small(_settle(folder, event, kind))
                     display.ended(event.cell, record["status"], _note(record, kind))
                 display.refresh()
                 if not folder.is_dir():
@@ -103,6 +104,11 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
         if records:
             kind.write(folder, [records[i] for i in ids if i in records])
     return [records[cell.cell_id] for cell in plan]
+
+
+def _small(record: Record) -> Record:
+    """What tables are made of: ten thousand records are held until the run ends."""
+    return {key: value for key, value in record.items() if key not in ("log", "planned")}
 
 
 def _environment(protocol: cases.Protocol, executor: Executor) -> Record:

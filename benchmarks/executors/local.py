@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+import types
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -136,11 +138,23 @@ def _forked(arguments: tuple[Any, ...]) -> BaseProcess:
     for _ in range(STARTS):
         process: BaseProcess = context().Process(target=enter, args=arguments, daemon=True)
         try:
-            process.start()
+            with _without_main():
+                process.start()
             return process
         except (EOFError, ConnectionError):
             warm_up()
     raise StoppedError(f"the server that forks the cells' processes died {STARTS} times; is there memory left?")
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that starts meanwhile does not import the program that starts it: cells need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _watched(running: Mapping[int, Running]) -> list[Any]:
