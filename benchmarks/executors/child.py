@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
-from benchmarks.executors.events import UNWRITABLE
+from benchmarks.executors.events import UNWRITABLE, Task
 
 
 def enter(
@@ -58,6 +58,18 @@ def _code(work: Callable[[Any, str], None], cell: Any, folder: str) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def prepared(task: Task, cell: Any, folder: str) -> None:
+    """Prepare and run the cell in its own process: what a user wrote is to hang or die there, not in the worker."""
+    allow_children()
+    (ready,) = task.prepare([cell], 1)
+    task.work(ready, folder)
+
+
+def allow_children() -> None:
+    """A process that its parent takes along when it ends may start others all the same: they end with it too."""
+    multiprocessing.current_process().daemon = False
 
 
 def check_limit(memory: int | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from benchmarks import data, environment
 from benchmarks.errors import UserError
-from benchmarks.executors import local
+from benchmarks.executors import child, local
 from benchmarks.executors.events import UNWRITABLE, Exit, Limits, Task
 from benchmarks.locks import locked
 
@@ -67,7 +66,7 @@ def perform(task: Task, cell: Any, limits: Limits, expected: Mapping[str, str]) 
     """Run the cell in a process of its own; raises a `UserError` where this worker has other versions."""
     worker = get_worker()
     refuse_others(expected, environment.versions(), worker.address)
-    _allow_children()
+    child.allow_children()
     own = task.moved(cell, str(unpacked(worker, Path(task.data(cell)).name)))
     try:
         with _scratch(own.cell_id) as folder:
@@ -91,7 +90,7 @@ def _watched(task: Task, cell: Any, folder: Path, limits: Limits) -> Exit:
     worker = get_worker()
     key = worker.get_current_task()
     slots: list[local.Slot] = [{}]
-    whole = functools.partial(_prepared, task)
+    whole = functools.partial(child.prepared, task)
     with contextlib.closing(local.processes(whole, [cell], str(folder), slots, limits)) as events:
         for event in events:
             if event.kind == "ended":
@@ -100,18 +99,6 @@ def _watched(task: Task, cell: Any, folder: Path, limits: Limits) -> Exit:
             if own is None or own.state == "cancelled":  # the run has ended, or has been killed
                 break
     return Exit(1, log="the run that wanted it has gone")
-
-
-def _prepared(task: Task, cell: Any, folder: str) -> None:
-    """Prepare and run the cell in its own process: what a user wrote is to hang or die there, not in the worker."""
-    _allow_children()
-    (ready,) = task.prepare([cell], 1)
-    task.work(ready, folder)
-
-
-def _allow_children() -> None:
-    """A process that its parent takes along when it ends may start others all the same: they end with it too."""
-    multiprocessing.current_process().daemon = False
 
 
 @contextlib.contextmanager
