@@ -29,7 +29,7 @@ def test_table_and_headline_are_the_committed_runs(results):
 
 
 def test_the_committed_run_is_whole(results):
-    assert tuple(results.columns) == RESULT_COLUMNS
+    assert tuple(results.columns) == (*RESULT_COLUMNS, "schema_version")
     assert set(results["variant"]) == {v.name for v in VARIANTS}
     assert set(results["status"]) == {"ok"}
     assert results["commit"].nunique() == 1
