@@ -9,6 +9,7 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 
 from vaezoo import VARIANTS
 
@@ -192,3 +193,12 @@ def test_a_converged_vae_reaches_the_known_log_likelihood(command, tmp_path):
     last = pd.read_csv(tmp_path / "x" / "results.csv").iloc[-1]
     assert abs(last["elbo"] - last["exact_log_likelihood"]) < 0.05
     assert abs(last["log_likelihood"] - last["exact_log_likelihood"]) < 0.05
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and torch finds none")
+def test_cells_on_a_gpu(command, tmp_path, tiny):
+    done = command("run", "vae", "--preset", tiny, "--device", "cuda", "--out", tmp_path, "--name", "gpu")
+    assert done.returncode == 0, done.stderr
+    results = pd.read_csv(tmp_path / "gpu" / "results.csv")
+    assert set(results["device"]) == {"cuda"}
+    assert (results.loc[results["epoch"] > 0, "throughput"] > 0).all()

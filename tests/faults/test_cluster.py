@@ -160,6 +160,19 @@ def test_faulty_cells_have_the_same_rows_on_a_cluster(command, words, faulty, tm
     assert [last[name] for name in names] == expected
 
 
+@pytest.mark.faults
+def test_a_worker_of_another_python_stops_the_run_by_both_names(start, command, words, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '0')\n"
+    )
+    running = start(workers=1, PYTHONPATH=str(tmp_path))
+    done = command(*words(tmp_path, "x", "--executor", "dask", "--scheduler", running.address))
+    assert done.returncode == 64, done.stderr
+    here = ".".join(map(str, sys.version_info[:2]))
+    assert f"has Python 3.99, and here it is {here}; equal numbers take equal versions" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_no_scheduler_where_one_is_named(command, words, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "SECONDS", 1)
     with (
