@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import queue
 import sys
+import uuid
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,11 @@ def _run(
     """A few cells ahead of the workers; what a dead worker had is given to another."""
     waiting, mine = iter(cells), environment.versions()
     resources = {"GPU": 1} if device == "cuda" else None
-    counter = itertools.count()
     running: dict[Future, tuple[Any, int]] = {}
     ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
 
     def submit(cell: Any, deaths: int) -> None:
-        key = f"{cell.cell_id}-{next(counter)}"
+        key = f"cell-{uuid.uuid4().hex}"  # one prefix: Dask keeps an account of each for ever
         future = client.submit(remote.perform, task, cell, limits, mine, key=key, pure=False, resources=resources)
         running[future] = cell, deaths
         future.add_done_callback(ended.put)
