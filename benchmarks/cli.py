@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.errors import StoppedError, UserError, unknown
+from benchmarks.errors import StoppedError, UserError, printable, unknown
 from benchmarks.interrupts import INTERRUPTED
 from benchmarks.options import (
     DataRoot,
@@ -74,7 +74,7 @@ def _short(path: str) -> str:
 
 
 def _usage(text: str) -> int:
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
     return USAGE
 
 

@@ -59,7 +59,7 @@ def _artefact(
     examples = len(np.load(Path(data_folder) / "train.npy", mmap_mode="r"))
     try:
         pays = saves(entry.variant, protocol, examples) > PAYS
-    except Exception:  # an architecture that fails does so again in its cell, which says how
+    except (Exception, SystemExit):  # an architecture that fails does so again in its cell, which says how
         return None
     if cxx is None or protocol.device != "cpu" or not pays:
         return None
@@ -132,6 +132,8 @@ def _compile(case: Case, path: Path) -> None:
             os.dup2(log.fileno(), stream)
         try:
             program = _program(case)
+        except (MemoryError, OSError):
+            raise
         except Exception as error:  # the variant's, and so for ever; the compiler's are tried again the next time
             lines = str(error).strip().splitlines() or [""]
             _refused(path).write_text(f"{type(error).__name__}: {lines[0]}")

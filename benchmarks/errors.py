@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 2000
+
 
 class UserError(Exception):
     """A user's mistake: shown as one line on standard error; the command ends with exit code 64."""
@@ -24,3 +26,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return UserError(f"unknown {kind} '{name[:60]}'; {hint}known: {', '.join(names)}")
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey, and not without end."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."

@@ -78,12 +78,16 @@ def _check(content: Record) -> None:
 
 def rebuilt(records: Iterable[Record]) -> Record | None:
     """A manifest from what its cells say of themselves; None where none says it, as those of schema 1."""
-    plans = [record["planned"] for record in records if isinstance(record.get("planned"), dict)]
-    if not plans:
-        return None
-    content = _manifest(plans, plans[0].get("protocol"), plans[0].get("data_checksum"))
-    _check(content)
-    return content
+    plans = [record["planned"] for record in records if _is_plan(record.get("planned"))]
+    return _manifest(plans, plans[0]["protocol"], plans[0]["data_checksum"]) if plans else None
+
+
+def _is_plan(plan: Any) -> bool:
+    try:
+        _check(_manifest([plan], plan["protocol"], plan["data_checksum"]))
+    except (DamageError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _manifest(plans: Sequence[Record], protocol: Any, checksum: Any) -> Record:

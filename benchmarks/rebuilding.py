@@ -32,7 +32,7 @@ def rebuild(folder: Path) -> int:
 
 
 def _write_tables(folder: Path, records: Sequence[Record]) -> None:
-    if "study" in records[0]["rows"][0]:
+    if any("study" in row for record in records for row in record["rows"]):
         laboratory.write(folder, records)
         print(f"{folder / laboratory.FILE} is made anew from {len(records)} cells")
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import formats, manifests, store, tables
-from benchmarks.errors import DamageError
+from benchmarks.errors import DamageError, printable
 from benchmarks.files import Record
 
 COMPLAINTS = 10
@@ -64,7 +64,7 @@ def _failure(record: Record, folder: Path) -> str:
 def complain(lines: Sequence[str]) -> None:
     """The first of them on standard error, and how many more there are."""
     for line in lines[:COMPLAINTS]:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     if len(lines) > COMPLAINTS:
         print(f"... and {len(lines) - COMPLAINTS} more of this kind", file=sys.stderr)
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from benchmarks import cases, compiling, environment, experiment, files, folders, kernels, manifests, sifting, store
-from benchmarks.errors import DamageError, StoppedError, UserError
-from benchmarks.executors.events import UNWRITABLE, Event, Executor, Exit, Task
+from benchmarks.errors import DamageError, StoppedError, UserError, printable
+from benchmarks.executors.events import Event, Executor, Exit, Task
 from benchmarks.files import Record
 from benchmarks.locks import locked
 from benchmarks.manifests import Cell
@@ -120,8 +120,8 @@ def _environment(protocol: cases.Protocol, executor: Executor) -> Record:
 def _settle(folder: Path, event: Event, kind: Kind) -> Record:
     """The record that the cell left, with the end of what it printed; or one that says how its process ended."""
     exit_ = event.exit
-    if exit_.code == UNWRITABLE:
-        raise OSError(None, exit_.log.strip().splitlines()[-1], str(folder))
+    if exit_.unwritable:
+        raise OSError(None, exit_.unwritable, str(folder))
     record, damage = None, ""
     try:
         record = store.read_cell(folder, event.cell.cell_id)
@@ -142,17 +142,18 @@ def outcome(exit_: Exit) -> tuple[str, str]:
     """Status and error of a cell that left no result."""
     if exit_.overtime is not None:
         return "timeout", f"it took more than --timeout {exit_.overtime:g} seconds"
-    if any(words in exit_.log for words in OUT_OF_MEMORY):
-        return "out-of-memory", f"{exit_.log.strip().splitlines()[-1][:200]} (its process ended with it)"
+    last = (exit_.log.strip().splitlines() or [""])[-1]
+    if any(words in last for words in OUT_OF_MEMORY):
+        return "out-of-memory", f"{last[:200]} (its process ended with it)"
     if exit_.code < 0:
-        name = signal.Signals(-exit_.code).name
-        hint = "; the system does that where memory runs out" if name == "SIGKILL" else ""
-        return "killed", f"its process ended with signal {-exit_.code} ({name}) and left no result{hint}"
+        hint = " (SIGKILL) and left no result; the system does that where memory runs out"
+        rest = hint if -exit_.code == signal.SIGKILL else " and left no result"
+        return "killed", f"its process ended with signal {-exit_.code}{rest}"
     return "failed", f"its process ended with exit code {exit_.code} and left no result"
 
 
 def _note(record: Record, kind: Kind) -> str:
-    return kind.note(record) if record["status"] == "ok" else f" ({record['error']})"
+    return kind.note(record) if record["status"] == "ok" else f" ({printable(record['error'])})"
 
 
 def _score(record: Record) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import manifests, store
-from benchmarks.errors import DamageError
+from benchmarks.errors import DamageError, printable
 from benchmarks.files import Record
 
 SET_ASIDE = "set-aside"
@@ -33,7 +33,7 @@ def records(folder: Path) -> dict[str, Record]:
             if record := store.read_cell(folder, path.stem):
                 found[path.stem] = record
         except DamageError as damage:
-            print(f"{path} is damaged: {damage}", file=sys.stderr)
+            print(printable(f"{path} is damaged: {damage}"), file=sys.stderr)
     return found
 
 
@@ -81,4 +81,4 @@ def _set_aside(folder: Path, path: Path, why: str) -> None:
     names = (folder / SET_ASIDE / f"{path.name}{suffix}" for suffix in ("", *(f".{i}" for i in range(1, 10_000))))
     target = next(name for name in names if not name.exists())
     path.rename(target)
-    print(f"{path} {why}; it now lies in {target.parent}", file=sys.stderr)
+    print(printable(f"{path} {why}; it now lies in {target.parent}"), file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.cases import Case
-from benchmarks.environment import processor
+from benchmarks.environment import code, processor
 from benchmarks.files import SCHEMA_VERSION, Record, write
 from benchmarks.train import State
 
@@ -42,7 +41,10 @@ def save(path: Path, case: Case, state: State, rows: list[Record], spent: float)
     arrays |= {f"generator/{name}": own.get_state().numpy() for name, own in state.generators.items()}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays, about=np.frombuffer(json.dumps(about).encode(), np.uint8))
-    write(path, buffer.getvalue())
+    try:
+        write(path, buffer.getvalue())
+    except OSError as error:  # the cell can do without
+        print(f"no snapshot could be written to {path}: {error.strerror}")
 
 
 def restore(path: Path, case: Case, state: State) -> tuple[list[Record], float]:
@@ -57,9 +59,11 @@ def restore(path: Path, case: Case, state: State) -> tuple[list[Record], float]:
             maker = {key: about[key] for key in _maker(case)}
             later = {key: about[key] for key in ("epoch", "seconds", "rates", "rows", "processor_seconds")}
         fitting = all(arrays[name].shape == tensor.shape for name, tensor in _tensors(state))
+        for name in state.generators:
+            torch.Generator().set_state(arrays[f"generator/{name}"])
     except FileNotFoundError:
         return [], 0.0
-    except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
+    except Exception as error:  # archives fail in a dozen ways
         print(f"{path} is damaged ({type(error).__name__}: {error}); its cell begins anew")
         return [], 0.0
     if maker != _maker(case) or not fitting:
@@ -81,8 +85,10 @@ def _maker(case: Case) -> Record:
         "cell_id": case.cell_id,
         "commit": case.commit,
         "torch": torch.__version__,
-        "processor": processor()["model name"],
-        "compiled": bool(case.step),
+        "code": code(),
+        "processor": [processor()["model name"], torch.backends.cpu.get_cpu_capability()],
+        "gpu": torch.cuda.get_device_name() if case.protocol.device == "cuda" else "",
+        "step": Path(case.step).name,
     }
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
-from benchmarks.executors.events import UNWRITABLE, Task
+from benchmarks.executors.events import Task
+
+UNWRITABLE = "\0can't be written\0"  # what no cell prints by chance begins the line that says so
 
 
 def enter(
@@ -49,8 +52,8 @@ def _code(work: Callable[[Any, str], None], cell: Any, folder: str) -> int:
     try:
         work(cell, folder)
     except OSError as error:
-        print(f"{error.strerror or error}: {error.filename or folder}", file=sys.stderr)
-        return UNWRITABLE
+        print(f"\n{UNWRITABLE}{error.strerror or error}: {error.filename or folder}", file=sys.stderr)
+        return 1
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -63,8 +66,21 @@ def _code(work: Callable[[Any, str], None], cell: Any, folder: str) -> int:
 def prepared(task: Task, cell: Any, folder: str) -> None:
     """Prepare and run the cell in its own process: what a user wrote is to hang or die there, not in the worker."""
     allow_children()
-    (ready,) = task.prepare([cell], 1)
+    with _unlimited():  # a compiler's memory is not the cell's
+        (ready,) = task.prepare([cell], 1)
     task.work(ready, folder)
+
+
+@contextlib.contextmanager
+def _unlimited() -> Iterator[None]:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def allow_children() -> None:
@@ -84,8 +100,7 @@ def _limit(memory: int) -> None:
 
     lines = Path("/proc/self/status").read_text().splitlines()
     held = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
-    ceiling = held + memory * 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
+    resource.setrlimit(resource.RLIMIT_DATA, (held + memory * 2**20, resource.RLIM_INFINITY))
 
 
 def _end_with_parent() -> None:

@@ -16,6 +16,7 @@ from benchmarks.errors import StoppedError, UserError
 from benchmarks.executors.devices import slots
 from benchmarks.executors.events import Event, Executor, Exit, Limits, Task
 from benchmarks.executors.local import PATIENCE, Slot
+from benchmarks.executors.server import deaf
 
 try:
     import dask
@@ -38,7 +39,7 @@ SETTINGS = {
 
 def executor(address: str | None, device: str, workers: int | None, limits: Limits) -> Executor:
     """On the cluster of that scheduler; without one, on workers of this machine."""
-    places = slots(device, workers)
+    places = slots(device, workers) if address is None else [{}] * (workers or 1)
 
     def execute(task: Task, cells: Sequence[Any], folder: Path) -> Generator[Event]:
         if not cells:
@@ -47,8 +48,13 @@ def executor(address: str | None, device: str, workers: int | None, limits: Limi
             print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
             _check(client, device)
             parcels = {own: remote.parcel(Path(own)) for cell in cells if (own := task.data(cell))}
-            client.register_plugin(remote.Data(list(parcels.values())))
-            yield from _run(client, task, cells, folder, limits, device)
+            data = remote.Data(list(parcels.values()))
+            client.register_plugin(data)
+            try:
+                yield from _run(client, task, cells, folder, limits, device)
+            finally:
+                with contextlib.suppress(Exception):  # the scheduler may be gone
+                    client.unregister_worker_plugin(data.name)
 
     return Executor("dask", len(places), execute)
 
@@ -75,7 +81,8 @@ def _here(places: Sequence[Slot], device: str) -> SpecCluster:
     common |= {"resources": {"GPU": 1} if device == "cuda" else {}}
     workers = {i: {"cls": Nanny, "options": common | {"env": dict(place)}} for i, place in enumerate(places)}
     options = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": "127.0.0.1:0"}
-    return SpecCluster(workers, {"cls": Scheduler, "options": options}, silence_logs=logging.CRITICAL)
+    with deaf():
+        return SpecCluster(workers, {"cls": Scheduler, "options": options}, silence_logs=logging.CRITICAL)
 
 
 def _check(client: Client, device: str) -> None:
@@ -90,7 +97,7 @@ def _check(client: Client, device: str) -> None:
         )
     mine = environment.versions()
     for worker, theirs in client.run(environment.versions, on_error="return").items():
-        if isinstance(theirs, BaseException):
+        if isinstance(theirs, Exception):
             raise UserError(f"the worker {worker} can't load vaezoo ({theirs}); install {mine['vaezoo']} there")
         remote.refuse_others(mine, theirs, worker)
 
@@ -101,6 +108,7 @@ def _run(
     """A few cells ahead of the workers; what a dead worker had is given to another."""
     waiting, mine = iter(cells), environment.versions()
     resources = {"GPU": 1} if device == "cuda" else None
+    tries = max(1, DEATHS // (1 + client.run_on_scheduler(remote.allowed_failures)))
     running: dict[Future, tuple[Any, int]] = {}
     ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
 
@@ -126,18 +134,28 @@ def _run(
         try:
             done = future.result()
         except KilledWorker as error:
-            if deaths + 1 < DEATHS:
+            if deaths + 1 < tries:
                 submit(cell, deaths + 1)
                 continue
-            done = remote.Done(Exit(-9, log=f"{DEATHS} workers died that had it, the last {error.last_worker}"), {})
-        except UserError:
-            raise
+            done = remote.Done(Exit(-9, log=f"workers died that had it, {error.last_worker.address} the last"), {})
+        except remote.OtherVersionsError as error:
+            _send_away(client, error)
+            submit(cell, deaths)
+            continue
         except Exception as error:
             _check_scheduler(client)
             raise StoppedError(f"the cluster failed: {type(error).__name__}: {error}; {GOING_ON}") from error
         for name, content in done.files.items():
             files.write(folder / "cells" / name, content)
         yield Event("ended", cell, done.exit)
+
+
+def _send_away(client: Client, error: remote.OtherVersionsError) -> None:
+    """A worker that joined later and can't be used; the others go on."""
+    if len(client.scheduler_info(n_workers=-1)["workers"]) <= 1:
+        raise error
+    print(f"{error}; it is sent away", file=sys.stderr)
+    client.retire_workers([error.args[1]], close_workers=True)
 
 
 GOING_ON = "what is finished is kept, and the same command goes on"

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-UNWRITABLE = 74  # exit code of a cell whose files can't be written; EX_IOERR of sysexits.h
-
 
 @dataclass(frozen=True)
 class Task:
@@ -38,12 +36,13 @@ class Exit:
     """How a cell's process ended.
 
     code: 0, or N, or -N for signal N. overtime: the seconds that it had, where they were up. log: the end of what it
-    printed.
+    printed. unwritable: why its files could not be written, where that is what it failed at.
     """
 
     code: int = 0
     overtime: float | None = None
     log: str = ""
+    unwritable: str = ""
 
 
 @dataclass(frozen=True)

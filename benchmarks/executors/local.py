@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import StoppedError
-from benchmarks.executors.child import enter
+from benchmarks.executors.child import UNWRITABLE, enter
 from benchmarks.executors.events import Event, Executor, Exit, Limits, Task
 from benchmarks.executors.server import context, warm_up
 
@@ -54,10 +54,10 @@ class Running:
     def signal(self, number: int) -> None:
         """To it and to all that it started; to it alone where it hasn't its group yet."""
         pid = self.process.pid or 0
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             try:
                 os.killpg(pid, number)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):
                 os.kill(pid, number)
 
     def check_time(self, now: float) -> None:
@@ -74,7 +74,8 @@ class Running:
         self.read()
         self.output.close()
         overtime = self.allowed if self.asked else None
-        return Exit(self.process.exitcode or 0, overtime, self.log.decode(errors="replace"))
+        log, _, unwritable = self.log.decode(errors="replace").partition(UNWRITABLE)
+        return Exit(self.process.exitcode or 0, overtime, log, unwritable.strip())
 
 
 def executor(slots: Sequence[Slot], limits: Limits) -> Executor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import shutil
 import tempfile
@@ -16,8 +17,15 @@ from distributed import Worker, WorkerPlugin, get_worker
 from benchmarks import data, environment
 from benchmarks.errors import UserError
 from benchmarks.executors import child, local
-from benchmarks.executors.events import UNWRITABLE, Exit, Limits, Task
+from benchmarks.executors.events import Exit, Limits, Task
 from benchmarks.locks import locked
+
+
+class OtherVersionsError(UserError):
+    """A worker computes with something else than the process that commands it: (text, address)."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,15 @@ class Data(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self.name = f"vaezoo-data-{'-'.join(own.name for own in parcels)}"
 
     def setup(self, worker: Worker) -> None:
-        """Unpack them; the last file is the one that says that a folder is whole."""
+        """Unpack them, each whole or not at all."""
         for own in self.parcels:
             folder = unpacked(worker, own.name)
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in sorted(own.files, key=lambda name: name.endswith(".json")):
-                (folder / name).write_bytes(own.files[name])
+            if not folder.is_dir():  # where it is, cells read it
+                temporary = folder.with_name(f".{folder.name}")
+                temporary.mkdir(parents=True, exist_ok=True)
+                for name, content in own.files.items():
+                    (temporary / name).write_bytes(content)
+                temporary.rename(folder)
 
 
 def unpacked(worker: Worker, name: str) -> Path:
@@ -63,27 +74,31 @@ def unpacked(worker: Worker, name: str) -> Path:
 
 
 def perform(task: Task, cell: Any, limits: Limits, expected: Mapping[str, str]) -> Done:
-    """Run the cell in a process of its own; raises a `UserError` where this worker has other versions."""
+    """Run the cell in a process of its own; raises an `OtherVersionsError` where this worker has others."""
     worker = get_worker()
     refuse_others(expected, environment.versions(), worker.address)
     child.allow_children()
     own = task.moved(cell, str(unpacked(worker, Path(task.data(cell)).name)))
     try:
         with _scratch(own.cell_id) as folder:
+            _collected(folder / "cells", own.cell_id)  # what an attempt left whose worker died
             exit_ = _watched(task, own, folder, limits)
-            return Done(exit_, _collected(folder / "cells", own.cell_id))
+            log = exit_.log + (f"{worker.address}: {exit_.unwritable}" if exit_.unwritable else "")
+            done = dataclasses.replace(exit_, log=log, unwritable="")  # it is this worker's disk, not the run's
+            return Done(done, _collected(folder / "cells", own.cell_id))
     except OSError as error:
-        return Done(Exit(UNWRITABLE, log=f"{worker.address}: {error.strerror or error}: {error.filename}"), {})
+        return Done(Exit(1, log=f"{worker.address}: {error.strerror or error}: {error.filename}"), {})
 
 
 def refuse_others(mine: Mapping[str, str], theirs: Mapping[str, str], address: str) -> None:
-    """A `UserError` where a worker computes with something else."""
+    """An `OtherVersionsError` where a worker computes with something else."""
     for what, here in mine.items():
         if theirs.get(what) != here:
-            raise UserError(
+            text = (
                 f"the worker {address} has {what} {theirs.get(what, 'none')}, and here it is {here}; "
                 "equal numbers take equal versions: install the same there"
             )
+            raise OtherVersionsError(text, address)
 
 
 def _watched(task: Task, cell: Any, folder: Path, limits: Limits) -> Exit:
@@ -106,15 +121,20 @@ def _scratch(cell_id: str) -> Iterator[Path]:
     """Where the cell writes; its snapshot stays there for the next attempt, unless another run has the same cell."""
     folder = data.cache_root() / "cluster" / cell_id
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(folder):
-            yield folder
-            if not any((folder / "cells").iterdir()):
-                shutil.rmtree(folder, ignore_errors=True)
-    except UserError:
-        with tempfile.TemporaryDirectory() as other:
-            (Path(other) / "cells").mkdir()
-            yield Path(other)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except UserError:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            (folder / "cells").mkdir()
+        yield folder
+        if not any((folder / "cells").iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def allowed_failures(dask_scheduler: Any) -> int:
+    """How often a scheduler gives a cell to another worker by itself."""
+    return int(dask_scheduler.allowed_failures)
 
 
 def _collected(folder: Path, cell_id: str) -> dict[str, bytes]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -24,9 +26,16 @@ def warm_up() -> None:
     """
     if METHOD == "forkserver":
         multiprocessing.set_forkserver_preload(["benchmarks.preload"])
-        multiprocessing.resource_tracker.ensure_running()  # it unblocks SIGINT where it starts
-        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with deaf():
             multiprocessing.forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """What starts meanwhile never hears Ctrl-C; this process does, when it is over."""
+    multiprocessing.resource_tracker.ensure_running()  # it unblocks SIGINT where it starts
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)

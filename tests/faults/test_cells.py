@@ -16,7 +16,9 @@ EXPECTED = {
     "swells": ("out-of-memory", "can't allocate memory"),
     "swells-in-python": ("out-of-memory", "MemoryError"),
     "dies": ("killed", "its process ended with signal 9 (SIGKILL) and left no result"),
-    "leaves-early": ("failed", "its process ended with exit code 3 and left no result"),
+    "dies-of-a-rare-signal": ("killed", "its process ended with signal 40 and left no result"),
+    "leaves-early": ("failed", "its process ended with exit code 74 and left no result"),
+    "speaks-in-escapes": ("failed", "KeyError"),
     "prints-much": ("ok", ""),
     "leaves-a-child": ("ok", ""),
     "grows-by-a-child": ("failed", "CalledProcessError"),
@@ -32,7 +34,8 @@ def test_every_way_to_fail_has_its_row_and_leaves_no_process(
     assert survivors() == []
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert "8 of 12 cells failed; the same command runs them again" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "10 of 14 cells failed; the same command runs them again" in done.stderr
     results = pd.read_csv(tmp_path / "x" / "results.csv", keep_default_na=False)
     for name, (status, error) in EXPECTED.items():
         last = results[results["variant"] == name].iloc[-1]

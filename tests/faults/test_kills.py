@@ -36,10 +36,20 @@ def completed(command, words, folder, undisturbed, numbers):
     assert not (folder / "run.lock").exists()
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [pytest.param(m, marks=[] if i < 1 else pytest.mark.faults, id=f"{m:.1f}s") for i, m in enumerate(MOMENTS)],
-)
+def test_a_run_that_is_killed_between_two_cells(
+    arguments, words, command, started, undisturbed, numbers, tmp_path, mark, survivors
+):
+    with started(arguments(tmp_path, "x"), tmp_path / "x" / "environment.json", **mark) as process:
+        while not cells(tmp_path / "x") and process.poll() is None:
+            time.sleep(0.005)
+        process.kill()
+    assert 1 <= len(finished(tmp_path / "x")) < 4
+    assert survivors() == []
+    completed(command, words, tmp_path / "x", undisturbed, numbers)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: f"{m:.1f}s")
 def test_a_run_that_is_killed(moment, arguments, words, command, undisturbed, numbers, tmp_path, mark, survivors):
     environment = {**os.environ, **mark}
     with subprocess.Popen(arguments(tmp_path, "x"), env=environment, stdout=-3, stderr=-3) as process:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import cases, data, experiment, snapshots
+from benchmarks import cases, compiling, data, experiment, snapshots
 from benchmarks.plugins import Entry
 from benchmarks.seeds import generator
 from benchmarks.settings import load
@@ -117,6 +117,7 @@ def test_a_snapshot_that_is_cut_or_full_of_noise_is_not_continued(saved, capsys)
     source = random.Random(0)
     ends = [*range(0, 2000, 50), *(source.randrange(len(content)) for _ in range(60)), len(content) - 1]
     noisy = [bytes(a ^ (source.random() < 0.01) for a in content[:5000]) + content[5000:] for _ in range(5)]
+    noisy += [content[:-3000] + bytes(a ^ (source.random() < 0.01) for a in content[-3000:]) for _ in range(30)]
     for broken in [*(content[:end] for end in ends), *noisy, b"", b"\x80\x04cos\nsystem\n(S'touch /tmp/owned'\ntR."]:
         path.write_bytes(broken)
         assert snapshots.restore(path, own, state) == ([], 0.0)
@@ -142,10 +143,13 @@ def test_nothing_in_a_snapshot_is_pickled(saved):
 @pytest.mark.parametrize("variant", ["reinforce-vae-nvil", pytest.param("iwae", marks=pytest.mark.faults)])
 def test_a_cell_that_is_killed_again_and_again(command, started, numbers, tiny, tmp_path, variant, kills):
     """SIGKILL of the whole run at random moments of one long cell's training."""
-    words = ["run", variant, "--preset", tiny, "--seeds", 1, "--epochs", 60, "--snapshot", 0, "--out", tmp_path]
+    epochs = 60 if kills == 2 else 150  # so many are compiled, where there is a compiler
+    words = ["run", variant, "--preset", tiny, "--seeds", 1, "--epochs", epochs, "--snapshot", 0, "--out", tmp_path]
     done = command(*words, "--name", "left-alone")
     assert done.returncode == 0, done.stderr
     source, cells = random.Random(kills), tmp_path / "killed" / "cells"
+    modes = pd.read_csv(tmp_path / "left-alone" / "results.csv")["mode"]
+    assert set(modes) == {"compiled" if kills == 10 and compiling.compiler() else "eager"}
     epochs = []
     arguments = [sys.executable, "-m", "benchmarks", *map(str, words), "--name", "killed"]
     for _ in range(kills):
