@@ -41,10 +41,10 @@ def _git(*arguments: str) -> str | None:
 def commit() -> str:
     """The commit of the project's code; "+" and a hash of the changes behind it where some are not committed.
 
-    Empty where the code is not a checkout, as after an ordinary installation.
+    Where the code is not a checkout, as after an ordinary installation, "source-" and a hash of it.
     """
     if _git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
-        return ""
+        return f"source-{code()}"
     head = (_git("rev-parse", "HEAD") or "")[:12]
     changes = _git("diff", "HEAD", "--", *PATHS)
     return f"{head}+{hashlib.sha256(changes.encode()).hexdigest()[:6]}" if changes else head

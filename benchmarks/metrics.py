@@ -204,7 +204,7 @@ PROVENANCE = (
     Column("processor", "", "model of the machine's first"),
     Column("torch", "", "its version"),
     Column("mode", "", "how the training step ran: eager, or compiled as a whole"),
-    Column("commit", "", "of the project's code, with a mark of uncommitted changes"),
+    Column("commit", "", "of the project's code, with a mark of uncommitted changes; without git a hash of it"),
     Column("data_checksum", "", "SHA-256 of the decoded data, shortened"),
     Column("protocol_id", "", "hash of the variant's fields, the data and the protocol"),
     Column("error", "", "what went wrong, in one line"),
