@@ -30,7 +30,8 @@ def t_half_width(values: Sequence[float]) -> float:
     n = len(values)
     if n < 2:
         return math.nan
-    return float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * np.std(values, ddof=1) / math.sqrt(n))
+    with np.errstate(over="ignore"):  # a seed that exploded makes it infinite
+        return float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * np.std(values, ddof=1) / math.sqrt(n))
 
 
 def interval(values: Sequence[float], lost: int = 0, worst: float = math.nan) -> Interval:

@@ -115,7 +115,7 @@ def survivors(mark):
                 continue
         return found
 
-    def look(patience=5.0):
+    def look(patience=30.0):
         deadline = time.monotonic() + patience
         while living() and time.monotonic() < deadline:
             time.sleep(0.1)
