@@ -23,6 +23,7 @@ import torch
 from benchmarks import cases, data, machine_code, plugins
 from benchmarks.cases import Case
 from benchmarks.environment import processor
+from benchmarks.executors.child import lift_limit
 from benchmarks.executors.local import processes
 from vaezoo import Variant, build
 
@@ -115,6 +116,7 @@ def work(case: Case, _: str) -> None:
     """Compile one step, or leave the reason why it can't be: what a process of its own does."""
     path = artefact(case)
     assert path is not None
+    lift_limit()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:  # the first of several processes makes it for all
         fcntl.flock(lock, fcntl.LOCK_EX)

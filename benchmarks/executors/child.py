@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -66,21 +65,17 @@ def _code(work: Callable[[Any, str], None], cell: Any, folder: str) -> int:
 def prepared(task: Task, cell: Any, folder: str) -> None:
     """Prepare and run the cell in its own process: what a user wrote is to hang or die there, not in the worker."""
     allow_children()
-    with _unlimited():  # a compiler's memory is not the cell's
-        (ready,) = task.prepare([cell], 1)
+    (ready,) = task.prepare([cell], 1)
     task.work(ready, folder)
 
 
-@contextlib.contextmanager
-def _unlimited() -> Iterator[None]:
-    import resource
+def lift_limit() -> None:
+    """What this process allocates from here on is no cell's, such as a compiler's memory."""
+    if sys.platform.startswith("linux"):
+        import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
 def allow_children() -> None:
