@@ -53,17 +53,16 @@ def main() -> int:
     try:
         code = app(standalone_mode=False)  # Typer turns Ctrl-C into its exit code
     except UserError as error:
-        return _usage(str(error))
+        return _failed(str(error), USAGE)
     except StoppedError as error:
-        _usage(str(error))
-        return UNFINISHED
+        return _failed(str(error), UNFINISHED)
     except OSError as error:
-        _usage(f"{error.strerror}: {_short(str(error.filename or 'standard output'))}; mend that, and run again")
-        return UNFINISHED if error.errno in FULL else USAGE
+        text = f"{error.strerror}: {_short(str(error.filename or 'standard output'))}; mend that, and run again"
+        return _failed(text, UNFINISHED if error.errno in FULL else USAGE)
     except TyperException as error:
         if not error.format_message():
             return USAGE  # the help has been shown
-        return _usage(f"{error.format_message().rstrip('.')}; see 'python -m benchmarks --help'")
+        return _failed(f"{error.format_message().rstrip('.')}; see 'python -m benchmarks --help'", USAGE)
     if code == INTERRUPTED:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
     return code if isinstance(code, int) else 0
@@ -73,9 +72,9 @@ def _short(path: str) -> str:
     return path if len(path) <= 200 else f"{path[:200]}..."
 
 
-def _usage(text: str) -> int:
+def _failed(text: str, code: int) -> int:
     print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
-    return USAGE
+    return code
 
 
 @app.command("list")

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
-import hashlib
 import os
 import platform
 import shutil
@@ -22,7 +21,7 @@ import torch
 
 from benchmarks import cases, data, machine_code, plugins
 from benchmarks.cases import Case
-from benchmarks.environment import processor
+from benchmarks.environment import code, processor
 from benchmarks.executors.child import lift_limit
 from benchmarks.executors.local import processes
 from vaezoo import Variant, build
@@ -69,7 +68,7 @@ def _artefact(
             "variant": cases.fields(entry),
             "spec": repr(cases.spec(protocol)),
             "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
-            "code": _code(),
+            "code": code(CODE),
             "machine": [
                 platform.machine(),
                 processor()["model name"],
@@ -80,15 +79,6 @@ def _artefact(
         }
     )
     return data.cache_root() / "steps" / f"{name}-{key}.pt2"
-
-
-@functools.cache
-def _code() -> str:
-    root, digest = Path(__file__).parent.parent, hashlib.sha256()
-    for pattern in CODE:
-        for path in sorted(root.glob(pattern)):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _refused(path: Path) -> Path:

@@ -45,6 +45,8 @@ def read_table(path: Path, columns: Sequence[str], added: Mapping[str, int], wor
         table = pd.read_csv(path, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"can't read {path}: {' '.join(str(error).split())}; is it whole?") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what a first row has too much for its index
+        raise UserError(f"{path} has rows that are longer than its header; give {what}")
     version = _version(table, path)
     missing = [name for name in columns if name not in table.columns]
     lost = [name for name in missing if added.get(name, 1) <= version]
@@ -58,7 +60,14 @@ def numbers(words: pd.Series) -> pd.Series:
     try:
         return pd.to_numeric(words, errors="coerce")
     except OverflowError:  # integers of hundreds of digits
-        return words.map(lambda word: pd.to_numeric(word, errors="coerce") if len(str(word)) < 100 else math.nan)
+        return words.map(_float)
+
+
+def _float(word: object) -> float:
+    try:
+        return float(str(word))
+    except ValueError:
+        return math.nan
 
 
 def _ends_with_a_line(path: Path) -> bool:

@@ -55,20 +55,15 @@ def versions() -> dict[str, str]:
     import torch  # the readers of runs work without it
 
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"vaezoo": f"{vaezoo_version()} (code {code()})", "torch": torch.__version__, "Python": python}
-
-
-def vaezoo_version() -> str:
-    """The version of the installed package."""
-    return _version("vaezoo")
+    return {"vaezoo": f"{_version('vaezoo')} (code {code()})", "torch": torch.__version__, "Python": python}
 
 
 @functools.cache
-def code() -> str:
-    """A hash of the project's own source, wherever it was installed from."""
+def code(patterns: tuple[str, ...] = ("vaezoo/**/*.py", "benchmarks/**/*.py")) -> str:
+    """A hash of the project's own source, wherever it was installed from, or of those of its files."""
     digest = hashlib.sha256()
-    for folder in ("vaezoo", "benchmarks"):
-        for path in sorted((CODE / folder).rglob("*.py")):
+    for pattern in patterns:
+        for path in sorted(CODE.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError, unknown
-from benchmarks.files import NAME
+from benchmarks.files import NAME, WORD
 from vaezoo import VARIANTS, Variant
 
 GROUP = "vaezoo.variants"
@@ -113,6 +113,12 @@ def _variants(holder: Any, what: str) -> list[Variant]:
     for variant in found:
         if not NAME.fullmatch(variant.name):
             raise UserError(f"'{variant.name[:60]}' can't be a variant's name; use letters, digits and . _ + -")
+        estimator = variant.estimator
+        for word in (variant.objective.name, estimator.name, estimator.baseline.name):
+            if not WORD.fullmatch(word):
+                raise UserError(
+                    f"{word[:60]!r} can't name a part of {variant.name}; leave out $ and control characters"
+                )
     return list(found)
 
 

@@ -73,11 +73,11 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
     held, found = sifting.sift(folder)
     manifest = manifests.merged(folder, held, [kind.planned(cell) for cell in plan])
     ids = [cell["cell_id"] for cell in manifest["cells"]]
-    sifting.set_aside_foreign(folder, set(ids))
     records = {i: _small(found[i]) for i in ids if folders.is_finished(found.get(i))}
     del held, found
     if not keep_stale:
         refuse_stale(folder, list(records.values()), plan[0].commit)
+    sifting.set_aside_foreign(folder, set(ids))
     missing = [cell for cell in plan if cell.cell_id not in records]
     missing.sort(key=kind.cost, reverse=True)  # so that no core idles while the last cell runs
     files.write_json(folder / manifests.FILE, manifest)
@@ -127,6 +127,7 @@ def _settle(folder: Path, event: Event, kind: Kind) -> Record:
         record = store.read_cell(folder, event.cell.cell_id)
     except DamageError as fault:
         damage = f", but a file that is damaged: {fault}"
+    # what is not finished may be an earlier attempt's; what is can only be this one's, however its process ended
     if record is None or (exit_.code and not folders.is_finished(record)):
         status, error = outcome(exit_)
         error += damage
@@ -145,10 +146,11 @@ def outcome(exit_: Exit) -> tuple[str, str]:
     last = (exit_.log.strip().splitlines() or [""])[-1]
     if any(words in last for words in OUT_OF_MEMORY):
         return "out-of-memory", f"{last[:200]} (its process ended with it)"
+    if exit_.code == -signal.SIGKILL:
+        how = "signal 9 (SIGKILL) and left no result; the system does that where memory runs out"
+        return "killed", f"its process ended with {how}"
     if exit_.code < 0:
-        hint = " (SIGKILL) and left no result; the system does that where memory runs out"
-        rest = hint if -exit_.code == signal.SIGKILL else " and left no result"
-        return "killed", f"its process ended with signal {-exit_.code}{rest}"
+        return "killed", f"its process ended with signal {-exit_.code} and left no result"
     return "failed", f"its process ended with exit code {exit_.code} and left no result"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 from collections.abc import Iterator
@@ -10,30 +9,36 @@ from pathlib import Path
 
 from benchmarks import manifests, store
 from benchmarks.errors import DamageError, printable
-from benchmarks.files import Record
+from benchmarks.files import SNAPSHOT, Record
 
 SET_ASIDE = "set-aside"
-SUFFIXES = (".json", ".npz", ".snapshot")
+SUFFIXES = (".json", ".npz", SNAPSHOT)
 LEFTOVER = re.compile(r"\..+\.(json|npz|snapshot|csv)-[a-z0-9_]{8}")  # as files.write names what it is writing
+
+
+def _cells(folder: Path) -> Iterator[tuple[Path, Record | DamageError]]:
+    """Each cell's file with its record, or with what is wrong with it."""
+    for path in sorted((folder / "cells").glob("*.json")):
+        try:
+            if record := store.read_cell(folder, path.stem):
+                yield path, record
+        except DamageError as damage:
+            yield path, damage
 
 
 def readable(folder: Path) -> Iterator[Record]:
     """The records that can be read, whatever else lies there."""
-    for path in sorted((folder / "cells").glob("*.json")):
-        with contextlib.suppress(DamageError):
-            if record := store.read_cell(folder, path.stem):
-                yield record
+    return (found for _, found in _cells(folder) if not isinstance(found, DamageError))
 
 
 def records(folder: Path) -> dict[str, Record]:
     """The records of a run folder by cell; what is damaged is named on standard error."""
     found = {}
-    for path in sorted((folder / "cells").glob("*.json")):
-        try:
-            if record := store.read_cell(folder, path.stem):
-                found[path.stem] = record
-        except DamageError as damage:
-            print(printable(f"{path} is damaged: {damage}"), file=sys.stderr)
+    for path, record in _cells(folder):
+        if isinstance(record, DamageError):
+            print(printable(f"{path} is damaged: {record}"), file=sys.stderr)
+        else:
+            found[path.stem] = record
     return found
 
 
@@ -46,18 +51,16 @@ def sift(folder: Path) -> tuple[Record | None, dict[str, Record]]:
         if LEFTOVER.fullmatch(path.name):
             path.unlink()
     found: dict[str, Record] = {}
-    for path in sorted((folder / "cells").glob("*.json")):
-        try:
-            record = store.read_cell(folder, path.stem)
-            if not store.has_whole_pictures(folder, path.stem):
-                raise DamageError("its pictures are cut off")
-            if record:
-                found[path.stem] = record
-            if record and record["status"] in store.FINISHED:
-                path.with_suffix(".snapshot").unlink(missing_ok=True)
-        except DamageError as damage:
+    for path, record in _cells(folder):
+        if not store.has_whole_pictures(folder, path.stem):
+            record = DamageError("its pictures are cut off")
+        if isinstance(record, DamageError):
             for file in (path, path.with_suffix(".npz")):
-                _set_aside(folder, file, f"is damaged ({damage}) and its cell runs again")
+                _set_aside(folder, file, f"is damaged ({record}) and its cell runs again")
+            continue
+        found[path.stem] = record
+        if record["status"] in store.FINISHED:
+            path.with_suffix(SNAPSHOT).unlink(missing_ok=True)
     try:
         manifest = manifests.read(folder)
     except DamageError as damage:

@@ -16,16 +16,15 @@ from torch import Tensor
 
 from benchmarks.cases import Case
 from benchmarks.environment import code, processor
-from benchmarks.files import SCHEMA_VERSION, Record, write
+from benchmarks.files import SCHEMA_VERSION, SNAPSHOT, Record, write
 from benchmarks.train import State
 
-SUFFIX = ".snapshot"
 ABOUT = "about"
 
 
 def path_of(folder: Path, case: Case) -> Path:
     """Where the case's snapshot lies."""
-    return folder / "cells" / f"{case.cell_id}{SUFFIX}"
+    return folder / "cells" / f"{case.cell_id}{SNAPSHOT}"
 
 
 def save(path: Path, case: Case, state: State, rows: list[Record], spent: float) -> None:

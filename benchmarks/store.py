@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 
 from benchmarks.csvs import numbers, read_table, write_table
 from benchmarks.errors import DamageError, UserError
-from benchmarks.files import NAME, Record, read_json, write, write_json
+from benchmarks.files import NAME, WORD, Record, read_json, write, write_json
 from benchmarks.metrics import ADDED, BY_NAME, RESULT_COLUMNS
 
 FINISHED = ("ok", "diverged")
 STATUSES = (*FINISHED, "failed", "timeout", "out-of-memory", "killed")
 NUMBERS = ("seed", "epoch", "step", *BY_NAME, "train_seconds", "draws")
 WORDS = ("variant", "dataset", "status", "objective", "estimator", "baseline", "cell_id", "error", "commit")
-
-WORD = re.compile(r"[^$\x00-\x1f\x7f-\x9f]*")
 
 
 def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -55,7 +53,8 @@ def read_cell(folder: Path, cell_id: str) -> Record | None:
 def _fault(record: Record, cell_id: str) -> str | None:
     """Why no table can be made of it; what is refused in a results.csv is refused here."""
     own = rows(record)
-    trained = [row for row in own if "study" not in row]
+    laboratory = "objective" not in record["common"] and all("study" in row or not row for row in record["rows"])
+    trained = [] if laboratory else own
     epochs = [row.get("epoch") for row in trained]
     named = [row[name] for row in own for name in ("variant", "dataset", "commit", "torch")]
     faults = {
@@ -65,16 +64,18 @@ def _fault(record: Record, cell_id: str) -> str | None:
         "a number is none": not all(_is_number(row.get(name)) for row in own for name in NUMBERS),
         "it has no seed": not all(isinstance(row["seed"], int) for row in trained),
         "a word is none": not all(isinstance(row.get(name) or "", str) for row in own for name in WORDS),
-        "its status is unknown": not all(status in STATUSES for status in (record["status"], *_statuses(own))),
-        "a checkpoint has no epoch": any(row.get("status") == "ok" and row.get("epoch") is None for row in own),
+        "a variant or data set can't be named so": not all(
+            NAME.fullmatch(row[name]) for row in trained for name in ("variant", "dataset")
+        ),
+        "a word is one that no run writes": not all(
+            WORD.fullmatch(row.get(name) or "") for row in trained for name in ("objective", "estimator", "baseline")
+        ),
+        "its status is unknown": not {record["status"], *(row["status"] for row in trained)} <= {*STATUSES},
+        "a checkpoint has no epoch": any(row["status"] == "ok" and row.get("epoch") is None for row in trained),
         "it repeats a checkpoint": len(set(epochs)) < len(epochs),
         "its words are none": not all(isinstance(record[name], str) for name in ("error", "log")),
     }
     return next((fault for fault, found in faults.items() if found), None)
-
-
-def _statuses(own: Iterable[Record]) -> list[Any]:
-    return [row["status"] for row in own if "status" in row]
 
 
 def has_whole_pictures(folder: Path, cell_id: str) -> bool:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pandas as pd
 import pytest
 import torch
@@ -19,6 +20,9 @@ from vaezoo import DataSpec, Variant, bias, elbo, estimate, initialise, mlp_norm
 from vaezoo.oracles import LinearGaussian
 
 ROOT = Path(__file__).parent.parent
+hypothesis.settings.register_profile("default", max_examples=20, derandomize=True)  # tests say the same each time
+hypothesis.settings.register_profile("faults", max_examples=300)
+hypothesis.settings.load_profile("default")
 torch.set_num_threads(1)  # the tests' own processes share the cores; more threads than cores wait for each other
 
 

@@ -29,6 +29,7 @@ except ImportError as missing:
 AHEAD = 2  # cells a worker knows of, so that it need not wait for the next
 DEATHS = 3  # of the workers that had a cell, after which it is given up
 SECONDS = 30  # to find a scheduler
+GOING_ON = "what is finished is kept, and the same command goes on"
 SETTINGS = {
     "distributed.worker.daemon": False,  # the cells' processes are a worker's children
     "distributed.scheduler.allowed-failures": 0,  # what is run again is decided here
@@ -156,9 +157,6 @@ def _send_away(client: Client, error: remote.OtherVersionsError) -> None:
         raise error
     print(f"{error}; it is sent away", file=sys.stderr)
     client.retire_workers([error.args[1]], close_workers=True)
-
-
-GOING_ON = "what is finished is kept, and the same command goes on"
 
 
 def _ahead(client: Client) -> int:

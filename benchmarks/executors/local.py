@@ -21,16 +21,20 @@ from benchmarks.executors.events import Event, Executor, Exit, Limits, Task
 from benchmarks.executors.server import context, warm_up
 
 PATIENCE = 0.5  # seconds between idle events
-STARTS = 3
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-UNLIMITED = Limits()
 TAIL = 8192  # bytes kept of what a cell prints
+STARTS = 3  # attempts to fork, since the server that forks may have died
+UNLIMITED = Limits()
 Slot = Mapping[str, str]  # environment variables of what runs there, such as the GPU that is its own
 
 
 @dataclass
 class Running:
-    """A cell's process, and what is known of it."""
+    """A cell's process, and what is known of it.
+
+    allowed: seconds that it has. deadline: when it is asked to end, and then ended. open: whether its output may bring
+    more. asked: whether it was asked to end. log: the end of its output.
+    """
 
     cell: Any
     process: BaseProcess

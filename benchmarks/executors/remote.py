@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class Data(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
 
     def __init__(self, parcels: list[Parcel]) -> None:
         self.parcels = parcels
-        self.name = f"vaezoo-data-{'-'.join(own.name for own in parcels)}"
+        self.name = f"vaezoo-data-{uuid.uuid4().hex}"  # another run on the cluster takes its own away, not this
 
     def setup(self, worker: Worker) -> None:
         """Unpack them, each whole or not at all."""

@@ -138,7 +138,7 @@ def test_what_decides_the_machine_code_decides_its_name(monkeypatch, tmp_path):
     ]
     assert one == same
     assert len({one, *others}) == 6
-    monkeypatch.setattr(compiling, "_code", lambda: "other code")
+    monkeypatch.setattr(compiling, "code", lambda patterns: "other code")
     assert compiling.artefact(case(monkeypatch, tmp_path, epochs=1000)) != one
 
 

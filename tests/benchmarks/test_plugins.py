@@ -97,6 +97,7 @@ def test_a_cell_that_fails_in_a_plug_in_names_its_line(file, command, tiny, tmp_
         ("import sys\nsys.exit(3)", "line 2: SystemExit: 3"),
         ("from vaezoo import VARIANTS", "defines a variant 'autoencoder', and there is one of that name"),
         (FILE.replace('"mine"', '"two words/.."'), "'two words/..' can't be a variant's name"),
+        (FILE.replace('"constant_baseline"', '"$x$"'), "'$x$' can't name a part of mine"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, text, words):

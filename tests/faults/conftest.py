@@ -7,12 +7,8 @@ import time
 import uuid
 from pathlib import Path
 
-import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("default", max_examples=20)
-hypothesis.settings.register_profile("faults", max_examples=300)
-hypothesis.settings.load_profile("default")
 MARK = "VAEZOO_FAULT_TEST"
 FAULTY = '''
 """Variants whose cells go wrong; they are harmless in the process that commands them."""

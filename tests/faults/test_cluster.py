@@ -14,7 +14,6 @@ import pytest
 
 from benchmarks.errors import UserError
 from benchmarks.executors import cluster, devices, remote
-from benchmarks.executors.events import Limits
 
 
 @pytest.fixture
@@ -65,7 +64,8 @@ def start(tmp_path, mark, cache):
 def landmark(folder, count):
     """As many finished cells lie there."""
     deadline = time.monotonic() + 120
-    while len(list(folder.glob("cells/*.json"))) < count and time.monotonic() < deadline:
+    while len(list(folder.glob("cells/*.json"))) < count:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
@@ -77,6 +77,7 @@ def test_two_workers_started_by_hand_one_of_them_killed_half_way(
     with started(words, tmp_path / "x" / "environment.json", **mark) as process:
         landmark(tmp_path / "x", 1)
         running.workers[0].kill()  # its nanny: the worker ends with it, and so does the cell
+        assert len(list((tmp_path / "x" / "cells").glob("*.json"))) < 4
         _, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     assert "dashboard: http://127.0.0.1" in error
@@ -173,7 +174,40 @@ def test_a_worker_of_another_python_stops_the_run_by_both_names(start, command, 
     assert "Traceback" not in done.stderr
 
 
-def test_no_scheduler_where_one_is_named(command, words, tmp_path, monkeypatch):
+KILLER = """
+import multiprocessing, os, signal
+from vaezoo import Variant, elbo, mlp_normal, pathwise
+
+def killer(spec, latent_dim):
+    worker = multiprocessing.parent_process()
+    if worker is not None:
+        os.kill(worker.pid, signal.SIGKILL)
+    return mlp_normal(spec, latent_dim)
+
+VARIANTS = [Variant("kills-its-worker", killer, elbo, pathwise)]
+"""
+
+
+@pytest.mark.faults
+def test_a_cell_whose_workers_die_is_given_up_and_the_others_are_not(
+    command, words, undisturbed, numbers, tmp_path, mark, survivors
+):
+    plugin = tmp_path / "killer.py"
+    plugin.write_text(KILLER)
+    more = ("kills-its-worker", "--plugin", plugin, "--executor", "dask")
+    done = command(*words(tmp_path, "x", *more), **mark)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert survivors() == []
+    results = pd.read_csv(tmp_path / "x" / "results.csv", dtype=str)
+    lost = results[results["variant"] == "kills-its-worker"]
+    assert set(lost["status"]) == {"killed"}
+    own = numbers(tmp_path / "x")
+    others = own[own["variant"] != "kills-its-worker"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, numbers(undisturbed))
+
+
+def test_no_scheduler_where_one_is_named(monkeypatch):
     monkeypatch.setattr(cluster, "SECONDS", 1)
     with (
         pytest.raises(UserError, match=r"--scheduler tcp://127.0.0.1:9: no scheduler answers there"),
@@ -213,4 +247,3 @@ def test_each_cell_has_a_gpu_of_its_own(monkeypatch):
     with pytest.raises(UserError, match="--workers 3: each cell has a GPU of its own, and there are 2"):
         devices.slots("cuda", 3)
     assert devices.slots("cpu", 2) == [{}, {}]
-    assert Limits().timeout is None

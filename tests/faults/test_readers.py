@@ -99,11 +99,13 @@ def test_no_cells_file_makes_a_traceback_or_a_table_that_is_refused(cell, tmp_pa
     keys = list(part) if isinstance(part, dict) else list(range(len(part)))
     for key in data.draw(st.lists(st.sampled_from(keys), min_size=1, max_size=2, unique=True)):
         part[key] = data.draw(JSON)
-    with contextlib.suppress(DamageError, UserError):
-        own = write(json.dumps(record).encode("utf-8", "surrogatepass"))
-        store.write_results(tmp_path, [own])
-        everything_of(tmp_path / "results.csv")
     manifests.rebuilt([record])
+    try:
+        own = write(json.dumps(record).encode("utf-8", "surrogatepass"))
+    except (DamageError, UserError):
+        return
+    store.write_results(tmp_path, [own])
+    everything_of(tmp_path / "results.csv")
 
 
 @QUIET
@@ -116,6 +118,13 @@ def test_no_results_csv_makes_a_traceback(undisturbed, tmp_path, data):
     table.to_csv(tmp_path / "results.csv", index=False, errors="surrogatepass")
     with contextlib.suppress(UserError):
         everything_of(tmp_path / "results.csv")
+
+
+def test_a_row_that_is_longer_than_the_header_is_refused(undisturbed, tmp_path):
+    header, *lines = (undisturbed / "results.csv").read_text().splitlines()
+    (tmp_path / "results.csv").write_text("\n".join([header, *(f"{line},1" for line in lines)]) + "\n")
+    with pytest.raises(UserError, match="longer than its header"):
+        store.read_results(tmp_path / "results.csv")
 
 
 @QUIET
