@@ -163,20 +163,15 @@ def run(
     from benchmarks.executors import server
 
     server.warm_up()
-    from benchmarks import cases, data, folders, plugins, report, runner
-    from benchmarks.executors import choice
+    from benchmarks import folders, report, runner, training
+    from benchmarks.executors import apart, choice
     from benchmarks.executors.events import Limits
 
-    sources = plugins.read(plugin or [])
-    entries = [plugins.find(n, chosen.draws, sources) for n in dict.fromkeys(variants or plugins.registry(sources))]
-    protocol = cases.resolve(chosen)
     folders.check_destination(out, name)
-    engine = choice.chosen(executor, scheduler, protocol.device, workers, Limits(timeout, memory))
-    prepared = data.prepare(protocol.dataset, data_root or data.data_root())
-    cases.check_batch(protocol, prepared)
-    plan = cases.plan(entries, protocol, chosen.seeds, prepared, snapshot)
+    engine = choice.chosen(executor, scheduler, chosen.device, workers, Limits(timeout, memory))
+    plan = apart.call(training.plan, chosen, variants or [], plugin or [], data_root, snapshot)
     folder = folders.choose(out, name, plan)
-    return report.conclude(folder, runner.execute(folder, plan, engine, keep_stale, runner.TRAINING))
+    return report.conclude(folder, runner.execute(folder, plan, engine, keep_stale, training.KIND))
 
 
 @app.command()
@@ -227,17 +222,11 @@ def profile(
 ) -> None:
     """Show where a training step's time goes; writes a Chrome trace."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler complains that there is no GPU
-    from benchmarks import cases, data, plugins, settings
+    from benchmarks import planning, profiling, settings
 
-    given = {} if dataset is None else {"dataset": dataset}
-    chosen = settings.load(preset, given)
-    protocol = cases.resolve(chosen)
-    prepared = data.prepare(protocol.dataset, data_root or data.data_root())
-    cases.check_batch(protocol, prepared)
-    plan = cases.plan([plugins.find(variant, None, plugins.read(plugin or []))], protocol, chosen.seeds[:1], prepared)
-    from benchmarks import profiling
-
-    print(profiling.run(plan[0], steps, out / f"profile-{variant}.json"))
+    chosen = settings.load(preset, {} if dataset is None else {"dataset": dataset})
+    case, *_ = planning.whole(chosen, [variant], plugin or [], data_root)
+    print(profiling.run(case, steps, out / f"profile-{variant}.json"))
 
 
 @app.command()

@@ -5,25 +5,21 @@ It is a function of protocol, machine and libraries alone, never of how long som
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import fcntl
 import functools
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import cases, data, machine_code, plugins
+from benchmarks import cases, machine_code, places, planning, plugins
 from benchmarks.cases import Case
 from benchmarks.environment import code, processor
 from benchmarks.executors.child import lift_limit
-from benchmarks.executors.local import processes
 from vaezoo import Variant, build
 
 SAVED_BY_STEP = 1e-3  # seconds, by not launching each operation from Python
@@ -39,11 +35,16 @@ def compiler() -> str | None:
 
 def saves(variant: Variant, protocol: cases.Protocol, examples: int) -> float:
     """Seconds that a compiled step is expected to save in one cell's training on so many examples."""
-    model = build(variant, cases.spec(protocol), protocol.latent_dim)
+    model = build(variant, planning.spec(protocol), protocol.latent_dim)
     encoder, decoder = (sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
     flops = 6 * protocol.batch_size * (encoder + variant.draws * decoder)
     steps = protocol.epochs * (examples // protocol.batch_size)
     return steps * (SAVED_BY_STEP + SAVED_BY_FLOP * flops)
+
+
+def artefacts(wanted: Sequence[Case]) -> list[Path | None]:
+    """Of each case."""
+    return [artefact(case) for case in wanted]
 
 
 def artefact(case: Case) -> Path | None:
@@ -65,8 +66,8 @@ def _artefact(
         return None
     key = cases.identifier(
         {
-            "variant": cases.fields(entry),
-            "spec": repr(cases.spec(protocol)),
+            "variant": planning.fields(entry),
+            "spec": repr(planning.spec(protocol)),
             "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
             "code": code(CODE),
             "machine": [
@@ -78,28 +79,7 @@ def _artefact(
             "compiler": [cxx, Path(cxx).stat().st_size],
         }
     )
-    return data.cache_root() / "steps" / f"{name}-{key}.pt2"
-
-
-def _refused(path: Path) -> Path:
-    return path.with_suffix(".refused")
-
-
-def prepare(wanted: Sequence[Case], workers: int) -> list[Case]:
-    """The cases with their steps as machine code; what is missing is made, and what stays uncompiled is said."""
-    paths = {path: case for case in wanted if (path := artefact(case)) is not None}
-    missing = {path: case for path, case in paths.items() if not path.is_file() and not _refused(path).is_file()}
-    if missing:
-        print(f"compiling the training step of {len(missing)} variants, once on this machine", file=sys.stderr)
-        with contextlib.closing(processes(work, list(missing.values()), "", [{}] * workers)) as events:
-            for _ in events:
-                pass
-    made = {path for path in paths if path.is_file()}
-    for path, case in paths.items():
-        if path not in made:
-            reason = _refused(path).read_text() if _refused(path).is_file() else "its compilation failed"
-            print(f"{case.variant} trains uncompiled: {reason}; see {path.with_suffix('.log')}", file=sys.stderr)
-    return [dataclasses.replace(case, step=str(path)) if (path := artefact(case)) in made else case for case in wanted]
+    return places.cache_root() / "steps" / f"{name}-{key}.pt2"
 
 
 def work(case: Case, _: str) -> None:
@@ -117,7 +97,7 @@ def work(case: Case, _: str) -> None:
 def _compile(case: Case, path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("TORCHINDUCTOR_")]:
         del os.environ[name]  # the code is a function of what its name is made from
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(data.cache_root() / "inductor")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(places.cache_root() / "inductor")
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     with path.with_suffix(".log").open("w") as log:
         for stream in (1, 2):  # a compiler's notes are for whoever looks for them
@@ -128,15 +108,15 @@ def _compile(case: Case, path: Path) -> None:
             raise
         except Exception as error:  # the variant's, and so for ever; the compiler's are tried again the next time
             lines = str(error).strip().splitlines() or [""]
-            _refused(path).write_text(f"{type(error).__name__}: {lines[0]}")
+            path.with_suffix(".refused").write_text(f"{type(error).__name__}: {lines[0]}")
             raise
         machine_code.compile_to(path, program)
 
 
 def _program(case: Case) -> torch.export.ExportedProgram:
-    variant, protocol = cases.entry(case).variant, case.protocol
+    variant, protocol = planning.entry(case).variant, case.protocol
     torch.set_num_threads(protocol.threads)  # the code is made for as many
-    spec = cases.spec(protocol)
+    spec = planning.spec(protocol)
     model = build(variant, spec, protocol.latent_dim)
     x = torch.zeros(protocol.batch_size, *spec.shape)
     noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from torch import Tensor
 
+from benchmarks import places
 from benchmarks.decoders import Arrays, digits, fingerprint, linear_gaussian, mnist5k, torchvision_set
 from benchmarks.errors import UserError, unknown
 from benchmarks.seeds import generator
@@ -120,16 +119,6 @@ def info(name: str) -> DatasetInfo:
     return DATASETS[name]
 
 
-def cache_root() -> Path:
-    """Where decoded data are kept: VAEZOO_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("VAEZOO_CACHE") or user_cache_path("vaezoo"))
-
-
-def data_root() -> Path:
-    """Where torchvision's files are looked for unless --data-root says otherwise."""
-    return cache_root() / "data"
-
-
 def checksum(arrays: dict[str, NDArray[np.generic]]) -> str:
     """SHA-256 over the names, types, shapes and bytes of all arrays."""
     digest = hashlib.sha256()
@@ -143,7 +132,7 @@ def checksum(arrays: dict[str, NDArray[np.generic]]) -> str:
 def prepare(name: str, root: Path) -> Prepared:
     """Decode the data set into the cache, unless it lies there already, and check its checksum."""
     declared = info(name)
-    folder = cache_root() / f"{name}-{declared.fingerprint(root)}"
+    folder = places.cache_root() / f"{name}-{declared.fingerprint(root)}"
     if not (folder / "facts.json").is_file():
         _decode(name, declared, root, folder)
     facts = _facts(folder)

@@ -1,4 +1,4 @@
-"""Where a run took place: versions, machine, code. Needs no torch until `describe` is asked."""
+"""Where a run takes place: versions, machine, code. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import functools
 import hashlib
 import os
 import platform
+import runpy
 import subprocess
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +54,8 @@ def commit() -> str:
 
 def versions() -> dict[str, str]:
     """What has to be equal on all machines of a run, by name."""
-    import torch  # the readers of runs work without it
-
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"vaezoo": f"{_version('vaezoo')} (code {code()})", "torch": torch.__version__, "Python": python}
+    return {"vaezoo": f"{_version('vaezoo')} (code {code()})", "torch": torch_version(), "Python": python}
 
 
 @functools.cache
@@ -66,6 +66,14 @@ def code(patterns: tuple[str, ...] = ("vaezoo/**/*.py", "benchmarks/**/*.py")) -
         for path in sorted(CODE.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+@functools.cache
+def torch_version() -> str:
+    """`torch.__version__`, which says more than the package's, without the seconds that it takes to import it."""
+    found = find_spec("torch")
+    (folder,) = (found and found.submodule_search_locations) or ("",)
+    return str(runpy.run_path(str(Path(folder) / "version.py"))["__version__"])
 
 
 def cores() -> int:
@@ -95,8 +103,6 @@ def processor() -> dict[str, str]:
 
 def describe(threads: int, workers: int) -> dict[str, Any]:
     """What environment.json holds."""
-    import torch  # the only use here, and the readers of runs work without it
-
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -105,7 +111,6 @@ def describe(threads: int, workers: int) -> dict[str, Any]:
         "cores": cores(),
         "threads_per_cell": threads,
         "workers": workers,
-        "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "commit": commit(),
         "dirty": "+" in commit(),
         "command": ["python", "-m", "benchmarks", *sys.argv[1:]],

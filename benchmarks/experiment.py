@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import math
 import resource
@@ -10,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import cases, data, files, flops, kernels, snapshots, store
+from benchmarks import cases, data, flops, kernels, planning, snapshots, store
 from benchmarks.baselines import fitted
 from benchmarks.cases import Case
-from benchmarks.environment import processor
 from benchmarks.pictures import pictures
 from benchmarks.seeds import generator
 from benchmarks.train import Progress, begun, train
@@ -54,14 +51,14 @@ def run(case: Case, snapshot: Path | None = None) -> tuple[dict[str, Any], Array
     """
     rows: list[Row] = []
     arrays: list[Arrays] = []
-    started = utc()
+    started = cases.utc()
 
     def measure() -> tuple[str, str]:
         arrays.append(_measure(case, rows, snapshot))
         return rows[-1]["status"], rows[-1].get("error", "")
 
     status, error, log = attempt(measure)
-    return record(case, status, error, log, rows, started), arrays[0] if arrays else {}
+    return cases.record(case, status, error, log, rows, started), arrays[0] if arrays else {}
 
 
 def attempt(measure: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
@@ -79,47 +76,12 @@ def _is_out_of_memory(error: Exception) -> bool:
     return "can't allocate memory" in str(error) or getattr(error, "errno", None) == errno.ENOMEM
 
 
-def record(case: Case, status: str, error: str, log: str, rows: list[Row], started: str) -> dict[str, Any]:
-    """What a cell's file holds: identity, outcome, and a row for each checkpoint."""
-    variant = cases.entry(case).variant
-    common = {
-        **dataclasses.asdict(case.protocol),
-        "variant": case.variant,
-        "seed": case.seed,
-        "draws": case.draws,
-        "objective": variant.objective.name,
-        "estimator": variant.estimator.name,
-        "baseline": variant.estimator.baseline.name,
-        "started": started,
-        "ended": utc(),
-        "processor": processor()["model name"],
-        "torch": torch.__version__,
-        "mode": "compiled" if case.step else "eager",
-        "commit": case.commit,
-        "data_checksum": case.data_checksum[:16],
-        "protocol_id": case.protocol_id,
-        "cell_id": case.cell_id,
-    }
-    if status not in ("ok", "diverged"):
-        rows = [*rows, {"status": status, "error": error}]
-    return {
-        "schema_version": files.SCHEMA_VERSION,
-        "cell_id": case.cell_id,
-        "status": status,
-        "error": error,
-        "log": log,
-        "planned": cases.planned(case),
-        "common": common,
-        "rows": rows,
-    }
-
-
 def _measure(case: Case, kept: list[Row], snapshot: Path | None) -> Arrays:
     """Train and measure; adds each checkpoint's row to those kept as it is made, and returns the pictures' arrays."""
     protocol = case.protocol
-    variant = cases.entry(case).variant
+    variant = planning.entry(case).variant
     images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device)
-    model = build(variant, cases.spec(protocol), protocol.latent_dim)
+    model = build(variant, planning.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))
     model.to(protocol.device)
     state, spent = begun(model, variant, images.train, protocol, case.seed), 0.0
@@ -144,7 +106,7 @@ def _row(
 ) -> Row:
     """A checkpoint's row. rate: of the machine's products. spent: processor seconds of earlier processes."""
     protocol = case.protocol
-    work = flops.per_example(variant, cases.spec(protocol), protocol.latent_dim)
+    work = flops.per_example(variant, planning.spec(protocol), protocol.latent_dim)
     speed = None if progress.throughput is None else progress.throughput * work
     metrics = _metrics(case, variant, model, images, progress) if progress.finite else {}
     diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
@@ -210,11 +172,6 @@ def moments_of(variant: Variant, model: Model, average: Tensor, x: Tensor, noise
 def _one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def utc() -> str:
-    """Now."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _peak_memory_mib() -> float:

@@ -94,6 +94,7 @@ def describe(threads: int, workers: int, precision: str) -> dict[str, Any]:
     together = min(threads * workers, cores())
     settle(together, precision)
     return {
+        "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "kernels": {
             "products": library(precision),
             "product_error": product_error(),

@@ -5,10 +5,10 @@ import contextlib
 import gc
 import os
 
-from benchmarks import compiling, environment, experiment, plugins
+from benchmarks import compiling, environment, experiment, planning, plugins
 from benchmarks.errors import UserError
 
-__all__ = ["compiling", "experiment"]
+__all__ = ["compiling", "experiment", "planning"]
 
 SERVER = os.getpid()
 environment.processor()  # what is asked once in a process is asked here once for all

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks import cases, compiling, data, flops, kernels
+from benchmarks import data, flops, kernels, planning, training
 from benchmarks.cases import Case, Protocol
 from benchmarks.errors import UserError
+from benchmarks.executors.events import Limits
 from benchmarks.seeds import generator
 from benchmarks.train import begun, stepping
 from vaezoo import build, initialise
@@ -38,12 +39,12 @@ class Line:
 def run(case: Case, steps: int, trace: Path) -> str:
     """Profile so many steps of a case's training; leaves the trace and returns the text to be printed."""
     protocol = case.protocol
-    (case,) = compiling.prepare([case], 1)
+    (case,) = training.prepare([case], 1, Limits())
     kernels.settle(protocol.threads, protocol.precision)
-    variant = cases.entry(case).variant
+    variant = planning.entry(case).variant
     images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device).train
     try:
-        model = build(variant, cases.spec(protocol), protocol.latent_dim)
+        model = build(variant, planning.spec(protocol), protocol.latent_dim)
         initialise(model, lambda name: generator(case.seed, f"init/{name}"))
         model.to(protocol.device)
         advance = stepping(begun(model, variant, images, protocol, case.seed), variant, images, protocol, case.step)
@@ -75,10 +76,10 @@ def run(case: Case, steps: int, trace: Path) -> str:
 
 
 def _head(case: Case, seconds: float, rate: float) -> str:
-    protocol, variant = case.protocol, cases.entry(case).variant
+    protocol, variant = case.protocol, planning.entry(case).variant
     mode = "compiled" if case.step else "eager"
     speed = protocol.batch_size / seconds
-    work = speed * flops.per_example(variant, cases.spec(protocol), protocol.latent_dim)
+    work = speed * flops.per_example(variant, planning.spec(protocol), protocol.latent_dim)
     return (
         f"{case.variant} on {protocol.dataset}, {mode}, threads: {protocol.threads}\n"
         f"{1e3 * seconds:.2f} ms a step of {protocol.batch_size} examples, {speed:,.0f} examples/s\n"

@@ -1,4 +1,7 @@
-"""A run from plan to verdict: run what is missing in the folder, and make every file from the cells."""
+"""A run from plan to verdict: run what is missing in the folder, and make every file from the cells.
+
+Needs no torch: that is for the cells' processes.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks import cases, compiling, environment, experiment, files, folders, kernels, manifests, sifting, store
+from benchmarks import environment, files, folders, manifests, sifting, store
 from benchmarks.errors import DamageError, StoppedError, UserError, printable
+from benchmarks.executors import apart
 from benchmarks.executors.events import Event, Executor, Exit, Task
 from benchmarks.files import Record
 from benchmarks.locks import locked
@@ -48,7 +50,10 @@ def refuse_stale(folder: Path, records: Sequence[Record], commit: str) -> None:
     """Cells made by other code or another torch are not mixed in unasked."""
     for record in records:
         made = record["common"]
-        for what, there, here in (("commit", made["commit"], commit), ("torch", made["torch"], torch.__version__)):
+        for what, there, here in (
+            ("commit", made["commit"], commit),
+            ("torch", made["torch"], environment.torch_version()),
+        ):
             if there != here:
                 raise UserError(
                     f"{folder} holds cells made by {what} {there or 'unknown'}, and this is {here or 'unknown'}; "
@@ -111,10 +116,16 @@ def _small(record: Record) -> Record:
     return {key: value for key, value in record.items() if key not in ("log", "planned")}
 
 
-def _environment(protocol: cases.Protocol, executor: Executor) -> Record:
+def _environment(protocol: Any, executor: Executor) -> Record:
     found = {"schema_version": files.SCHEMA_VERSION, "executor": executor.name}
     found |= environment.describe(protocol.threads, executor.workers)
-    return found | kernels.describe(protocol.threads, executor.workers, protocol.precision)
+    return found | apart.call(_kernels, protocol.threads, executor.workers, protocol.precision)
+
+
+def _kernels(threads: int, workers: int, precision: str) -> Record:
+    from benchmarks import kernels  # it needs torch
+
+    return kernels.describe(threads, workers, precision)
 
 
 def _settle(folder: Path, event: Event, kind: Kind) -> Record:
@@ -156,20 +167,3 @@ def outcome(exit_: Exit) -> tuple[str, str]:
 
 def _note(record: Record, kind: Kind) -> str:
     return kind.note(record) if record["status"] == "ok" else f" ({printable(record['error'])})"
-
-
-def _score(record: Record) -> str:
-    last: Mapping[str, Any] = record["rows"][-1]
-    value = last.get("elbo")
-    score = f", ELBO {value:.1f}" if value is not None else f", reconstruction error {last['reconstruction_error']:.1f}"
-    return f"{score} nats, {last['processor_seconds']:.0f} s"
-
-
-TRAINING = Kind(
-    planned=cases.planned,
-    task=Task(compiling.prepare, experiment.work, cases.data_folder, cases.moved),
-    lost=lambda case, status, error, log: experiment.record(case, status, error, log, [], experiment.utc()),
-    write=store.write_results,
-    note=_score,
-    cost=lambda case: 1 + case.draws,  # a pass of the encoder, and as many of the decoder
-)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UserError
-from benchmarks.executors.events import Task
+from benchmarks.executors.events import Limits, Task
 
 UNWRITABLE = "\0can't be written\0"  # what no cell prints by chance begins the line that says so
 
@@ -37,9 +37,8 @@ def enter(
         os.dup2(output.fileno(), stream)
     output.close()
     os.environ.update(environment)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if memory is not None:
-        _limit(memory)
+    end_with_parent()
+    limit_memory(memory)
     code = _code(work, cell, folder)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -65,7 +64,7 @@ def _code(work: Callable[[Any, str], None], cell: Any, folder: str) -> int:
 def prepared(task: Task, cell: Any, folder: str) -> None:
     """Prepare and run the cell in its own process: what a user wrote is to hang or die there, not in the worker."""
     allow_children()
-    (ready,) = task.prepare([cell], 1)
+    (ready,) = task.prepare([cell], 1, Limits())
     task.work(ready, folder)
 
 
@@ -89,8 +88,10 @@ def check_limit(memory: int | None) -> None:
         raise UserError(f"--memory {memory}: only Linux holds a process to a ceiling; leave it out on {sys.platform}")
 
 
-def _limit(memory: int) -> None:
-    """Allocation beyond the ceiling fails, in this process and in what it starts."""
+def limit_memory(memory: int | None) -> None:
+    """Allocation beyond so many MiB more fails, in this process and in what it starts."""
+    if memory is None:
+        return
     import resource
 
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -98,8 +99,12 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (held + memory * 2**20, resource.RLIM_INFINITY))
 
 
-def _end_with_parent() -> None:
-    """No cell, and nothing that it started, outlives the run, however the run ends."""
+def end_with_parent() -> None:
+    """No process of a run, and nothing that it started, outlives the one that commands it, however that ends."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

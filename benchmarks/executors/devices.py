@@ -6,6 +6,7 @@ import os
 
 from benchmarks import environment
 from benchmarks.errors import UserError
+from benchmarks.executors import apart
 from benchmarks.executors.local import Slot
 
 
@@ -15,7 +16,11 @@ def slots(device: str, workers: int | None) -> list[Slot]:
         raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one a core")
     if device != "cuda":
         return [{}] * (workers or environment.cores())
-    visible = gpus()
+    visible = apart.call(gpus)
+    if not visible:
+        raise UserError(
+            "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
+        )
     if workers is not None and workers > len(visible):
         raise UserError(
             f"--workers {workers}: each cell has a GPU of its own, and there are {len(visible)}; use no more than that"
@@ -25,7 +30,7 @@ def slots(device: str, workers: int | None) -> list[Slot]:
 
 def gpus() -> list[str]:
     """The names by which CUDA knows the GPUs that this process may use."""
-    import torch  # cells on processors need none of it here
+    import torch
 
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [name.strip() for name in chosen.split(",")] if chosen else map(str, range(torch.cuda.device_count()))

@@ -9,26 +9,26 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is done with a cell; both functions are known by name, so that they can be called on another machine.
-
-    prepare: makes what several cells share before they start: (cells, workers) -> the cells, ready. work: runs one in
-    a process of its own and leaves its files in the folder: (cell, folder). data: the folder of what it reads, empty
-    where it reads nothing. moved: the cell with its data in another folder: (cell, folder) -> cell.
-    """
-
-    prepare: Callable[[Sequence[Any], int], Sequence[Any]]
-    work: Callable[[Any, str], None]
-    data: Callable[[Any], str]
-    moved: Callable[[Any, str], Any]
-
-
-@dataclass(frozen=True)
 class Limits:
     """What a cell may take. timeout: seconds. memory: MiB beyond what its process starts with. None: no limit."""
 
     timeout: float | None = None
     memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with a cell; both functions are known by name, so that they can be called on another machine.
+
+    prepare: makes what several cells share before they start: (cells, workers, limits) -> the cells, ready. work: runs
+    one in a process of its own and leaves its files in the folder: (cell, folder). data: the folder of what it reads,
+    empty where it reads nothing. moved: the cell with its data in another folder: (cell, folder) -> cell.
+    """
+
+    prepare: Callable[[Sequence[Any], int, Limits], Sequence[Any]]
+    work: Callable[[Any, str], None]
+    data: Callable[[Any], str]
+    moved: Callable[[Any, str], Any]
 
 
 @dataclass(frozen=True)

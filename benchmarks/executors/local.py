@@ -5,25 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
-import types
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import StoppedError
 from benchmarks.executors.child import UNWRITABLE, enter
 from benchmarks.executors.events import Event, Executor, Exit, Limits, Task
-from benchmarks.executors.server import context, warm_up
+from benchmarks.executors.server import context, forked, warm_up
 
 PATIENCE = 0.5  # seconds between idle events
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TAIL = 8192  # bytes kept of what a cell prints
-STARTS = 3  # attempts to fork, since the server that forks may have died
 UNLIMITED = Limits()
 Slot = Mapping[str, str]  # environment variables of what runs there, such as the GPU that is its own
 
@@ -86,7 +82,7 @@ def executor(slots: Sequence[Slot], limits: Limits) -> Executor:
     """As many cells side by side as there are slots."""
 
     def execute(task: Task, cells: Sequence[Any], folder: Path) -> Generator[Event]:
-        yield from processes(task.work, task.prepare(cells, len(slots)), str(folder), slots, limits)
+        yield from processes(task.work, task.prepare(cells, len(slots), limits), str(folder), slots, limits)
 
     return Executor("local", len(slots), execute)
 
@@ -132,34 +128,10 @@ def processes(
 def _start(work: Callable[[Any, str], None], cell: Any, folder: str, slot: Slot, limits: Limits) -> Running:
     reader, writer = context().Pipe(duplex=False)
     with writer:
-        process = _forked((work, cell, folder, writer, limits.memory, slot))
+        process = forked(enter, work, cell, folder, writer, limits.memory, slot)
     os.set_blocking(reader.fileno(), False)
     allowed = limits.timeout
     return Running(cell, process, reader, slot, allowed, time.monotonic() + (allowed or float("inf")))
-
-
-def _forked(arguments: tuple[Any, ...]) -> BaseProcess:
-    """A process that has started; where the server that forks them has died, by the next one."""
-    for _ in range(STARTS):
-        process: BaseProcess = context().Process(target=enter, args=arguments, daemon=True)
-        try:
-            with _without_main():
-                process.start()
-            return process
-        except (EOFError, ConnectionError):
-            warm_up()
-    raise StoppedError(f"the server that forks the cells' processes died {STARTS} times; is there memory left?")
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """A process that starts meanwhile does not import the program that starts it: cells need nothing of it."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _watched(running: Mapping[int, Running]) -> list[Any]:

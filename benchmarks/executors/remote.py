@@ -15,7 +15,7 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from benchmarks import data, environment
+from benchmarks import environment, places
 from benchmarks.errors import UserError
 from benchmarks.executors import child, local
 from benchmarks.executors.events import Exit, Limits, Task
@@ -120,7 +120,7 @@ def _watched(task: Task, cell: Any, folder: Path, limits: Limits) -> Exit:
 @contextlib.contextmanager
 def _scratch(cell_id: str) -> Iterator[Path]:
     """Where the cell writes; its snapshot stays there for the next attempt, unless another run has the same cell."""
-    folder = data.cache_root() / "cluster" / cell_id
+    folder = places.cache_root() / "cluster" / cell_id
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:

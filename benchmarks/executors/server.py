@@ -7,10 +7,16 @@ import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import signal
-from collections.abc import Iterator
+import sys
+import types
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from typing import Any
 
+from benchmarks.errors import StoppedError
+
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+STARTS = 3  # attempts to fork, since the server that forks may have died
 
 
 def context() -> Any:  # typeshed knows no common type of contexts with Process
@@ -39,3 +45,27 @@ def deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+def forked(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process that has started; where the server that forks them has died, by the next one."""
+    for _ in range(STARTS):
+        process: BaseProcess = context().Process(target=target, args=arguments, daemon=True)
+        try:
+            with _without_main():
+                process.start()
+            return process
+        except (EOFError, ConnectionError):
+            warm_up()
+    raise StoppedError(f"the server that forks the cells' processes died {STARTS} times; is there memory left?")
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that starts meanwhile does not import the program that starts it: cells need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

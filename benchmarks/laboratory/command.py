@@ -6,12 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import cases, data, folders, plugins, runner, store
+from benchmarks import cases, data, folders, places, plugins, runner, store
 from benchmarks.errors import UserError, unknown
 from benchmarks.executors import local
 from benchmarks.executors.devices import slots
 from benchmarks.executors.events import Limits, Task
-from benchmarks.experiment import utc
 from benchmarks.files import Record
 from benchmarks.laboratory import probes, readings, tables, work
 from benchmarks.laboratory.probes import Probe
@@ -23,8 +22,8 @@ from benchmarks.settings import Settings
 
 KIND = Kind(
     planned=work.planned,
-    task=Task(lambda cells, workers: cells, work.work, cases.data_folder, cases.moved),
-    lost=lambda cell, status, error, log: work.record(cell, status, error, log, [], utc()),
+    task=Task(lambda cells, *_: cells, work.work, cases.data_folder, cases.moved),
+    lost=lambda cell, status, error, log: work.record(cell, status, error, log, [], cases.utc()),
     write=tables.write,
     note=lambda record: f", {len(record['rows'])} rows, {record['processor_seconds']:.0f} s",
     cost=lambda cell: len(cell.studies),
@@ -55,7 +54,7 @@ def run(
     entries = list(plugins.registry(sources).values())
     folders.check_destination(out, name)
     chosen = [study for study in STUDIES if study in studies or not studies]
-    prepared = data.prepare(settings.dataset, data_root or data.data_root())
+    prepared = data.prepare(settings.dataset, data_root or places.data_root())
     executor = local.executor(slots(settings.device, workers), Limits())
     plan: list[Probe | Reading] = []
     if chosen:

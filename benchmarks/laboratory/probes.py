@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import cases, data, environment, plugins
+from benchmarks import cases, data, environment, planning, plugins
 from benchmarks.cases import Protocol
 from benchmarks.errors import UserError
 from benchmarks.plugins import Entry
@@ -54,7 +54,7 @@ def reference(architecture: Any) -> Variant:
 
 def fields(probe: Probe) -> dict[str, Any]:
     """What a probe measures, as strings and numbers: part of its identity."""
-    own = [cases.fields(plugins.find(name, None, probe.sources)) for name in probe.variants]
+    own = [planning.fields(plugins.find(name, None, probe.sources)) for name in probe.variants]
     measured = probe.laboratory.model_dump(mode="json")
     return {"name": probe.name, "studies": list(probe.studies), "variants": own, "laboratory": measured}
 
@@ -67,7 +67,7 @@ def protocol_of(settings: Settings) -> Protocol:
             f"the laboratory's checkpoints {list(measured.checkpoints)} have to ascend and lie before the last epoch, "
             f"{settings.epochs}; use other checkpoints, or more --epochs"
         )
-    return cases.resolve(settings.model_copy(update={"checkpoints": (*measured.checkpoints, settings.epochs)}))
+    return planning.resolve(settings.model_copy(update={"checkpoints": (*measured.checkpoints, settings.epochs)}))
 
 
 def plan(
@@ -79,10 +79,10 @@ def plan(
 ) -> list[Probe]:
     """The probes that these studies need; those of the most studies first, since they take longest."""
     measured, protocol = settings.gradients, protocol_of(settings)
-    cases.check_batch(protocol, prepared)
+    planning.check_batch(protocol, prepared)
     by_architecture: dict[Any, list[Entry]] = {}
     for entry in entries:
-        if build(entry.variant, cases.spec(protocol), 2).stochastic:
+        if build(entry.variant, planning.spec(protocol), 2).stochastic:
             by_architecture.setdefault(entry.variant.architecture, []).append(entry)
     if not by_architecture:
         raise UserError("no variant with latent noise is left to measure; see 'python -m benchmarks list'")
@@ -125,7 +125,7 @@ def _identified(probe: Probe) -> Probe:
     identity: dict[str, object] = {
         "variant": fields(probe),
         "data": probe.data_checksum,
-        "spec": dataclasses.asdict(cases.spec(probe.protocol)),
+        "spec": dataclasses.asdict(planning.spec(probe.protocol)),
         "protocol": dataclasses.asdict(probe.protocol),
     }
     return dataclasses.replace(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, data, environment, folders, plugins, runner
+from benchmarks import cases, data, environment, folders, planning, plugins, runner, training
 from benchmarks.cases import Protocol
 from benchmarks.errors import UserError
 from benchmarks.executors.events import Executor
@@ -95,9 +95,9 @@ def make(
     made = []
     for rate in settings.gradients.learning_rates:
         seeds = settings.seeds[: settings.gradients.fewer_seeds]
-        protocol = cases.resolve(settings.model_copy(update={"learning_rate": rate}))
-        wanted = cases.plan(entries, protocol, seeds, prepared)
+        protocol = planning.resolve(settings.model_copy(update={"learning_rate": rate}))
+        wanted = planning.plan(entries, protocol, seeds, prepared)
         folder = folders.holding(out, wanted) or folders.choose(out, None, wanted)
-        runner.execute(folder, wanted, executor, keep_stale, runner.TRAINING)
+        runner.execute(folder, wanted, executor, keep_stale, training.KIND)
         made.append(folder / "results.csv")
     return made

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from benchmarks import cases, data, files, kernels, manifests, store
-from benchmarks.experiment import attempt, utc
+from benchmarks import data, files, kernels, manifests, planning, store
+from benchmarks.cases import utc
+from benchmarks.experiment import attempt
 from benchmarks.files import Record
 from benchmarks.laboratory import probes, readings
 from benchmarks.laboratory.bench import Bench
@@ -84,7 +85,7 @@ def _measure(probe: Probe, keep: Callable[[list[Row]], None]) -> tuple[str, str]
     protocol, chosen = probe.protocol, variants(probe)
     images = data.load(protocol.dataset, probe.data_folder, protocol.binarization, protocol.device)
     trained = reference(chosen[0].architecture)
-    model = build(trained, cases.spec(protocol), protocol.latent_dim)
+    model = build(trained, planning.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(probe.seed, f"init/{name}"))
     model.to(protocol.device)
     left = {name: set(STUDIES[name].checkpoints or CHECKPOINTS[: len(protocol.checkpoints)]) for name in probe.studies}

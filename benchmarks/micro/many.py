@@ -13,14 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import cases, compiling, data, runner, settings, store
+from benchmarks import cases, runner, settings, store, training
 from benchmarks.cases import Case
-from benchmarks.executors import choice
+from benchmarks.executors import apart, choice
 from benchmarks.executors.events import Limits, Task
 from benchmarks.micro.nothing import nothing
-from benchmarks.plugins import Entry
 from benchmarks.runner import Kind
-from vaezoo import VARIANTS
 
 WORKERS = 2
 FIRST, MANY = 1_000, 10_000
@@ -28,8 +26,8 @@ FIRST, MANY = 1_000, 10_000
 
 KIND = Kind(
     planned=cases.planned,
-    task=Task(compiling.prepare, nothing, cases.data_folder, cases.moved),
-    lost=runner.TRAINING.lost,
+    task=Task(training.prepare, nothing, cases.data_folder, cases.moved),
+    lost=training.KIND.lost,
     write=store.write_results,
     note=lambda record: "",
     cost=lambda case: 1.0,
@@ -38,10 +36,7 @@ KIND = Kind(
 
 def planned(count: int) -> list[Case]:
     """So many cells of one variant."""
-    chosen = settings.load("quick", {"seeds": str(count)})
-    protocol = cases.resolve(chosen)
-    prepared = data.prepare(protocol.dataset, data.data_root())
-    return cases.plan([Entry(VARIANTS[0])], protocol, chosen.seeds, prepared)
+    return apart.call(training.plan, settings.load("quick", {"seeds": str(count)}), ["autoencoder"], [], None, 60.0)
 
 
 def whole(name: str, count: int) -> tuple[float, float, float]:

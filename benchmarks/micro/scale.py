@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, data, experiment, files, manifests, plugins, runner, settings
+from benchmarks import cases, data, files, manifests, places, planning, plugins, runner, settings, training
 from benchmarks.cases import Case
 from benchmarks.executors import local
 from benchmarks.executors.events import Limits
@@ -36,9 +36,9 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).
 def planned() -> list[Case]:
     """As `run --all --preset quick` plans them."""
     chosen = settings.load("quick", {"seeds": str(SEEDS)})
-    protocol = cases.resolve(chosen)
-    prepared = data.prepare(protocol.dataset, data.data_root())
-    return cases.plan(plugins.registry(plugins.read([])).values(), protocol, chosen.seeds, prepared)
+    protocol = planning.resolve(chosen)
+    prepared = data.prepare(protocol.dataset, places.data_root())
+    return planning.plan(plugins.registry(plugins.read([])).values(), protocol, chosen.seeds, prepared)
 
 
 def row(epoch: int, source: random.Random) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def simulate(folder: Path, plan: Sequence[Case]) -> None:
     files.write_json(folder / manifests.FILE, manifest)
     for case in plan:
         rows = [row(epoch, source) for epoch in case.protocol.checkpoints]
-        record = experiment.record(case, "ok", "", "", rows, experiment.utc())
+        record = cases.record(case, "ok", "", "", rows, cases.utc())
         (folder / "cells" / f"{case.cell_id}.json").write_text(files.as_json(record), encoding="utf-8")
 
 
@@ -83,7 +83,7 @@ def main() -> None:
         print(f"planning {len(plan):,} cells: {time.perf_counter() - start:.2f} s")
         simulate(Path(out) / NAME, plan)
         start = time.perf_counter()
-        records = runner.execute(Path(out) / NAME, plan, local.executor([{}], Limits()), False, runner.TRAINING)
+        records = runner.execute(Path(out) / NAME, plan, local.executor([{}], Limits()), False, training.KIND)
         print(f"skipping them and writing results.csv anew: {time.perf_counter() - start:.2f} s")
         print(f"rows: {sum(len(record['rows']) for record in records):,}")
         for command in ("show", "plot"):

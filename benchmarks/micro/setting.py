@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmarks import cases, compiling, data, kernels, plugins, settings
+from benchmarks import data, kernels, places, planning, plugins, settings, training
 from benchmarks.cases import Case
 from benchmarks.data import Data
+from benchmarks.executors.events import Limits
 from benchmarks.seeds import generator
 from vaezoo import Model, Variant, build, initialise
 
@@ -25,18 +26,18 @@ class Ready:
 def planned(names: Iterable[str], preset: str = "default", **changes: object) -> list[Case]:
     """One case for each variant and seed of a preset, their steps compiled where the rule says so."""
     chosen = settings.load(preset, changes)
-    protocol = cases.resolve(chosen)
-    prepared = data.prepare(protocol.dataset, data.data_root())
-    plan = cases.plan([plugins.registry([])[name] for name in names], protocol, chosen.seeds, prepared)
-    return compiling.prepare(plan, 1)
+    protocol = planning.resolve(chosen)
+    prepared = data.prepare(protocol.dataset, places.data_root())
+    plan = planning.plan([plugins.registry([])[name] for name in names], protocol, chosen.seeds, prepared)
+    return training.prepare(plan, 1, Limits())
 
 
 def ready(case: Case) -> Ready:
     """As a cell's process makes it."""
     protocol = case.protocol
     kernels.settle(protocol.threads, protocol.precision)
-    variant = cases.entry(case).variant
-    model = build(variant, cases.spec(protocol), protocol.latent_dim)
+    variant = planning.entry(case).variant
+    model = build(variant, planning.spec(protocol), protocol.latent_dim)
     initialise(model, lambda name: generator(case.seed, f"init/{name}"))
     images = data.load(protocol.dataset, case.data_folder, protocol.binarization, protocol.device)
     return Ready(case, variant, model, images)

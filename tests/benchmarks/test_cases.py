@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks import cases, data
+from benchmarks import data, places, planning
 from benchmarks.errors import UserError
 from benchmarks.plugins import Entry
 from benchmarks.settings import load
@@ -12,12 +12,12 @@ from vaezoo import NONE, VARIANTS, beta_elbo, score_function
 
 
 def resolve(**overrides):
-    return cases.resolve(load("quick", overrides))
+    return planning.resolve(load("quick", overrides))
 
 
 def plan(variants=VARIANTS[:1], seeds=(0,), prepared=None, **overrides):
     entries = [v if isinstance(v, Entry) else Entry(v) for v in variants]
-    return cases.plan(entries, resolve(**overrides), seeds, prepared or data.Prepared("folder", "checksum"))
+    return planning.plan(entries, resolve(**overrides), seeds, prepared or data.Prepared("folder", "checksum"))
 
 
 def test_defaults_come_from_the_data_set():
@@ -93,7 +93,7 @@ def test_contradictions_are_refused(settings, words):
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    prepared = data.prepare("digits", data.data_root())
+    prepared = data.prepare("digits", places.data_root())
     with pytest.raises(UserError, match="more than the 1258 training examples"):
-        cases.check_batch(resolve(batch_size=1259), prepared)
-    cases.check_batch(resolve(batch_size=1258), prepared)
+        planning.check_batch(resolve(batch_size=1259), prepared)
+    planning.check_batch(resolve(batch_size=1258), prepared)

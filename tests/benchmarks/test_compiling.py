@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.func import functional_call, grad, vmap
 
-from benchmarks import adam, cases, compiling, data, machine_code, plugins, settings
+from benchmarks import adam, compiling, data, machine_code, places, planning, plugins, settings, training
 from benchmarks.data import Thresholds
+from benchmarks.executors.events import Limits
 from benchmarks.seeds import generator
 from benchmarks.step import step
 from vaezoo import VARIANTS, DataSpec, build, estimate, initialise, parts, started
@@ -81,18 +82,18 @@ def test_the_traced_gradient_is_the_mean_of_single_examples_gradients(variant):
 
 
 def case(monkeypatch, tmp_path, name="vae", **changes):
-    protocol = cases.resolve(settings.load("quick", {"epochs": 2}))
+    protocol = planning.resolve(settings.load("quick", {"epochs": 2}))
     protocol = dataclasses.replace(protocol, **changes)
     entry = plugins.registry()[name]
-    ready = data.prepare(protocol.dataset, data.data_root())
-    monkeypatch.setattr(data, "cache_root", lambda: tmp_path)
+    ready = data.prepare(protocol.dataset, places.data_root())
+    monkeypatch.setattr(places, "cache_root", lambda: tmp_path)
     compiling._artefact.cache_clear()
-    return cases.plan([entry], protocol, [0], ready)[0]
+    return planning.plan([entry], protocol, [0], ready)[0]
 
 
 def test_the_rule_compiles_long_training_and_no_short_one():
     def saved(preset, **changes):
-        protocol = cases.resolve(settings.load(preset, changes))
+        protocol = planning.resolve(settings.load(preset, changes))
         return [compiling.saves(v, protocol, {"mnist5k": 3500, "digits": 1300}[protocol.dataset]) for v in VARIANTS]
 
     assert min(saved("default")) > compiling.PAYS
@@ -152,16 +153,16 @@ def test_machine_code_does_what_the_plain_step_does_and_is_made_once(monkeypatch
         made.extend(cases)
         yield from ()
 
-    monkeypatch.setattr(compiling, "processes", killed)
-    assert compiling.prepare([long, dataclasses.replace(long, seed=1)], 1)[0].step == ""
+    monkeypatch.setattr(training, "processes", killed)
+    assert training.prepare([long, dataclasses.replace(long, seed=1)], 1, Limits())[0].step == ""
     assert len(made) == 1
     assert "reinforce-vae-nvil trains uncompiled: its compilation failed" in capfd.readouterr().err
     path = compiling.artefact(long)
     path.parent.mkdir(parents=True)
     machine_code.compile_to(path, compiling._program(long))
-    assert compiling.prepare([long], 1)[0].step == str(path)
+    assert training.prepare([long], 1, Limits())[0].step == str(path)
     assert len(made) == 1
-    variant, spec = cases.entry(long).variant, cases.spec(long.protocol)
+    variant, spec = planning.entry(long).variant, planning.spec(long.protocol)
     ends = []
     for loaded in (True, True, False):
         model = build(variant, spec, long.protocol.latent_dim)
@@ -205,8 +206,8 @@ def test_a_step_that_cannot_be_compiled_says_why_and_is_not_tried_again(monkeypa
     path = compiling.artefact(long)
     path.parent.mkdir(parents=True)
     path.with_suffix(".refused").write_text("RuntimeError: a branch on numbers")
-    monkeypatch.setattr(compiling, "processes", None)
-    (kept,) = compiling.prepare([long], 1)
+    monkeypatch.setattr(training, "processes", None)
+    (kept,) = training.prepare([long], 1, Limits())
     assert "vae trains uncompiled: RuntimeError: a branch on numbers" in capfd.readouterr().err
     assert kept.step == ""
 

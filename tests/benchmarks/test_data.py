@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import data
+from benchmarks import data, places
 from benchmarks.decoders import FILES
 from benchmarks.errors import UserError
 from benchmarks.seeds import generator
@@ -21,7 +21,7 @@ def private_cache(tmp_path, monkeypatch):
 
 
 def load(name, binarization=None):
-    prepared = data.prepare(name, data.data_root())
+    prepared = data.prepare(name, places.data_root())
     return data.load(name, prepared.folder, binarization or data.info(name).binarization, "cpu")
 
 
@@ -36,7 +36,7 @@ def test_arrays_are_what_the_data_set_declares(name):
 
 
 def test_mnist5k_is_split_3500_500_1000_and_balanced():
-    folder = data.prepare("mnist5k", data.data_root()).folder
+    folder = data.prepare("mnist5k", places.data_root()).folder
     train, validation, test, labels = (np.load(f"{folder}/{name}.npy") for name in data.ARRAYS)
     assert [len(a) for a in (train, validation, test)] == [3500, 500, 1000]
     assert (np.bincount(labels) == 100).all()
@@ -75,34 +75,34 @@ def test_linear_gaussian_knows_its_evidence():
 
 
 def test_preparing_twice_decodes_once(private_cache, monkeypatch):
-    first = data.prepare("digits", data.data_root())
+    first = data.prepare("digits", places.data_root())
     monkeypatch.setattr(data, "_decode", None)
-    assert data.prepare("digits", data.data_root()) == first
+    assert data.prepare("digits", places.data_root()) == first
 
 
 def test_a_corrupt_cache_is_named(private_cache):
-    folder = data.prepare("digits", data.data_root()).folder
+    folder = data.prepare("digits", places.data_root()).folder
     array = np.load(f"{folder}/train.npy")
     array[5, 5] += 1
     np.save(f"{folder}/train.npy", array)
     with pytest.raises(UserError, match=r"corrupt: their SHA-256 is .* delete that folder"):
-        data.prepare("digits", data.data_root())
+        data.prepare("digits", places.data_root())
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"checksum": "x"}'])
 def test_corrupt_facts_are_named(private_cache, text):
-    folder = data.prepare("digits", data.data_root()).folder
+    folder = data.prepare("digits", places.data_root()).folder
     (Path(folder) / "facts.json").write_text(text)
     with pytest.raises(UserError, match="corrupt"):
-        data.prepare("digits", data.data_root())
+        data.prepare("digits", places.data_root())
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY"])
 def test_a_truncated_cache_is_named(private_cache, content):
-    folder = data.prepare("digits", data.data_root()).folder
+    folder = data.prepare("digits", places.data_root()).folder
     (Path(folder) / "train.npy").write_bytes(content)
     with pytest.raises(UserError, match="corrupt"):
-        data.prepare("digits", data.data_root())
+        data.prepare("digits", places.data_root())
 
 
 def test_a_package_that_ships_other_data_is_noticed(private_cache, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_package_that_ships_other_data_is_noticed(private_cache, monkeypatch):
     real = datasets.load_digits(return_X_y=True)
     monkeypatch.setattr(datasets, "load_digits", lambda **_: (real[0][::-1], real[1][::-1]))
     with pytest.raises(UserError, match=r"digits is corrupt: its SHA-256 is .* is right; install"):
-        data.prepare("digits", data.data_root())
+        data.prepare("digits", places.data_root())
     assert not list(private_cache.glob("digits*"))
 
 
@@ -166,7 +166,7 @@ def test_missing_files_without_a_network(private_cache, tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written(monkeypatch):
     monkeypatch.setenv("VAEZOO_CACHE", "/proc/nowhere")
     with pytest.raises(UserError, match="set VAEZOO_CACHE to a writable folder"):
-        data.prepare("linear-gaussian", data.data_root())
+        data.prepare("linear-gaussian", places.data_root())
 
 
 def test_generators_are_named_by_seed_and_purpose():

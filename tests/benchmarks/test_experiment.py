@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmarks.step
-from benchmarks import cases, data, experiment
+from benchmarks import data, experiment, places, planning
 from benchmarks.baselines import start
 from benchmarks.metrics import METRICS, RESULT_COLUMNS, TIMINGS, inconsistency
 from benchmarks.plugins import Entry
@@ -23,9 +23,9 @@ CLOSED = ("elbo", "beta_elbo(4)")
 @pytest.fixture
 def plan(tiny):
     def make(variant=VARIANTS[1], **overrides):
-        protocol = cases.resolve(load(tiny, overrides))
-        prepared = data.prepare(protocol.dataset, data.data_root())
-        return cases.plan([Entry(variant)], protocol, (0,), prepared)[0]
+        protocol = planning.resolve(load(tiny, overrides))
+        prepared = data.prepare(protocol.dataset, places.data_root())
+        return planning.plan([Entry(variant)], protocol, (0,), prepared)[0]
 
     return make
 
@@ -36,7 +36,7 @@ def built(plan):
 
     def make(variant, **overrides):
         case = plan(variant, **overrides)
-        model = build(variant, cases.spec(case.protocol), case.protocol.latent_dim)
+        model = build(variant, planning.spec(case.protocol), case.protocol.latent_dim)
         initialise(model, lambda name: generator(0, f"init/{name}"))
         return model, data.load(case.protocol.dataset, case.data_folder, case.protocol.binarization, "cpu"), case
 
@@ -65,14 +65,14 @@ def test_a_cell_gives_the_same_bits_twice(plan):
 
 A_CELL = """
 import sys
-from benchmarks import cases, data, experiment
+from benchmarks import data, experiment, places, planning
 from benchmarks.plugins import Entry
 from benchmarks.settings import load
 from vaezoo import VARIANTS
-protocol = cases.resolve(load(sys.argv[1], {"epochs": 1}))
-prepared = data.prepare(protocol.dataset, data.data_root())
+protocol = planning.resolve(load(sys.argv[1], {"epochs": 1}))
+prepared = data.prepare(protocol.dataset, places.data_root())
 for variant in VARIANTS:
-    assert experiment.run(cases.plan([Entry(variant)], protocol, (0,), prepared)[0])[0]["status"] == "ok"
+    assert experiment.run(planning.plan([Entry(variant)], protocol, (0,), prepared)[0])[0]["status"] == "ok"
 print(*sorted({"sympy", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
 """
 

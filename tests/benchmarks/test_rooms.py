@@ -1,6 +1,8 @@
 """The layout: which room may import which, and that the harness knows no variant by name."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ LIBRARY, HARNESS = (Path(package.__file__).parent for package in (vaezoo, benchm
 MODULES = [*LIBRARY.glob("*.py"), *HARNESS.glob("*.py")]
 LEAVES = ["reductions", "likelihoods", "posteriors", "networks"]
 WITHOUT_TORCH = [
+    "cases",
     "csvs",
+    "environment",
     "errors",
     "files",
     "folders",
@@ -24,7 +28,9 @@ WITHOUT_TORCH = [
     "manifests",
     "metrics",
     "options",
+    "places",
     "plots",
+    "progress",
     "report",
     "settings",
     "sifting",
@@ -70,11 +76,19 @@ def test_estimators_know_neither_models_nor_objectives(name):
 
 
 @pytest.mark.parametrize("name", WITHOUT_TORCH)
-def test_what_reads_results_needs_no_torch(name):
+def test_what_commands_runs_and_reads_results_needs_no_torch(name):
     for package in ("torch", "vaezoo", "jaxtyping"):
         assert not touches(HARNESS / f"{name}.py", package)
     for room in {n.split(".")[1] for n in touches(HARNESS / f"{name}.py", "benchmarks") if "." in n}:
         assert room in WITHOUT_TORCH, room
+
+
+def test_what_commands_a_run_never_imports_torch():
+    """It would hold half a gigabyte for nothing, and what a plug-in does would happen there."""
+    names = ["training", "runner", *(f"executors.{path.stem}" for path in (HARNESS / "executors").glob("*.py"))]
+    program = "".join(f"import benchmarks.{name}\n" for name in names) + "import sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_command_line_imports_torch_only_when_a_command_needs_it():

@@ -11,7 +11,7 @@ import pytest
 
 MARK = "VAEZOO_FAULT_TEST"
 FAULTY = '''
-"""Variants whose cells go wrong; they are harmless in the process that commands them."""
+"""Variants whose models go wrong where they are built; they are harmless in the process that commands them."""
 import multiprocessing
 import os
 import signal

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import cases, compiling, data, experiment, snapshots
+from benchmarks import compiling, data, experiment, places, planning, snapshots
 from benchmarks.plugins import Entry
 from benchmarks.seeds import generator
 from benchmarks.settings import load
@@ -24,8 +24,9 @@ from vaezoo import VARIANTS, build, initialise
 @pytest.fixture
 def case(tiny):
     def make(variant=VARIANTS[1], **overrides):
-        protocol = cases.resolve(load(tiny, {"epochs": 6, **overrides}))
-        return cases.plan([Entry(variant)], protocol, (0,), data.prepare(protocol.dataset, data.data_root()), 0.0)[0]
+        protocol = planning.resolve(load(tiny, {"epochs": 6, **overrides}))
+        prepared = data.prepare(protocol.dataset, places.data_root())
+        return planning.plan([Entry(variant)], protocol, (0,), prepared, 0.0)[0]
 
     return make
 
@@ -75,10 +76,10 @@ def test_every_variant_continued_equals_uninterrupted(case, tmp_path, monkeypatc
 def test_a_snapshot_holds_all_that_training_changes(case, tmp_path):
     """Not one tensor or generator of the state is left as it started."""
     own = case(next(v for v in VARIANTS if v.estimator.baseline.rate))
-    variant, images = cases.entry(own).variant, data.load("digits", own.data_folder, "dynamic", "cpu")
+    variant, images = planning.entry(own).variant, data.load("digits", own.data_folder, "dynamic", "cpu")
 
     def fresh():
-        model = build(variant, cases.spec(own.protocol), own.protocol.latent_dim)
+        model = build(variant, planning.spec(own.protocol), own.protocol.latent_dim)
         initialise(model, lambda name: generator(0, f"init/{name}"))
         return begun(model, variant, images.train, own.protocol, 0)
 
@@ -105,7 +106,7 @@ def saved(case, tmp_path):
     """A case, and its snapshot after two epochs."""
     own = case()
     variant, images = VARIANTS[1], data.load("digits", own.data_folder, "dynamic", "cpu")
-    model = build(variant, cases.spec(own.protocol), own.protocol.latent_dim)
+    model = build(variant, planning.spec(own.protocol), own.protocol.latent_dim)
     initialise(model, lambda name: generator(0, f"init/{name}"))
     state = begun(model, variant, images.train, own.protocol, 0)
     for progress in train(state, variant, images.train, own.protocol):
