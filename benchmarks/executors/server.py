@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.errors import StoppedError
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+TRACKED = "ignore::UserWarning:multiprocessing.resource_tracker"
 STARTS = 3  # attempts to fork, since the server that forks may have died
 
 
@@ -39,12 +40,21 @@ def warm_up() -> None:
 @contextlib.contextmanager
 def deaf() -> Iterator[None]:
     """What starts meanwhile never hears Ctrl-C; this process does, when it is over."""
-    multiprocessing.resource_tracker.ensure_running()  # it unblocks SIGINT where it starts
+    _start_tracker()  # it unblocks SIGINT where it starts
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+def _start_tracker() -> None:
+    """Python's process that frees the semaphores of processes that were ended, without a word about each."""
+    sys.warnoptions.append(TRACKED)
+    try:
+        multiprocessing.resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(TRACKED)
 
 
 def forked(target: Callable[..., None], *arguments: Any) -> BaseProcess:

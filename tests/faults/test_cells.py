@@ -55,6 +55,15 @@ def test_every_way_to_fail_has_its_row_and_leaves_no_process(
     )
 
 
+def test_a_plug_in_that_ends_the_process_that_plans_is_a_line(command, words, tmp_path):
+    path = tmp_path / "ends.py"
+    path.write_text("import os\nos._exit(3)\n")
+    done = command(*words(tmp_path, "x", "--plugin", path))
+    assert done.returncode == 2
+    assert "ended with exit code 3 and no answer; does a plug-in end it" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("option", "value"), [("--timeout", "0"), ("--timeout", "nan"), ("--memory", "-1")])
 def test_limits_that_no_cell_can_keep_to_are_refused(command, words, tmp_path, option, value):
     done = command(*words(tmp_path, "x", option, value))

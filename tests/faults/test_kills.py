@@ -127,6 +127,21 @@ def test_a_run_that_is_interrupted_ends_within_two_seconds(
 
 
 @pytest.mark.faults
+def test_a_run_on_dask_that_is_interrupted_ends_within_two_seconds(arguments, started, tmp_path, mark, survivors):
+    more = ("--epochs", 2000, "--executor", "dask", "--workers", 2)
+    with started(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json", **mark) as process:
+        time.sleep(8)  # until its workers compute
+        begun = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        assert time.monotonic() - begun < 2.0
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "interrupted; the same command goes on where this one stopped"
+    assert "Traceback" not in error
+    assert survivors() == []
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("moment", [SOURCE.uniform(0.2, 6) for _ in range(10)])
 def test_ctrl_c_at_any_moment_shows_no_traceback(moment, arguments, tmp_path, mark, survivors):
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
