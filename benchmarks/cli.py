@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.errors import StoppedError, UserError, printable, unknown
+from benchmarks.errors import UNFINISHED, USAGE, StoppedError, UserError, printable, unknown
 from benchmarks.interrupts import INTERRUPTED
 from benchmarks.options import (
     DataRoot,
@@ -31,8 +31,8 @@ from benchmarks.options import (
     Timeout,
     Workers,
 )
+from benchmarks.regressions import commands
 
-UNFINISHED, USAGE = 2, 64
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # no mistake of the user's
 LISTS = ("variants", "datasets", "presets", "metrics")
 
@@ -43,6 +43,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+for command in (commands.compare, commands.baseline, commands.doctor):
+    app.command()(command)
 
 
 def main() -> int:

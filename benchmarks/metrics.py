@@ -16,7 +16,7 @@ class Metric:
 
     direction: which way is better, if either is. scale: how figures draw it, and whether differences are taken in
     logarithms. tolerance: the smallest difference that matters, absolute (in natural logarithms where scale is log).
-    gates: whether a comparison of runs may fail on it.
+    gates: whether a comparison of runs may fail on it. checkpoint: at which one they are compared.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Metric:
     scale: Literal["linear", "log"] = "linear"
     tolerance: float = 0.0
     gates: bool = False
+    checkpoint: Literal["first", "last"] = "last"
     decimals: int = 2
 
 
@@ -125,6 +126,7 @@ METRICS = (
         scale="log",
         tolerance=0.2,
         gates=True,
+        checkpoint="first",
     ),
     Metric(
         "gradient_variance_se",
@@ -142,6 +144,7 @@ METRICS = (
         "gradient variance (decoder)",
         scale="log",
         tolerance=0.2,
+        checkpoint="first",
     ),
     Metric(
         "gradient_snr",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -116,16 +117,20 @@ def _seeds(count: int) -> str:
 
 
 def inconsistencies(results: pd.DataFrame) -> list[str]:
-    """Rows whose numbers contradict each other: a fault of the program, not a result."""
+    """Rows whose numbers contradict each other, one line each: a fault of the program, not a result."""
+    return [
+        f"{row['variant']} on {row['dataset']}, seed {row['seed']}, epoch {row['epoch']:.0f}: {reason}"
+        for row, reason in contradictions(results)
+    ]
+
+
+def contradictions(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
+    """The rows whose numbers contradict each other, with the reason."""
     names = ["elbo", "elbo_se", "reconstruction_error", "kl", "log_likelihood", "log_likelihood_se"]
     rows = results.loc[results["status"] == "ok", ["variant", "dataset", "seed", "epoch", *names]].astype(
         dict.fromkeys(names, float)
     )
-    found = []
     for row in rows.to_dict("records"):
         reason = inconsistency({name: None if math.isnan(row[name]) else row[name] for name in names})
         if reason:
-            found.append(
-                f"{row['variant']} on {row['dataset']}, seed {row['seed']}, epoch {row['epoch']:.0f}: {reason}"
-            )
-    return found
+            yield {str(name): value for name, value in row.items()}, reason

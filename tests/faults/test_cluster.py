@@ -140,7 +140,7 @@ def test_cells_on_a_cluster_end_with_the_run(number, start, arguments, started, 
 
 def cells_of(running):
     """The cells' processes below the workers: each is the first of a session."""
-    done = subprocess.run(["ps", "-eo", "pid,ppid,sid,args"], capture_output=True, text=True, check=True)
+    done = subprocess.run(["ps", "-eww", "-o", "pid,ppid,sid,args"], capture_output=True, text=True, check=True)
     rows = [line.split(None, 3) for line in done.stdout.splitlines()[1:]]
     below, grown = {str(one.pid) for one in running.workers}, True
     while grown:

@@ -1,0 +1,48 @@
+"""The baseline: a committed run like any other, of enough seeds, that `compare` and CI hold others against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import files, report, store
+from benchmarks.errors import UserError
+from benchmarks.regressions import comparison, history, reports
+from benchmarks.regressions.groups import groups
+
+SEEDS = 20  # of each variant, so that a few new ones are enough
+KEPT = ("environment.json", "manifest.json", "summary.csv", "results.csv")  # what says that it is there comes last
+
+
+def install(path: Path, out: Path) -> str:
+    """Put the run of this results.csv in the place of the baseline; returns what changed against the old one."""
+    results = store.read_results(path)
+    for name in KEPT:
+        if not (path.parent / name).is_file():
+            raise UserError(f"{path.parent} has no {name}, so it is no whole run; give the folder of one")
+    if missing := report.shortfall(path, results):
+        raise UserError(missing)
+    commits = sorted(set(results["commit"].dropna()))
+    if len(commits) != 1 or "+" in commits[0]:
+        raise UserError(
+            f"{path.parent} was made by the code {', '.join(commits) or 'unknown'}, and a baseline is made by one "
+            "commit without changes behind it; commit, and run again"
+        )
+    for (dataset, variant), group in groups(results).items():
+        if group.failed:
+            raise UserError(f"{variant} on {dataset} has {group.failed} failed cells; run the same command again")
+        if group.cells < SEEDS:
+            raise UserError(
+                f"{variant} on {dataset} has {group.cells} seeds, and a baseline needs {SEEDS} to know the spread over "
+                f"them; run it with --seeds {SEEDS}"
+            )
+    folder = out / "baseline"
+    changes = "there was no baseline"
+    if (folder / "results.csv").is_file():
+        changes = reports.render(
+            comparison.compare(store.read_results(folder / "results.csv"), results), "text", [], whole=False
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        files.write(folder / name, (path.parent / name).read_bytes())
+    history.append(out / history.FILE, list(history.rows(results)))
+    return changes

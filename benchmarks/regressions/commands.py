@@ -1,0 +1,72 @@
+"""The commands that judge runs. Heavy imports wait for the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.errors import UNFINISHED, unknown
+from benchmarks.options import Out, Run
+
+Alpha = Annotated[float, typer.Option(min=1e-9, max=0.5, help="Chance of a false alarm, for a whole comparison.")]
+
+
+def compare(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="What was before: a run folder, or its results.csv.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="What is now.")],
+    metrics: Annotated[str, typer.Option(help="Metrics to compare, separated by commas.")] = "",
+    alpha: Alpha = 0.01,
+    format_: Annotated[str, typer.Option("--format", help="text, markdown or json.")] = "text",
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="VARIANT", help="One that may be worse or gone; may be repeated.")
+    ] = None,
+    out: Out = Path("results"),
+) -> int:
+    """Say whether NEW is worse than BASE: one verdict for each data set, variant and metric.
+
+    Exit code 1 where something regressed, 2 where something failed or is missing, 3 where it can't be compared.
+    """
+    from benchmarks import folders, report, store
+    from benchmarks.regressions import comparison, reports, verdicts
+
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names:
+        if name not in comparison.NAMES:
+            raise unknown("metric", name, comparison.NAMES)
+    paths = [folders.find_results(run, out) for run in (base, new)]
+    old, own = (store.read_results(path) for path in paths)
+    known = {*old["variant"], *own["variant"]}
+    for name in allow or []:
+        if name not in known:
+            raise unknown("variant", name, sorted(known))
+    found = comparison.compare(old, own, names or comparison.NAMES, alpha)
+    print(reports.render(found, format_, allow or [], bool(names)))
+    code = verdicts.exit_code(found, allow or [])
+    if missing := report.shortfall(paths[1], own):
+        print(missing, file=sys.stderr)
+        code = max(code, UNFINISHED)
+    return code
+
+
+def baseline(run: Run, out: Out = Path("results")) -> None:
+    """Make a run the baseline, in results/baseline, and print what changed against the old one.
+
+    It has to be made by committed code, with 20 seeds a variant or more and no failed cell.
+    """
+    from benchmarks import folders
+    from benchmarks.regressions import baseline as baselines
+
+    print(baselines.install(folders.find_results(run, out), out))
+    print(f"\n{out / 'baseline'} is the baseline; commit it, and {out / 'history.csv'}")
+
+
+def doctor(run: Run, alpha: Alpha = 0.01, out: Out = Path("results")) -> None:
+    """Say how far 'compare' can be believed: false alarms and power, from a run of many seeds (100 or so)."""
+    from benchmarks import folders, store
+    from benchmarks.regressions import doctor as doctors
+
+    results = store.read_results(folders.find_results(run, out))
+    print(doctors.render(doctors.examine(results, alpha), alpha))

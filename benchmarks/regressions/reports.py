@@ -1,0 +1,126 @@
+"""Verdicts as text, Markdown or JSON."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+
+from benchmarks.errors import unknown
+from benchmarks.files import SCHEMA_VERSION
+from benchmarks.formats import number
+from benchmarks.metrics import BY_NAME, Metric
+from benchmarks.regressions import speed
+from benchmarks.regressions.verdicts import SEEDS, Verdict, Word, exit_code
+
+FORMATS = ("text", "markdown", "json")
+HEAD = ("data set", "variant", "metric", "verdict", "base", "new", "difference [95 % interval]", "note")
+QUIET = ("identical", "unchanged", "inconclusive")  # advice that needs no line of its own
+ORDER: tuple[Word, ...] = (
+    "incomparable",
+    "failed",
+    "missing",
+    "regressed",
+    "inconclusive",
+    "improved",
+    "new",
+    "unchanged",
+    "identical",
+)
+KNOWN: dict[str, Metric] = {**BY_NAME, **{metric.name: metric for metric in speed.METRICS}}
+
+
+def render(verdicts: Sequence[Verdict], style: str, allowed: Sequence[str], whole: bool) -> str:
+    """The worst first: all that gates, the advice that is news (or all of it), a line that counts. JSON has all."""
+    if style not in FORMATS:
+        raise unknown("format", style, FORMATS)
+    if style == "json":
+        return _json(verdicts, allowed)
+    shown = [v for v in verdicts if whole or not v.advice or v.word not in QUIET]
+    shown = [v for v in shown if v.metric != SEEDS or v.word != "unchanged" or v.note]
+    rows = [_row(v, allowed) for v in sorted(shown, key=lambda v: (v.advice, ORDER.index(v.word)))]
+    table = _markdown(rows) if style == "markdown" else _text(rows)
+    return f"{table}\n\n{conclusion(verdicts, allowed)}"
+
+
+def conclusion(verdicts: Sequence[Verdict], allowed: Sequence[str]) -> str:
+    """How many verdicts of each kind, those that gate and those that are advice, and what the exit code is."""
+    parts = []
+    for what, own in (("", [v for v in verdicts if not v.advice]), ("advice: ", [v for v in verdicts if v.advice])):
+        counts = collections.Counter(v.word for v in own)
+        if counts:
+            parts.append(what + ", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]))
+    return f"{'; '.join(parts) or 'nothing to compare'}; exit code {exit_code(verdicts, allowed)}"
+
+
+def _row(v: Verdict, allowed: Sequence[str]) -> list[str]:
+    marks = [mark for mark, holds in (("advice", v.advice), ("allowed", v.variant in allowed)) if holds]
+    word = f"{v.word} ({', '.join(marks)})" if marks else v.word
+    return [v.dataset, v.variant, v.metric, word, _value(v, v.base), _value(v, v.new), _difference(v), _note(v)]
+
+
+def _value(v: Verdict, value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:.0f}" if v.metric == SEEDS else number(KNOWN[v.metric], value)
+
+
+def _difference(v: Verdict) -> str:
+    """Logarithms of ratios are shown as per cent."""
+    if math.isnan(v.difference):
+        return ""
+    interval = f" [{_step(v, v.low)}, {_step(v, v.high)}]" if math.isfinite(v.low) and math.isfinite(v.high) else ""
+    return _step(v, v.difference) + interval
+
+
+def _step(v: Verdict, value: float) -> str:
+    if not in_ratios(v.metric):
+        return f"{value:+,.{KNOWN[v.metric].decimals}f}"
+    return f"{100 * math.expm1(value):+.3g} %" if value < 3 else f"x {math.exp(min(value, 700)):.3g}"
+
+
+def in_ratios(name: str) -> bool:
+    """Whether differences of the metric are logarithms of ratios."""
+    return KNOWN[name].scale == "log" or KNOWN[name] in speed.METRICS
+
+
+def _note(v: Verdict) -> str:
+    parts = [v.note] if v.note else []
+    if v.test == "ranks":
+        parts.append("heavy tails: judged by ranks")
+    elif v.test == "paired t":
+        parts.append("in pairs of equal seeds")
+    if v.word == "regressed" and v.metric != SEEDS:
+        parts.append(f"p = {v.p:.2g}")
+    if v.word == "inconclusive" and math.isfinite(v.smallest):
+        seen = f"a loss of {_step(v, v.smallest)[1:] if not in_ratios(v.metric) else _step(v, v.smallest)} is seen"
+        parts.append(seen + (f"; {v.seeds} seeds a side would tell" if v.seeds is not None else ""))
+    elif v.word == "inconclusive":
+        parts.append("too few seeds to know their spread")
+    return "; ".join(parts)
+
+
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    lines = [list(HEAD), *map(list, rows)]
+    used = [i for i in range(len(HEAD)) if any(row[i] for row in rows)]
+    widths = {i: max(len(line[i]) for line in lines) for i in used}
+    body = ["  ".join(line[i].ljust(widths[i]) for i in used).rstrip() for line in lines]
+    return "\n".join([body[0], "-" * max(map(len, body)), *body[1:]])
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in (HEAD, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(HEAD), *lines[1:]])
+
+
+def _json(verdicts: Sequence[Verdict], allowed: Sequence[str]) -> str:
+    def plain(value: object) -> object:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    found = [{name: plain(value) for name, value in dataclasses.asdict(v).items()} for v in verdicts]
+    for one in found:
+        one["verdict"] = one.pop("word")
+    whole = {"schema_version": SCHEMA_VERSION, "exit_code": exit_code(verdicts, allowed), "verdicts": found}
+    return json.dumps(whole, indent=1, allow_nan=False)

@@ -1,0 +1,65 @@
+"""Whether the same work takes longer: only measurements that alternated on one machine can say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from itertools import groupby
+
+import numpy as np
+
+from benchmarks.metrics import BY_NAME, Metric
+from benchmarks.regressions.differences import difference
+from benchmarks.regressions.groups import Rows
+from benchmarks.regressions.verdicts import Question, Verdict
+
+ALTERNATIONS = 3  # blocks a side that ran in turns, from which on a loss of speed is more than advice
+MARGIN = 0.05  # of the logarithm of the ratio: what is slower by less is not called slower
+METRICS = (
+    BY_NAME["machine_fraction"],
+    BY_NAME["throughput"],
+    Metric("processor_seconds", "s", "lower", "processor time of the whole cell", "processor time"),
+    Metric("peak_memory_mib", "MiB", "lower", "largest resident memory of the cell's process", "memory"),
+)
+GATING = METRICS[:2]  # the first that both sides have
+
+
+def questions(dataset: str, variant: str, base: Rows, new: Rows, names: Collection[str]) -> list[Question | Verdict]:
+    """Of the last rows of either side's whole cells: speed as a fraction of the machine's rate where both have it."""
+    there = [metric for metric in METRICS if all((side.get(metric.name) > 0).any() for side in (base, new))]
+    kept = {metric.name: metric for metric in there if metric.name in names}
+    if GATING[0].name in kept:
+        kept.pop(GATING[1].name, None)
+    return [_ask(dataset, variant, metric, base, new) for metric in kept.values()]
+
+
+def _ask(dataset: str, variant: str, metric: Metric, base: Rows, new: Rows) -> Question | Verdict:
+    old, own = (float(np.nanmedian(side.get(metric.name))) for side in (base, new))
+    if base.processors != new.processors:
+        note = f"other processors: {_list(new.processors)}, and {_list(base.processors)} before"
+        return Verdict(dataset, variant, metric.name, "incomparable", old, own, advice=True, note=note)
+    sides = in_turns(base, new, metric.name)
+    gates = metric in GATING and min(map(len, sides)) >= ALTERNATIONS
+    if not gates:
+        sides = [np.log(values[values > 0]).tolist() for values in (side.get(metric.name) for side in (base, new))]
+    note = "" if gates or metric not in GATING else "did not run in turns, so advice alone"
+    asked = Verdict(dataset, variant, metric.name, "unchanged", old, own, tolerance=MARGIN, advice=not gates, note=note)
+    return Question(asked, difference(*(dict(enumerate(side)) for side in sides)), metric)
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(name or "unknown" for name in sorted(names))
+
+
+def in_turns(base: Rows, new: Rows, name: str) -> list[list[float]]:
+    """The logarithms of the medians of the blocks that each side ran before it was the other's turn, in time."""
+    cells = sorted(
+        (start, side, value)
+        for side, rows in enumerate((base, new))
+        for start, value in zip(rows.started.tolist(), rows.get(name).tolist(), strict=True)
+        if value > 0
+    )
+    sides: list[list[float]] = [[], []]
+    for side, block in groupby(cells, key=lambda cell: cell[1]):
+        sides[side].append(math.log(float(np.median([value for _, _, value in block]))))
+    return sides
