@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import files, report, store
-from benchmarks.errors import UserError
+from benchmarks import files, manifests, report, store
+from benchmarks.errors import DamageError, UserError
 from benchmarks.regressions import comparison, history, reports
 from benchmarks.regressions.groups import groups
 
@@ -19,6 +19,10 @@ def install(path: Path, out: Path) -> str:
     for name in KEPT:
         if not (path.parent / name).is_file():
             raise UserError(f"{path.parent} has no {name}, so it is no whole run; give the folder of one")
+    try:
+        manifests.read(path.parent)
+    except DamageError as damage:
+        raise UserError(f"{path.parent / manifests.FILE} is damaged ({damage}); run the same command again") from damage
     if missing := report.shortfall(path, results):
         raise UserError(missing)
     commits = sorted(set(results["commit"].dropna()))

@@ -83,9 +83,10 @@ def test_what_commands_runs_and_reads_results_needs_no_torch(name):
         assert room in WITHOUT_TORCH, room
 
 
-def test_what_commands_a_run_never_imports_torch():
+def test_what_commands_and_judges_runs_never_imports_torch():
     """It would hold half a gigabyte for nothing, and what a plug-in does would happen there."""
-    names = ["training", "runner", *(f"executors.{path.stem}" for path in (HARNESS / "executors").glob("*.py"))]
+    rooms = [f"{room}.{path.stem}" for room in ("executors", "regressions") for path in (HARNESS / room).glob("*.py")]
+    names = ["training", "runner", *rooms]
     program = "".join(f"import benchmarks.{name}\n" for name in names) + "import sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -1,0 +1,104 @@
+"""The baseline and the doctor: what is refused, what is installed, and whether known rates come out."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import store
+from benchmarks.csvs import write_table
+from benchmarks.errors import UserError
+from benchmarks.files import SCHEMA_VERSION
+from benchmarks.metrics import RESULT_COLUMNS
+from benchmarks.regressions import baseline, doctor, history
+from tests.benchmarks.synthetic import table
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Writes a run folder of such a table; returns its results.csv."""
+
+    def write(name="run", commit="abc", **options):
+        rows = table(("vae", "iwae"), **{"seeds": range(20)} | options).assign(commit=commit, torch="2.14.1")
+        folder = tmp_path / name
+        folder.mkdir()
+        records = [{k: v for k, v in row.items() if v == v} for row in rows.to_dict("records")]
+        write_table(folder / "results.csv", RESULT_COLUMNS, records)
+        cells = [{"cell_id": cell, "variant": {"name": "any"}} for cell in dict.fromkeys(rows["cell_id"])]
+        head = {"schema_version": SCHEMA_VERSION, "protocol": {"epochs": 3}, "data_checksum": "d"}
+        manifest = head | {"cells": cells}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        for other in ("environment.json", "summary.csv"):
+            (folder / other).write_text("{}")
+        return folder / "results.csv"
+
+    return write
+
+
+def test_a_run_becomes_the_baseline_and_the_next_says_what_changed(run, tmp_path):
+    assert baseline.install(run(), tmp_path) == "there was no baseline"
+    held = store.read_results(tmp_path / "baseline" / "results.csv")
+    assert len(held) == 80
+    changes = baseline.install(run("next", commit="def", elbo=-80.0, seed=1), tmp_path)
+    assert "improved" in changes
+    assert store.read_results(tmp_path / "baseline" / "results.csv")["commit"].unique().tolist() == ["def"]
+    rows = history.read(tmp_path / "history.csv")
+    assert rows["commit"].drop_duplicates().tolist() == ["abc", "def"]
+    elbo = rows[(rows["metric"] == "elbo") & (rows["variant"] == "vae")]
+    assert elbo["mean"].tolist() == pytest.approx([-90, -80], abs=0.2)
+    assert elbo["seeds"].tolist() == [20, 20]
+    baseline.install(tmp_path / "next" / "results.csv", tmp_path)
+    assert len(history.read(tmp_path / "history.csv")) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"commit": "abc+12"}, "a baseline is made by one commit without changes behind it"),
+        ({"seeds": range(19)}, "has 19 seeds, and a baseline needs 20"),
+        ({"status": "timeout"}, "has 20 failed cells"),
+    ],
+)
+def test_what_is_no_baseline(run, tmp_path, options, words):
+    with pytest.raises(UserError, match=words.replace("+", r"\+")):
+        baseline.install(run(**options), tmp_path)
+    assert not (tmp_path / "baseline").exists()
+
+
+def test_a_run_that_is_not_whole_is_no_baseline(run, tmp_path):
+    path = run()
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    manifest["cells"].append({"cell_id": "another", "variant": {"name": "any"}})
+    (path.parent / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="holds 40 of 41 planned cells"):
+        baseline.install(path, tmp_path)
+    (path.parent / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        baseline.install(path, tmp_path)
+    (path.parent / "environment.json").unlink()
+    with pytest.raises(UserError, match=r"has no environment\.json"):
+        baseline.install(path, tmp_path)
+
+
+def test_the_doctor_finds_the_rate_that_alpha_says_and_the_power_that_theory_says(monkeypatch):
+    """Normal seeds that spread far beyond the tolerance, so that the test alone decides."""
+    monkeypatch.setattr(doctor, "SPLITS", 300)
+    monkeypatch.setattr(doctor, "POOLS", 20)
+    monkeypatch.setattr(doctor, "SPLITS_A_POOL", 20)
+    pool = table(seeds=range(100), spread=10.0)
+    found = doctor.examine(pool, alpha=0.2)
+    assert found.reached == found.splits == 300
+    assert 0.02 < found.alarms / 300 < 0.25
+    assert found.low <= found.alarms / 300 <= found.high
+    (elbo,) = [effect for effect in found.effects if effect.metric == "elbo"]
+    assert elbo.spread == pytest.approx(10, rel=0.2)
+    # (t at 0.2 / 3 + t at 0.05) x 10 sqrt(1/20 + 1/10), in a pool whose own mean is known no better than 1
+    assert elbo.smallest[10] == pytest.approx((1.55 + 1.70) * 10 * np.sqrt(0.15), rel=0.25)
+    assert elbo.smallest[5] > elbo.smallest[10] > elbo.smallest[20]
+    assert "false alarms" in doctor.render(found, 0.2)
+
+
+def test_the_doctor_needs_seeds():
+    with pytest.raises(UserError, match="20 seeds are whole in every variant; to draw 20 and 10 of them"):
+        doctor.examine(pd.DataFrame(table(seeds=range(20))), 0.01)
