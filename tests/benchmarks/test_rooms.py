@@ -96,7 +96,7 @@ def test_the_command_line_imports_torch_only_when_a_command_needs_it():
     for name in imports(HARNESS / "cli.py", top_level=True) | imports(HARNESS / "listings.py", top_level=True):
         assert name.split(".")[0] not in ("torch", "vaezoo"), name
         if name.startswith("benchmarks."):
-            assert name.split(".")[1] in WITHOUT_TORCH, name
+            assert name.split(".")[1] in (*WITHOUT_TORCH, "regressions"), name
 
 
 @pytest.mark.parametrize("path", sorted(HARNESS.rglob("*.py")), ids=lambda p: p.name)
