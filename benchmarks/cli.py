@@ -44,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (commands.compare, commands.baseline, commands.doctor):
+for command in (commands.compare, commands.baseline, commands.doctor, commands.history):
     app.command()(command)
 
 

@@ -50,6 +50,16 @@ def find_results(run: str, out: Path) -> Path:
     raise UserError(f"there is no run {run}; give a run folder, its results.csv, a name under {out}, or 'latest'")
 
 
+def find_several(run: str, out: Path) -> list[Path]:
+    """The results.csv that RUN means, or those of all runs in a folder of runs, oldest first."""
+    path = Path(run)
+    if path.is_dir() and not (path / "results.csv").is_file() and not (path / manifests.FILE).is_file():
+        found = [folder / "results.csv" for folder in runs(path) if (folder / "results.csv").is_file()]
+        if found:
+            return found
+    return [find_results(run, out)]
+
+
 def find_laboratory(run: str, out: Path) -> Path | None:
     """The gradients.csv that RUN means: a folder of the laboratory, or the file; None where it means none."""
     for path in (Path(run), out / run):

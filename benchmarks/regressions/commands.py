@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.errors import UNFINISHED, unknown
+from benchmarks.errors import UNFINISHED, UserError, unknown
 from benchmarks.options import Out, Run
 
 Alpha = Annotated[float, typer.Option(min=1e-9, max=0.5, help="Chance of a false alarm, for a whole comparison.")]
@@ -70,3 +70,39 @@ def doctor(run: Run, alpha: Alpha = 0.01, out: Out = Path("results")) -> None:
 
     results = store.read_results(folders.find_results(run, out))
     print(doctors.render(doctors.examine(results, alpha), alpha))
+
+
+def history(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Runs, or folders of runs; by default the accepted baselines."),
+    ] = None,
+    metrics: Annotated[str, typer.Option(help="Metrics to show, separated by commas.")] = "",
+    out: Out = Path("results"),
+) -> None:
+    """Show each metric over runs, oldest first, as a table and a figure: what changes slowly shows."""
+    from benchmarks import folders, plots
+    from benchmarks.regressions import history as histories
+    from benchmarks.regressions import history_figure
+
+    known = [metric.name for metric in histories.SHOWN]
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise unknown("metric", name, known)
+    if runs:
+        paths = [path for run in runs for path in folders.find_several(run, out)]
+        table = histories.of_runs(paths)
+    elif (out / histories.FILE).is_file():
+        table = histories.read(out / histories.FILE)
+    else:
+        raise UserError(f"{out / histories.FILE} is not there: no baseline was accepted yet; name runs, or make one")
+    names = names or list(histories.USUAL)
+    found = histories.comparable(table)
+    print(histories.render(found, names))
+    if len(found) < len(table):
+        print(
+            f"\n{len(table) - len(found)} rows of earlier protocols are left out: no history of these", file=sys.stderr
+        )
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    print(f"\n{plots.save(history_figure.draw(found, names), out / 'figures' / 'history')}")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks import store
 from benchmarks.csvs import read_table, write_table
 from benchmarks.files import Record
-from benchmarks.metrics import METRICS
+from benchmarks.metrics import BY_NAME, METRICS, Metric
 from benchmarks.regressions.comparison import COMPARED, by_seed
 from benchmarks.regressions.groups import groups
 from benchmarks.statistics import interval
@@ -22,6 +23,7 @@ COLUMNS = (
 )  # fmt: skip
 WORDS = ("started", "commit", "torch", "processor", "dataset", "variant", "protocol_id", "metric", "unit", "scale")
 SPEED = ("machine_fraction", "throughput")
+USUAL = ("elbo", "gradient_variance", "machine_fraction")
 SHOWN = (*COMPARED, *(metric for metric in METRICS if metric.name in SPEED))
 
 
@@ -67,3 +69,44 @@ def append(path: Path, new: Sequence[Record]) -> None:
 def read(path: Path) -> pd.DataFrame:
     """The table."""
     return read_table(path, COLUMNS, {}, WORDS)
+
+
+def of_runs(runs: Sequence[Path]) -> pd.DataFrame:
+    """The rows of several results.csv, oldest first."""
+    found = [row for path in runs for row in rows(store.read_results(path))]
+    return pd.DataFrame(found, columns=list(COLUMNS)).sort_values("started", kind="stable", ignore_index=True)
+
+
+def comparable(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each data set and variant the rows of its latest protocol: others are no history of it."""
+    latest = table.groupby(["dataset", "variant"])["protocol_id"].transform("last")
+    return table[table["protocol_id"] == latest].reset_index(drop=True)
+
+
+def render(table: pd.DataFrame, names: Sequence[str]) -> str:
+    """For each data set and metric: a line a variant, a column a run; mean and 95 % half-width over seeds."""
+    return "\n\n".join(
+        _block(str(dataset), BY_NAME[str(metric)], own)
+        for (dataset, metric), own in table.groupby(["dataset", "metric"], sort=False)
+        if metric in names
+    )
+
+
+def _block(dataset: str, metric: Metric, table: pd.DataFrame) -> str:
+    moments = list(dict.fromkeys(zip(table["started"], table["commit"], strict=True)))
+    lines = [["", *(str(started)[:10] for started, _ in moments)], ["variant", *(str(c)[:10] for _, c in moments)]]
+    for variant, own in table.groupby("variant", sort=False):
+        cells = {(r["started"], r["commit"]): _cell(metric, r) for r in own.to_dict("records")}
+        lines.append([str(variant), *(cells.get(moment, "") for moment in moments)])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    logs = ", natural logarithm" if metric.scale == "log" else ""
+    head = f"{dataset}: {metric.title}{logs} ({metric.unit}; mean ± 95 % half-width over seeds)"
+    texts = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([head, *texts])
+
+
+def _cell(metric: Metric, row: Record) -> str:
+    digits = 2 if metric.scale == "log" else max(metric.decimals, 3 if metric.name in SPEED[:1] else 0)
+    half = "" if math.isnan(row["half_width"]) else f" ± {row['half_width']:,.{digits}f}"
+    lost = f" ({row['lost']:.0f} lost)" if row["lost"] else ""
+    return f"{row['mean']:,.{digits}f}{half}{lost}"

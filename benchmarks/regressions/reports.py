@@ -64,7 +64,9 @@ def _row(v: Verdict, allowed: Sequence[str]) -> list[str]:
 def _value(v: Verdict, value: float) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:.0f}" if v.metric == SEEDS else number(KNOWN[v.metric], value)
+    if v.metric == SEEDS:
+        return f"{value:.0f}"
+    return f"{value:,.3g}" if KNOWN[v.metric] in speed.METRICS[:1] else number(KNOWN[v.metric], value)
 
 
 def _difference(v: Verdict) -> str:

@@ -102,3 +102,18 @@ def test_the_doctor_finds_the_rate_that_alpha_says_and_the_power_that_theory_say
 def test_the_doctor_needs_seeds():
     with pytest.raises(UserError, match="20 seeds are whole in every variant; to draw 20 and 10 of them"):
         doctor.examine(pd.DataFrame(table(seeds=range(20))), 0.01)
+
+
+def test_history_shows_each_metric_over_runs_and_leaves_other_protocols_out(run, tmp_path, ask):
+    paths = [run("a"), run("b", commit="def", elbo=-91.0, seed=1, started="2026-02-01T00:00:00Z")]
+    paths.append(run("c", commit="0ld", protocol_id="other", started="2025-01-01T00:00:00Z"))
+    done = ask("history", *paths, "--out", tmp_path / "out", "--metrics", "elbo")
+    assert done.returncode == 0, done.stderr
+    assert "left out" in done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("vae ")]
+    means = [float(word) for word in line.split()[1::3]]
+    assert means == pytest.approx([-90, -91], abs=0.3)
+    assert "0ld" not in done.stdout
+    assert (tmp_path / "out" / "figures" / "history.png").is_file()
+    assert "no baseline was accepted yet" in ask("history", "--out", tmp_path / "none").stderr
+    assert ask("history", tmp_path, "--out", tmp_path / "out").returncode == 0
