@@ -33,7 +33,7 @@ Groups = Mapping[Key, Group]
 
 @dataclass(frozen=True)
 class Effect:
-    """The smallest loss of a metric that is seen in 95 of 100 cases with so many new seeds; NaN: judged by ranks."""
+    """The smallest loss of a metric that is seen in 95 of 100 cases with so many new seeds; NaN: often judged by ranks."""
 
     key: Key
     metric: str
@@ -130,7 +130,8 @@ def _effects(pool: Groups, seeds: Sequence[int], alpha: float, source: np.random
                 gain = found.value if metric.direction == "higher" else -found.value
                 threshold = float(stdtrit(found.freedom, 1 - level)) * found.se
                 needed.append(max(metric.tolerance, threshold) + gain)
-            smallest[new] = float(np.quantile(needed, POWER))
+            few_by_ranks = np.isnan(needed).mean() < (1 - POWER) / 2
+            smallest[new] = float(np.nanquantile(needed, POWER)) if few_by_ranks else math.nan
         yield Effect(key, metric.name, float(np.std(list(values.values()), ddof=1)), smallest)
 
 
