@@ -33,7 +33,7 @@ Groups = Mapping[Key, Group]
 
 @dataclass(frozen=True)
 class Effect:
-    """The smallest loss of a metric that is seen in 95 of 100 cases with so many new seeds; NaN: often judged by ranks."""
+    """The smallest loss seen in 95 of 100 cases, by the number of new seeds; NaN where it is often judged by ranks."""
 
     key: Key
     metric: str
