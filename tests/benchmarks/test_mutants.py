@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from benchmarks import adam, data, experiment, kernels, places, planning, store
+from benchmarks import adam, data, experiment, places, planning, store
 from benchmarks.plugins import Entry
 from benchmarks.regressions import comparison
 from benchmarks.regressions.verdicts import exit_code
@@ -22,7 +22,6 @@ def measured(tmp_path_factory):
     changes = {"epochs": 12, "checkpoints": (0,), "gradient_repeats": 20, "log_likelihood_draws": 20}
     protocol = planning.resolve(load("quick", changes))
     prepared = data.prepare(protocol.dataset, places.data_root())
-    kernels.settle(1)
 
     def measure(variants, seeds):
         plan = planning.plan([Entry(v) for v in variants], protocol, seeds, prepared)
