@@ -1,6 +1,7 @@
 """Calls into a process of their own, forked from the server: what needs torch, or runs what a user wrote.
 
-So the process that commands a run never holds torch, and nothing that a plug-in does can hang or end it.
+So the process that commands a run never holds torch, and no plug-in can end it. It waits for a call without limits as
+long as that takes: a plug-in that hangs while it is imported is ended by Ctrl-C.
 """
 
 from __future__ import annotations

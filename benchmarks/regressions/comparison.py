@@ -57,7 +57,7 @@ def _pair(
     if old is None or own is None:
         elsewhere = before if old is None else now
         return [_absent(dataset, variant, sorted(data for data, known in elsewhere if known == variant), old is None)]
-    if not old.protocols & own.protocols:
+    if old.protocols != own.protocols:
         return [Verdict(dataset, variant, SEEDS, "incomparable", note=_what_differs(old, own))]
     asked = [_ask(dataset, variant, metric, old, own) for metric in COMPARED if metric.name in names]
     timed = speed.questions(dataset, variant, old.last, own.last, names)
