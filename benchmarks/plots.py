@@ -184,7 +184,7 @@ def comparison(rows: pd.DataFrame) -> Figure:
         if line == 0 or column == 0:
             cell.set_text_props(weight="bold", ha="left" if column == 0 else "center")
     for column, metric in enumerate(metrics, 2):
-        for line in _best(metric, found):
+        for line in _best(metric, metric.tolerance_on(str(rows["dataset"].iloc[0])), found):
             table[line + 1, column].set_text_props(weight="bold")
     axes.set_title(f"{_where(rows)}, epoch {max(s.epoch for s in found)}: {formats.EXPLANATION}")
     return figure
@@ -196,10 +196,10 @@ def _cell(metric: Metric, s: tables.Summary) -> str:
     return "\n".join(line for line in lines if line) or "–"
 
 
-def _best(metric: Metric, found: Sequence[tables.Summary]) -> list[int]:
+def _best(metric: Metric, tolerance: float, found: Sequence[tables.Summary]) -> list[int]:
     """Rows to mark. Not for metrics on a log scale: those are taken at each variant's own parameters."""
     means = {i: s.metrics[metric.name].mean for i, s in enumerate(found) if s.metrics[metric.name].n}
-    if metric.direction == "none" or metric.scale == "log" or not metric.tolerance or not means:
+    if metric.direction == "none" or metric.scale == "log" or not tolerance or not means:
         return []
     best = (max if metric.direction == "higher" else min)(means.values())
-    return [i for i, mean in means.items() if abs(mean - best) <= metric.tolerance]
+    return [i for i, mean in means.items() if abs(mean - best) <= tolerance]

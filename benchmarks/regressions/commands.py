@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,21 +28,27 @@ def compare(
 ) -> int:
     """Say whether NEW is worse than BASE: one verdict for each data set, variant and metric.
 
-    Exit code 1 where something regressed, 2 where something failed or is missing, 3 where it can't be compared.
+    Both may be files, or folders of files, of pytest-benchmark's --benchmark-json as well. Exit code 1 where something
+    regressed, 2 where something failed or is missing, 3 where it can't be compared.
     """
     from benchmarks import folders, report, store
-    from benchmarks.regressions import comparison, reports, verdicts
+    from benchmarks.regressions import comparison, micro, reports, verdicts
 
+    timings = micro.files(base), micro.files(new)
+    if all(timings):
+        if metrics:
+            raise UserError(f"--metrics {metrics}: pytest-benchmark's files hold times alone; leave it out")
+        found = micro.compare(*timings, alpha)
+        _check_allowed(allow or [], {v.variant for v in found})
+        print(reports.render(found, format_, allow or [], whole=True))
+        return verdicts.exit_code(found, allow or [])
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names:
         if name not in comparison.NAMES:
             raise unknown("metric", name, comparison.NAMES)
     paths = [folders.find_results(run, out) for run in (base, new)]
     old, own = (store.read_results(path) for path in paths)
-    known = {*old["variant"], *own["variant"]}
-    for name in allow or []:
-        if name not in known:
-            raise unknown("variant", name, sorted(known))
+    _check_allowed(allow or [], {*old["variant"], *own["variant"]})
     found = comparison.compare(old, own, names or comparison.NAMES, alpha)
     print(reports.render(found, format_, allow or [], bool(names)))
     code = verdicts.exit_code(found, allow or [])
@@ -49,6 +56,12 @@ def compare(
         print(missing, file=sys.stderr)
         code = max(code, UNFINISHED)
     return code
+
+
+def _check_allowed(names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown("variant", name, sorted(known))
 
 
 def baseline(run: Run, out: Out = Path("results")) -> None:
@@ -63,13 +76,29 @@ def baseline(run: Run, out: Out = Path("results")) -> None:
     print(f"\n{out / 'baseline'} is the baseline; commit it, and {out / 'history.csv'}")
 
 
-def doctor(run: Run, alpha: Alpha = 0.01, out: Out = Path("results")) -> None:
-    """Say how far 'compare' can be believed: false alarms and power, from a run of many seeds (100 or so)."""
+def doctor(
+    run: Run,
+    worse: Annotated[
+        str | None, typer.Argument(metavar="[WORSE]", help="A run of code that is worse on purpose, with other seeds.")
+    ] = None,
+    alpha: Alpha = 0.01,
+    out: Out = Path("results"),
+) -> None:
+    """Say how far 'compare' can be believed: false alarms and power, from a run of many seeds (100 or so).
+
+    With WORSE, say how often the comparison of some of its seeds with some of RUN calls it worse.
+    """
     from benchmarks import folders, store
     from benchmarks.regressions import doctor as doctors
+    from benchmarks.regressions import findings
+    from benchmarks.regressions.resampling import Effort
 
-    results = store.read_results(folders.find_results(run, out))
-    print(doctors.render(doctors.examine(results, alpha), alpha))
+    results, effort = store.read_results(folders.find_results(run, out)), Effort()
+    if worse is None:
+        print(findings.of_equals(doctors.examine(results, alpha, effort), alpha, effort))
+    else:
+        others = store.read_results(folders.find_results(worse, out))
+        print(findings.of_a_change(doctors.detected(results, others, alpha, effort), alpha, effort))
 
 
 def history(

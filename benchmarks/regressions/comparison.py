@@ -116,8 +116,9 @@ def _ask(dataset: str, variant: str, metric: Metric, old: Group, own: Group) -> 
     advice = not metric.gates
     centre = [_back(metric, statistics.median(values.values())) for values in (base, new)]
     asked = Verdict(
-        dataset, variant, metric.name, "identical", centre[0], centre[1], tolerance=metric.tolerance, advice=advice
-    )
+        dataset, variant, metric.name, "identical", centre[0], centre[1],
+        tolerance=metric.tolerance_on(dataset), advice=advice,
+    )  # fmt: skip
     shared = {*base} & {*new}
     if shared in ({*base}, {*new}) and all(base[seed] == new[seed] for seed in shared):
         return asked

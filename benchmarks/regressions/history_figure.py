@@ -35,6 +35,7 @@ def draw(table: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 def _panel(axes: Axes, dataset: str, name: str, table: pd.DataFrame, look: plots.Look) -> None:
     metric = BY_NAME[name]
+    tolerance = metric.tolerance_on(dataset)
     moments = list(dict.fromkeys(zip(table["started"], table["commit"], strict=True)))
     reach = []
     for variant, own in table.groupby("variant", sort=False):
@@ -42,15 +43,15 @@ def _panel(axes: Axes, dataset: str, name: str, table: pd.DataFrame, look: plots
         change = own["mean"] - own["mean"].iloc[0]
         axes.errorbar(at, change, own["half_width"], capsize=2, markersize=4, label=str(variant), **look[str(variant)])
         reach += (change.abs() + own["half_width"]).dropna().tolist()
-    if reach and max(reach) > (bound := max(VIEW * statistics.median(reach), 1.5 * metric.tolerance)):
+    if reach and max(reach) > (bound := max(VIEW * statistics.median(reach), 1.5 * tolerance)):
         axes.set_ylim(-bound, bound)  # what explodes leaves the view; the table has it
     axes.axhline(0, color="0.6", linewidth=0.8)
-    if metric.tolerance and metric.gates:
-        axes.axhspan(-metric.tolerance, metric.tolerance, color="0.93", zorder=0)
+    if tolerance and metric.gates:
+        axes.axhspan(-tolerance, tolerance, color="0.93", zorder=0)
     axes.set_xticks(
         range(len(moments)), [f"{str(day)[:10]}\n{str(commit)[:10]}" for day, commit in moments], fontsize=8
     )
     unit = "logarithm of the ratio" if metric.scale == "log" else metric.unit
     axes.set_ylabel(f"change ({unit})")
-    grey = "; grey: within the tolerance" if metric.tolerance and metric.gates else ""
+    grey = "; grey: within the tolerance" if tolerance and metric.gates else ""
     axes.set_title(f"{metric.title} on {dataset}: change since the first run{grey}", fontsize=10)

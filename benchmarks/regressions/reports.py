@@ -12,7 +12,7 @@ from benchmarks.errors import unknown
 from benchmarks.files import SCHEMA_VERSION
 from benchmarks.formats import number
 from benchmarks.metrics import BY_NAME, Metric
-from benchmarks.regressions import speed
+from benchmarks.regressions import micro, speed
 from benchmarks.regressions.verdicts import SEEDS, Verdict, Word, exit_code
 
 FORMATS = ("text", "markdown", "json")
@@ -29,7 +29,8 @@ ORDER: tuple[Word, ...] = (
     "unchanged",
     "identical",
 )
-KNOWN: dict[str, Metric] = {**BY_NAME, **{metric.name: metric for metric in speed.METRICS}}
+TIMES = (*speed.METRICS, micro.SECONDS)
+KNOWN: dict[str, Metric] = {**BY_NAME, **{metric.name: metric for metric in TIMES}}
 
 
 def render(verdicts: Sequence[Verdict], style: str, allowed: Sequence[str], whole: bool) -> str:
@@ -66,7 +67,8 @@ def _value(v: Verdict, value: float) -> str:
         return ""
     if v.metric == SEEDS:
         return f"{value:.0f}"
-    return f"{value:,.3g}" if KNOWN[v.metric] in speed.METRICS[:1] else number(KNOWN[v.metric], value)
+    precise = KNOWN[v.metric] in (speed.METRICS[0], micro.SECONDS)
+    return f"{value:,.3g}" if precise else number(KNOWN[v.metric], value)
 
 
 def _difference(v: Verdict) -> str:
@@ -85,7 +87,7 @@ def _step(v: Verdict, value: float) -> str:
 
 def in_ratios(name: str) -> bool:
     """Whether differences of the metric are logarithms of ratios."""
-    return KNOWN[name].scale == "log" or KNOWN[name] in speed.METRICS
+    return KNOWN[name].scale == "log" or KNOWN[name] in TIMES
 
 
 def _note(v: Verdict) -> str:

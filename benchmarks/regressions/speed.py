@@ -30,20 +30,23 @@ def questions(dataset: str, variant: str, base: Rows, new: Rows, names: Collecti
     kept = {metric.name: metric for metric in there if metric.name in names}
     if GATING[0].name in kept:
         kept.pop(GATING[1].name, None)
-    return [_ask(dataset, variant, metric, base, new) for metric in kept.values()]
+    return [ask(dataset, variant, metric, base, new, metric in GATING) for metric in kept.values()]
 
 
-def _ask(dataset: str, variant: str, metric: Metric, base: Rows, new: Rows) -> Question | Verdict:
+def ask(dataset: str, variant: str, metric: Metric, base: Rows, new: Rows, gates: bool) -> Question | Verdict:
+    """Of one metric, in logarithms. gates: whether it may fail the comparison, where both sides ran in turns."""
     old, own = (float(np.nanmedian(side.get(metric.name))) for side in (base, new))
     if base.processors != new.processors:
         note = f"other processors: {_list(new.processors)}, and {_list(base.processors)} before"
         return Verdict(dataset, variant, metric.name, "incomparable", old, own, advice=True, note=note)
     sides = in_turns(base, new, metric.name)
-    gates = metric in GATING and min(map(len, sides)) >= ALTERNATIONS
-    if not gates:
+    decides = gates and min(map(len, sides)) >= ALTERNATIONS
+    if not decides:
         sides = [np.log(values[values > 0]).tolist() for values in (side.get(metric.name) for side in (base, new))]
-    note = "" if gates or metric not in GATING else "did not run in turns, so advice alone"
-    asked = Verdict(dataset, variant, metric.name, "unchanged", old, own, tolerance=MARGIN, advice=not gates, note=note)
+    note = "did not run in turns, so advice alone" if gates and not decides else ""
+    asked = Verdict(
+        dataset, variant, metric.name, "unchanged", old, own, tolerance=MARGIN, advice=not decides, note=note
+    )
     return Question(asked, difference(*(dict(enumerate(side)) for side in sides)), metric)
 
 

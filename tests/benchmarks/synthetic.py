@@ -17,7 +17,7 @@ def table(variants=("vae",), seeds=range(5), elbo=-90.0, spread=0.2, seed=0, **c
                 rows.append(
                     {
                         **dict.fromkeys(RESULT_COLUMNS, np.nan),
-                        "variant": variant, "dataset": "digits", "seed": number, "epoch": epoch, "status": "ok",
+                        "variant": variant, "dataset": "mnist5k", "seed": number, "epoch": epoch, "status": "ok",
                         "elbo": own, "kl": 20.0, "reconstruction_error": -own - 20.0, "log_likelihood": own + 5,
                         "elbo_se": 0.01, "log_likelihood_se": 0.01, "reconstruction_mse": 0.03,
                         "gradient_variance": 7 * np.exp(source.normal(0, 0.1)), "decoder_gradient_variance": 60.0,

@@ -1,9 +1,7 @@
-"""The baseline and the doctor: what is refused, what is installed, and whether known rates come out."""
+"""The baseline and the history: what is refused, and what is installed."""
 
 import json
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks import store
@@ -11,7 +9,7 @@ from benchmarks.csvs import write_table
 from benchmarks.errors import UserError
 from benchmarks.files import SCHEMA_VERSION
 from benchmarks.metrics import RESULT_COLUMNS
-from benchmarks.regressions import baseline, doctor, history
+from benchmarks.regressions import baseline, history
 from tests.benchmarks.synthetic import table
 
 
@@ -79,29 +77,6 @@ def test_a_run_that_is_not_whole_is_no_baseline(run, tmp_path):
     (path.parent / "environment.json").unlink()
     with pytest.raises(UserError, match=r"has no environment\.json"):
         baseline.install(path, tmp_path)
-
-
-def test_the_doctor_finds_the_rate_that_alpha_says_and_the_power_that_theory_says(monkeypatch):
-    """Normal seeds that spread far beyond the tolerance, so that the test alone decides."""
-    monkeypatch.setattr(doctor, "SPLITS", 300)
-    monkeypatch.setattr(doctor, "POOLS", 20)
-    monkeypatch.setattr(doctor, "SPLITS_A_POOL", 20)
-    pool = table(seeds=range(100), spread=10.0)
-    found = doctor.examine(pool, alpha=0.2)
-    assert found.reached == found.splits == 300
-    assert 0.02 < found.alarms / 300 < 0.25
-    assert found.low <= found.alarms / 300 <= found.high
-    (elbo,) = [effect for effect in found.effects if effect.metric == "elbo"]
-    assert elbo.spread == pytest.approx(10, rel=0.2)
-    # (t at 0.2 / 3 + t at 0.05) x 10 sqrt(1/20 + 1/10), in a pool whose own mean is known no better than 1
-    assert elbo.smallest[10] == pytest.approx((1.55 + 1.70) * 10 * np.sqrt(0.15), rel=0.25)
-    assert elbo.smallest[5] > elbo.smallest[10] > elbo.smallest[20]
-    assert "false alarms" in doctor.render(found, 0.2)
-
-
-def test_the_doctor_needs_seeds():
-    with pytest.raises(UserError, match="20 seeds are whole in every variant; to draw 20 and 10 of them"):
-        doctor.examine(pd.DataFrame(table(seeds=range(20))), 0.01)
 
 
 def test_history_shows_each_metric_over_runs_and_leaves_other_protocols_out(run, tmp_path, ask):

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from benchmarks import adam, data, experiment, places, planning, store
+from benchmarks import adam, data, experiment, places, planning, store, train
 from benchmarks.plugins import Entry
 from benchmarks.regressions import comparison
 from benchmarks.regressions.verdicts import exit_code
@@ -14,6 +14,7 @@ from vaezoo import VARIANTS, evaluate
 
 BASE, NEW = range(6), range(100, 104)
 VAE = VARIANTS[1]
+LEAVE_ONE_OUT = next(v for v in VARIANTS if v.name == "reinforce-vae-loo")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,12 @@ def verdicts(base, new):
     return {v.metric: v.word for v in found}, exit_code(found)
 
 
+def averaged(model):
+    """The prior whose KL is a mean over the latents instead of their sum."""
+    right = model.prior
+    return dataclasses.replace(right, kl=lambda q: right.kl(q) / q.mean.shape[-1])
+
+
 def test_no_change_is_no_regression(base, measured):
     words, code = verdicts(base, measured([VAE], NEW))
     assert code == 0
@@ -62,8 +69,7 @@ def test_an_optimizer_that_goes_half_as_far(base, measured):
 
 def test_an_evaluator_that_averages_the_kl_over_the_latents(base, measured):
     def wrong(model, *arguments):
-        right = model.prior
-        model.prior = dataclasses.replace(right, kl=lambda q: right.kl(q) / q.mean.shape[-1])
+        right, model.prior = model.prior, averaged(model)
         found = evaluate(model, *arguments)
         model.prior = right
         return found
@@ -71,6 +77,40 @@ def test_an_evaluator_that_averages_the_kl_over_the_latents(base, measured):
     with mock.patch.object(experiment, "evaluate", wrong):
         words, code = verdicts(base, measured([VAE], NEW[:1]))
     assert (words, code) == ({"seeds": "failed"}, 2)
+
+
+def test_a_training_objective_that_averages_the_kl_over_the_latents(base, measured):
+    """The peers' mistake: beta is then one over the number of latents."""
+    right = train.step
+
+    def wrong(variant, model, *rest):
+        prior, model.prior = model.prior, averaged(model)
+        loss = right(variant, model, *rest)
+        model.prior = prior
+        return loss
+
+    with mock.patch.object(train, "step", wrong):
+        words, code = verdicts(base, measured([VAE], NEW))
+    assert (words["elbo"], code) == ("regressed", 1)
+
+
+def test_a_score_function_whose_reward_is_that_of_the_batch(measured):
+    """The mean over examples, where each example has a reward of its own: the score then learns nothing of them."""
+    right = train.step
+
+    def reward(log_w):
+        own = LEAVE_ONE_OUT.objective.reduction.reward(log_w)
+        return own.mean(-1, keepdim=True).expand_as(own)
+
+    def wrong(variant, *rest):
+        reduction = dataclasses.replace(variant.objective.reduction, reward=reward)
+        objective = dataclasses.replace(variant.objective, reduction=reduction)
+        return right(dataclasses.replace(variant, objective=objective), *rest)
+
+    base = measured([LEAVE_ONE_OUT], BASE)
+    with mock.patch.object(train, "step", wrong):
+        words, code = verdicts(base, measured([LEAVE_ONE_OUT], NEW))
+    assert (words["elbo"], code) == ("regressed", 1)
 
 
 def test_a_variant_that_diverges(base, measured):
