@@ -117,6 +117,7 @@ def _row(
         **({} if diverged else metrics),
         "exact_log_likelihood": images.exact_log_likelihood,
         "throughput": progress.throughput,
+        "processor_throughput": progress.processor_throughput if protocol.device == "cpu" else None,
         "flops_per_second": speed,
         "machine_fraction": None if speed is None else speed / rate,
         "train_seconds": progress.seconds,

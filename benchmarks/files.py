@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.errors import DamageError, UserError
 
-SCHEMA_VERSION = 2  # of every file that a run leaves; older ones are read
+SCHEMA_VERSION = 3  # of every file that a run leaves; older ones are read
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")  # of a run, a variant, a cell: leaves no folder, draws no markup
 WORD = re.compile(r"[^$\x00-\x1f\x7f-\x9f]*")  # of an objective, an estimator, a baseline: draws no markup either
 SNAPSHOT = ".snapshot"

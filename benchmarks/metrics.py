@@ -170,6 +170,14 @@ METRICS = (
         decimals=0,
     ),
     Metric(
+        "processor_throughput",
+        "examples/s",
+        "higher",
+        "the same by processor time, which other work on the machine hardly changes; empty on a GPU",
+        "throughput by processor time",
+        decimals=0,
+    ),
+    Metric(
         "flops_per_second",
         "1/s",
         "higher",
@@ -223,10 +231,21 @@ PROVENANCE = (
 
 COLUMNS = (*IDENTITY, *METRICS, *SETTINGS, *PROVENANCE)
 RESULT_COLUMNS = tuple(column.name for column in COLUMNS)
-ADDED = dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2)  # with schema 2
+ADDED = {  # columns by the schema that they came with
+    **dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2),
+    "processor_throughput": 3,
+}
 BY_NAME = {metric.name: metric for metric in METRICS}
 TIMINGS = frozenset(
-    {"throughput", "flops_per_second", "machine_fraction", "train_seconds", "processor_seconds", "peak_memory_mib"}
+    {
+        "throughput",
+        "processor_throughput",
+        "flops_per_second",
+        "machine_fraction",
+        "train_seconds",
+        "processor_seconds",
+        "peak_memory_mib",
+    }
 )
 TABLE = (
     "elbo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
@@ -29,7 +30,7 @@ class State:
     """All that training changes, and where it stands: from a copy of it the same bits follow.
 
     average: the baseline's. generators: of the order of examples, of pixels and of latents. seconds: spent in steps.
-    rates: examples per second of each epoch.
+    rates: examples per second of each epoch, by the clock on the wall and by processor time.
     """
 
     model: Model
@@ -38,7 +39,7 @@ class State:
     generators: dict[str, torch.Generator]
     epoch: int = 0
     seconds: float = 0.0
-    rates: list[float] = field(default_factory=list)
+    rates: list[tuple[float, float]] = field(default_factory=list)
 
 
 def begun(model: Model, variant: Variant, images: Tensor, protocol: Protocol, seed: int) -> State:
@@ -53,8 +54,8 @@ class Progress:
     """Where training stands after an epoch.
 
     due: whether the protocol measures the model here. seconds: spent in optimizer steps so far. throughput: examples
-    per second, median over epochs; None at epoch 0. finite: False once the loss or a parameter is not; then training
-    has ended.
+    per second, median over epochs; None at epoch 0. processor_throughput: the same by processor time. finite: False
+    once the loss or a parameter is not; then training has ended.
     """
 
     epoch: int
@@ -62,6 +63,7 @@ class Progress:
     due: bool
     seconds: float
     throughput: float | None
+    processor_throughput: float | None
     finite: bool
 
 
@@ -98,24 +100,27 @@ def train(state: State, variant: Variant, images: Tensor, protocol: Protocol, co
     advance = stepping(state, variant, images, protocol, compiled)
     batches, first = len(images) // protocol.batch_size, state.epoch + 1
     if state.epoch == 0:
-        yield Progress(0, 0, 0 in protocol.checkpoints, state.seconds, None, finite=True)
+        yield Progress(0, 0, 0 in protocol.checkpoints, state.seconds, None, None, finite=True)
     for epoch in range(first, protocol.epochs + 1):
         total = torch.zeros((), device=images.device)
         rows = torch.randperm(len(images), generator=state.generators["batches"])
         rows = rows[: batches * protocol.batch_size].to(images.device)
         warm = min(WARM_UP_STEPS, batches - 1) if epoch == first else 0
         began = timed = now(protocol.device)
+        worked = time.process_time()
         for index, batch in enumerate(rows.split(protocol.batch_size)):
             if index == warm:
-                timed = now(protocol.device)
+                timed, worked = now(protocol.device), time.process_time()
             total += advance(batch)
-        end = now(protocol.device)
+        end, ended = now(protocol.device), time.process_time()
         state.epoch = epoch
         state.seconds += end - began
-        state.rates.append((batches - warm) * protocol.batch_size / (end - timed))
+        examples = (batches - warm) * protocol.batch_size
+        state.rates.append((examples / (end - timed), examples / (ended - worked)))
         parameters = (p.detach().sum() for p in state.model.parameters())
         finite = bool(torch.stack([total, *parameters]).isfinite().all())
         due = epoch in protocol.checkpoints or not finite
-        yield Progress(epoch, epoch * batches, due, state.seconds, median(state.rates), finite)
+        by_clock, by_processor = map(median, zip(*state.rates, strict=True))
+        yield Progress(epoch, epoch * batches, due, state.seconds, by_clock, by_processor, finite)
         if not finite:
             return

@@ -67,7 +67,7 @@ def _value(v: Verdict, value: float) -> str:
         return ""
     if v.metric == SEEDS:
         return f"{value:.0f}"
-    precise = KNOWN[v.metric] in (speed.METRICS[0], micro.SECONDS)
+    precise = KNOWN[v.metric] in (BY_NAME["machine_fraction"], micro.SECONDS)
     return f"{value:,.3g}" if precise else number(KNOWN[v.metric], value)
 
 

@@ -16,21 +16,25 @@ from benchmarks.regressions.verdicts import Question, Verdict
 ALTERNATIONS = 3  # blocks a side that ran in turns, from which on a loss of speed is more than advice
 MARGIN = 0.05  # of the logarithm of the ratio: what is slower by less is not called slower
 METRICS = (
+    BY_NAME["processor_throughput"],
     BY_NAME["machine_fraction"],
     BY_NAME["throughput"],
     Metric("processor_seconds", "s", "lower", "processor time of the whole cell", "processor time"),
     Metric("peak_memory_mib", "MiB", "lower", "largest resident memory of the cell's process", "memory"),
 )
-GATING = METRICS[:2]  # the first that both sides have
+GATING = METRICS[:3]  # the first that both sides have
 
 
 def questions(dataset: str, variant: str, base: Rows, new: Rows, names: Collection[str]) -> list[Question | Verdict]:
-    """Of the last rows of either side's whole cells: speed as a fraction of the machine's rate where both have it."""
-    there = [metric for metric in METRICS if all((side.get(metric.name) > 0).any() for side in (base, new))]
-    kept = {metric.name: metric for metric in there if metric.name in names}
-    if GATING[0].name in kept:
-        kept.pop(GATING[1].name, None)
-    return [ask(dataset, variant, metric, base, new, metric in GATING) for metric in kept.values()]
+    """Of the last rows of either side's whole cells: the first measure of speed that both have, and the advice."""
+    kept = [
+        metric
+        for metric in METRICS
+        if metric.name in names and all((side.get(metric.name) > 0).any() for side in (base, new))
+    ]
+    speeds = [metric for metric in kept if metric in GATING][:1]
+    others = [metric for metric in kept if metric not in GATING]
+    return [ask(dataset, variant, metric, base, new, metric in speeds) for metric in (*speeds, *others)]
 
 
 def ask(dataset: str, variant: str, metric: Metric, base: Rows, new: Rows, gates: bool) -> Question | Verdict:

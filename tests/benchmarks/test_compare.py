@@ -192,6 +192,18 @@ def test_a_slower_step_fails_only_where_it_ran_in_turns():
     assert verdict(base, in_turns.assign(processor="b"), "machine_fraction") == ("incomparable", 0)
 
 
+def test_processor_time_decides_where_both_sides_have_it():
+    """Where the clock on the wall says that it took half as long again, since other work was in the way."""
+    base, new = slower(table(), 1.0, 0), slower(other(seeds=range(100, 105)), 1.5, 30)
+    for rows in (base, new):
+        rows["processor_throughput"] = 4e4 + 100 * (rows["seed"] % 3)
+    found = comparison.compare(base, new)
+    assert exit_code(found) == 0
+    assert "machine_fraction" not in {v.metric for v in found}
+    new["processor_throughput"] *= 0.9
+    assert verdict(base, new, "processor_throughput") == ("regressed", 1)
+
+
 def test_a_false_alarm_is_as_rare_as_alpha_says():
     """120 comparisons of equals, 4 variants each, at a level of 0.2: at most as many as that."""
     names = ("a", "b", "c", "d")

@@ -85,23 +85,28 @@ def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path):
     (tmp_path / "cells").mkdir()
     path = tmp_path / "cells" / "a.json"
     files.write_json(path, record() | {"schema_version": files.SCHEMA_VERSION + 1})
-    with pytest.raises(UserError, match=r"a\.json was written by a newer vaezoo \(schema 3; this one reads up to 2\)"):
+    with pytest.raises(UserError, match=r"a\.json was written by a newer vaezoo \(schema 4; this one reads up to 3\)"):
         store.read_cell(tmp_path, "a")
     files.write_json(path, record() | {"schema_version": 1})
     assert store.read_cell(tmp_path, "a")["schema_version"] == 1
 
 
-def test_a_table_of_schema_1_is_read_and_a_newer_one_refused(tmp_path):
+def test_tables_of_older_schemas_are_read_and_a_newer_one_refused(tmp_path):
     store.write_results(tmp_path, [record(elbo=-1.0)])
     path = tmp_path / "results.csv"
     table = pd.read_csv(path, dtype=str)
     older = table.drop(columns=["schema_version", *ADDED])
     older.to_csv(path, index=False)
     assert store.read_results(path)["precision"].isna().all()
+    table.drop(columns="processor_throughput").assign(schema_version="2").to_csv(path, index=False)
+    assert store.read_results(path)["processor_throughput"].isna().all()
+    table.drop(columns="precision").assign(schema_version="2").to_csv(path, index=False)
+    with pytest.raises(UserError, match="lacks the columns precision"):
+        store.read_results(path)
     older.drop(columns="elbo").to_csv(path, index=False)
     with pytest.raises(UserError, match="lacks the columns elbo"):
         store.read_results(path)
-    table.assign(schema_version="3").to_csv(path, index=False)
+    table.assign(schema_version="4").to_csv(path, index=False)
     with pytest.raises(UserError, match="written by a newer vaezoo"):
         store.read_results(path)
     table.assign(schema_version="x").to_csv(path, index=False)

@@ -1,0 +1,50 @@
+"""`.ci/regression` as CI runs it, in a clone with history: a planted regression, and a change that changes nothing."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"VARIANTS": "vae vae-mc-kl", "MICRO": "test_evaluation"}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("no git, or no history")
+    folder = tmp_path_factory.mktemp("clone") / "vaezoo"
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+    return folder
+
+
+def change(folder, path, old, new):
+    """Commit a change of the code."""
+    text = (folder / path).read_text()
+    assert old in text
+    (folder / path).write_text(text.replace(old, new))
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--all", "--message", "x"], cwd=folder, check=True)
+
+
+def regression(folder, out):
+    env = {**os.environ, **SMALL}
+    return subprocess.run(["bash", ".ci/regression", "HEAD^", out], cwd=folder, env=env, capture_output=True, text=True)
+
+
+def test_a_comment_is_none(clone, tmp_path):
+    change(clone, "benchmarks/adam.py", "BETA1,", "# as the paper has them\nBETA1,")
+    done = regression(clone, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 identical" in done.stdout  # elbo and gradient_variance of both variants
+    assert "test_evaluation" in done.stdout
+
+
+def test_steps_half_as_long_are_one(clone, tmp_path):
+    change(clone, "benchmarks/adam.py", "torch.tensor(learning_rate,", "torch.tensor(learning_rate / 2,")
+    done = regression(clone, tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert sum("elbo" in line and "regressed" in line for line in done.stdout.splitlines()) == 2
