@@ -21,12 +21,13 @@ SETTING = tuple(column.name for column in SETTINGS if column.name not in ("train
 
 @dataclass(frozen=True)
 class Rows:
-    """One row a seed: numbers by column, NaN where there is none; when each cell started, and where."""
+    """One row a seed: numbers by column, NaN where there is none; when each cell started, on what, in which mode."""
 
     seeds: NDArray[np.int64]
     numbers: Mapping[str, NDArray[np.float64]]
     started: NDArray[np.str_]
     processors: frozenset[str]
+    modes: frozenset[str]
 
     def get(self, name: str) -> NDArray[np.float64]:
         """The column of that name."""
@@ -36,10 +37,10 @@ class Rows:
         """Those of some seeds."""
         at = np.isin(self.seeds, list(seeds))
         numbers = {name: column[at] for name, column in self.numbers.items()}
-        return Rows(self.seeds[at], numbers, self.started[at], self.processors)
+        return Rows(self.seeds[at], numbers, self.started[at], self.processors, self.modes)
 
 
-NONE = Rows(np.array([], int), dict.fromkeys(MEASURED, np.array([])), np.array([], str), frozenset())
+NONE = Rows(np.array([], int), dict.fromkeys(MEASURED, np.array([])), np.array([], str), frozenset(), frozenset())
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,11 @@ def groups(results: pd.DataFrame) -> dict[Key, Group]:
 def _rows(rows: pd.DataFrame) -> dict[Key, Rows]:
     """By data set and variant, one row a seed."""
     rows = rows.drop_duplicates([*KEYS, "seed"])
-    seeds, started = rows["seed"].to_numpy(int), rows["started"].fillna("").to_numpy(str)
-    processors = rows["processor"].fillna("").to_numpy(str)
+    seeds = rows["seed"].to_numpy(int)
+    started, processors, modes = (
+        rows[name].astype(object).fillna("").to_numpy(str)  # a column that older tables lack holds no text at all
+        for name in ("started", "processor", "mode")
+    )
     numbers = {name: rows[name].to_numpy(float) for name in MEASURED}
     return {
         (str(key[0]), str(key[1])): Rows(
@@ -96,6 +100,7 @@ def _rows(rows: pd.DataFrame) -> dict[Key, Rows]:
             {name: column[at] for name, column in numbers.items()},
             started[at],
             frozenset(processors[at].tolist()),
+            frozenset(modes[at].tolist()),
         )
         for key, at in rows.groupby(KEYS, sort=False).indices.items()
     }

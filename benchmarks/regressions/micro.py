@@ -32,9 +32,14 @@ class _Stats(BaseModel):
     median: float = Field(gt=0, allow_inf_nan=False)
 
 
+class _Info(BaseModel):
+    mode: str = ""
+
+
 class _Benchmark(BaseModel):
     fullname: str
     name: str
+    extra_info: _Info = _Info()
     stats: _Stats
 
 
@@ -71,18 +76,20 @@ def compare(base: Sequence[Path], new: Sequence[Path], alpha: float) -> list[Ver
 
 def read(paths: Sequence[Path]) -> dict[Key, Rows]:
     """By module and benchmark, a row for each file that has it; `UserError` where one can't be read."""
-    found: dict[Key, list[tuple[str, str, float]]] = {}
+    found: dict[Key, list[tuple[str, str, str, float]]] = {}
     for path in paths:
         content = _parsed(path)
         for one in content.benchmarks:
             key = Path(one.fullname.partition("::")[0]).stem, one.name
-            found.setdefault(key, []).append((content.datetime, content.machine_info.cpu.brand_raw, one.stats.median))
+            machine = content.machine_info.cpu.brand_raw
+            found.setdefault(key, []).append((content.datetime, machine, one.extra_info.mode, one.stats.median))
     return {
         key: Rows(
             np.arange(len(rows)),
-            {SECONDS.name: np.array([seconds for _, _, seconds in rows])},
-            np.array([moment for moment, _, _ in rows]),
-            frozenset(processor for _, processor, _ in rows),
+            {SECONDS.name: np.array([seconds for *_, seconds in rows])},
+            np.array([moment for moment, *_ in rows]),
+            frozenset(processor for _, processor, _, _ in rows),
+            frozenset(mode for _, _, mode, _ in rows),
         )
         for key, rows in found.items()
     }

@@ -40,9 +40,11 @@ def questions(dataset: str, variant: str, base: Rows, new: Rows, names: Collecti
 def ask(dataset: str, variant: str, metric: Metric, base: Rows, new: Rows, gates: bool) -> Question | Verdict:
     """Of one metric, in logarithms. gates: whether it may fail the comparison, where both sides ran in turns."""
     old, own = (float(np.nanmedian(side.get(metric.name))) for side in (base, new))
-    if base.processors != new.processors:
-        note = f"other processors: {_list(new.processors)}, and {_list(base.processors)} before"
-        return Verdict(dataset, variant, metric.name, "incomparable", old, own, advice=True, note=note)
+    for what in ("processors", "modes"):
+        before, now = getattr(base, what), getattr(new, what)
+        if before != now:
+            note = f"other {what}: {_list(now)}, and {_list(before)} before"
+            return Verdict(dataset, variant, metric.name, "incomparable", old, own, advice=True, note=note)
     sides = in_turns(base, new, metric.name)
     decides = gates and min(map(len, sides)) >= ALTERNATIONS
     if not decides:

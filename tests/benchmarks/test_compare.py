@@ -189,7 +189,8 @@ def test_a_slower_step_fails_only_where_it_ran_in_turns():
     assert "regressed (advice)" in advice
     assert "did not run in turns, so advice alone" in advice
     assert verdict(base, slower(other(seeds=range(100, 105)), 1.03, 30), "machine_fraction")[1] == 0
-    assert verdict(base, in_turns.assign(processor="b"), "machine_fraction") == ("incomparable", 0)
+    for change in ({"processor": "b"}, {"mode": "compiled"}):
+        assert verdict(base, in_turns.assign(**change), "machine_fraction") == ("incomparable", 0)
 
 
 def test_processor_time_decides_where_both_sides_have_it():
