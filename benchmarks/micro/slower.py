@@ -33,7 +33,7 @@ from vaezoo import VARIANTS
 
 SLOWER = 0.1
 TURNS, TOGETHER = 5, 2
-FEW = {"evaluation_draws": 2, "log_likelihood_draws": 2, "gradient_repeats": 2}  # what is not timed
+FEW = {"evaluation_draws": 2, "log_likelihood_draws": 2, "gradient_repeats": 10}  # what is not timed
 FORK = multiprocessing.get_context("fork")
 
 
