@@ -2,9 +2,9 @@
 
     python -m benchmarks.micro.slower [--trials 50]
 
-Each trial trains ten cells as they are and ten whose every step then idles for a tenth of its own time, two at a time
-in turns as `.ci/regression` does, beside as many processes that multiply matrices as there are other cores. It is found
-where `compare` ends with exit code 1. The ten of a kind in turns, five against five, are the false alarms.
+Each trial trains ten cells as they are and ten whose every step spins for a tenth of its own time more, two and two in
+turns as `.ci/regression` does, beside as many processes that multiply matrices as there are other cores. It is found
+where `compare` ends with exit code 1. The ten of a kind, dealt to two sides in turns, are the trials of equals.
 """
 
 from __future__ import annotations
