@@ -95,7 +95,7 @@ def _note(v: Verdict) -> str:
     if v.test == "ranks":
         parts.append("heavy tails: judged by ranks")
     elif v.test == "paired t":
-        parts.append("in pairs of equal seeds")
+        parts.append("in pairs, turn by turn" if KNOWN[v.metric] in TIMES else "in pairs of equal seeds")
     if v.word == "regressed" and v.metric != SEEDS:
         parts.append(f"p = {v.p:.2g}")
     if v.word == "inconclusive" and math.isfinite(v.smallest):
