@@ -148,7 +148,7 @@ def test_a_row_is_what_the_library_measures_by_hand(built):
         "decoder_gradient_variance": moments["decoder"].variance,
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
-    speeds = {"throughput", "flops_per_second", "machine_fraction"}
+    speeds = {"throughput", "processor_throughput", "flops_per_second", "machine_fraction"}
     assert {m.name for m in METRICS} - set(expected) == {"exact_log_likelihood", *speeds}
 
 
@@ -156,11 +156,15 @@ def test_throughput_is_examples_over_seconds_without_the_warm_up(built, monkeypa
     variant = VARIANTS[1]
     model, images, case = built(variant)
     clock = iter([0.0, 100.0, 110.0, 200.0, 200.0, 225.0])  # each epoch begins, is warm, ends
+    worked = iter([0.0, 50.0, 54.0, 60.0, 60.0, 65.0])
     monkeypatch.setattr("benchmarks.train.now", lambda device: next(clock))
+    monkeypatch.setattr("benchmarks.train.time.process_time", lambda: next(worked))
     state = begun(model, variant, images.train, case.protocol, 0)
     progress = [p for p in train(state, variant, images.train, case.protocol) if p.due]
     assert progress[1].throughput == pytest.approx(20 * 50 / 10)
     assert progress[2].throughput == pytest.approx((20 * 50 / 10 + 25 * 50 / 25) / 2)
+    assert progress[1].processor_throughput == pytest.approx(20 * 50 / 4)
+    assert progress[2].processor_throughput == pytest.approx((20 * 50 / 4 + 25 * 50 / 5) / 2)
     assert progress[2].seconds == pytest.approx(110 + 25)
 
 
