@@ -1,8 +1,6 @@
 """`python -m benchmarks`; cells import this file too, so it imports nothing unless it is the program."""
 
 if __name__ == "__main__":
-    import sys
-
     from benchmarks import interrupts
 
     interrupts.install()
@@ -12,4 +10,4 @@ if __name__ == "__main__":
         code = main()
     except KeyboardInterrupt:  # before the command line was there to say more
         code = interrupts.INTERRUPTED
-    sys.exit(code)
+    interrupts.leave(code)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 INTERRUPTED = 130
 
@@ -13,6 +15,20 @@ def install() -> None:
     """From here on an interruption raises `KeyboardInterrupt`, once."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _first)
+
+
+def leave(code: int) -> NoReturn:
+    """End with that code.
+
+    An interpreter that was interrupted while a library was in an `exec` ends by SIGINT instead, whoever caught it; so
+    after an interruption what is registered to run at the end runs here, and the interpreter has no say.
+    """
+    if code == INTERRUPTED:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _first(number: int, frame: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from benchmarks import compiling, data, experiment, places, planning, snapshots
+from benchmarks.metrics import TIMINGS
 from benchmarks.plugins import Entry
 from benchmarks.seeds import generator
 from benchmarks.settings import load
@@ -32,15 +33,7 @@ def case(tiny):
 
 
 def whole(record):
-    timings = {
-        "throughput",
-        "processor_throughput",
-        "flops_per_second",
-        "machine_fraction",
-        "train_seconds",
-        "processor_seconds",
-    }
-    return [{k: v for k, v in row.items() if k not in timings | {"peak_memory_mib"}} for row in record["rows"]]
+    return [{k: v for k, v in row.items() if k not in TIMINGS} for row in record["rows"]]
 
 
 class StopError(Exception):
