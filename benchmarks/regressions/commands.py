@@ -128,6 +128,8 @@ def history(
         raise UserError(f"{out / histories.FILE} is not there: no baseline was accepted yet; name runs, or make one")
     names = names or list(histories.USUAL)
     found = histories.comparable(table)
+    if not found["metric"].isin(names).any():
+        raise UserError(f"nothing to show: no run has {' or '.join(names)}; --metrics names others")
     print(histories.render(found, names))
     if len(found) < len(table):
         print(

@@ -14,6 +14,7 @@ from benchmarks.files import Record
 from benchmarks.metrics import BY_NAME, METRICS, Metric
 from benchmarks.regressions.comparison import COMPARED, by_seed
 from benchmarks.regressions.groups import groups
+from benchmarks.regressions.speed import GATING
 from benchmarks.statistics import interval
 
 FILE = "history.csv"
@@ -22,7 +23,7 @@ COLUMNS = (
     "lost", "mean", "half_width", "median", "min", "max",
 )  # fmt: skip
 WORDS = ("started", "commit", "torch", "processor", "dataset", "variant", "protocol_id", "metric", "unit", "scale")
-SPEED = ("machine_fraction", "throughput")
+SPEED = tuple(metric.name for metric in GATING)
 USUAL = ("elbo", "gradient_variance", "machine_fraction")
 SHOWN = (*COMPARED, *(metric for metric in METRICS if metric.name in SPEED))
 
@@ -106,7 +107,7 @@ def _block(dataset: str, metric: Metric, table: pd.DataFrame) -> str:
 
 
 def _cell(metric: Metric, row: Record) -> str:
-    digits = 2 if metric.scale == "log" else max(metric.decimals, 3 if metric.name in SPEED[:1] else 0)
+    digits = 2 if metric.scale == "log" else max(metric.decimals, 3 if metric.unit == "1" else 0)
     half = "" if math.isnan(row["half_width"]) else f" ± {row['half_width']:,.{digits}f}"
     lost = f" ({row['lost']:.0f} lost)" if row["lost"] else ""
     return f"{row['mean']:,.{digits}f}{half}{lost}"

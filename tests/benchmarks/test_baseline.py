@@ -92,3 +92,4 @@ def test_history_shows_each_metric_over_runs_and_leaves_other_protocols_out(run,
     assert (tmp_path / "out" / "figures" / "history.png").is_file()
     assert "no baseline was accepted yet" in ask("history", "--out", tmp_path / "none").stderr
     assert ask("history", tmp_path, "--out", tmp_path / "out").returncode == 0
+    assert "nothing to show" in ask("history", paths[0], "--metrics", "processor_throughput").stderr
