@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
@@ -113,15 +114,15 @@ def _ask(dataset: str, variant: str, metric: Metric, old: Group, own: Group) -> 
             return None  # all seeds are lost, and their count says so
         side = "base" if not base else "new"
         return Verdict(dataset, variant, metric.name, "incomparable", note=f"{side} has no values of it")
-    advice = not metric.gates
-    centre = [_back(metric, statistics.median(values.values())) for values in (base, new)]
     asked = Verdict(
-        dataset, variant, metric.name, "identical", centre[0], centre[1],
-        tolerance=metric.tolerance_on(dataset), advice=advice,
+        dataset, variant, metric.name, "unchanged", _centre(metric, base), _centre(metric, new),
+        tolerance=metric.tolerance_on(dataset), advice=not metric.gates,
     )  # fmt: skip
-    shared = {*base} & {*new}
-    if shared in ({*base}, {*new}) and all(base[seed] == new[seed] for seed in shared):
-        return asked
+    shared = {seed: new[seed] for seed in base if seed in new}
+    if shared in (base, new) and all(base[seed] == value for seed, value in shared.items()):
+        both = _centre(metric, shared)
+        note = "" if base == new else f"by the {len(shared)} seeds that both have"
+        return dataclasses.replace(asked, word="identical", base=both, new=both, note=note)
     return Question(asked, difference(base, new), metric)
 
 
@@ -135,7 +136,9 @@ def by_seed(group: Group, metric: Metric) -> dict[int, float]:
     return dict(zip(rows.seeds[known].tolist(), values[known].tolist(), strict=True))
 
 
-def _back(metric: Metric, value: float) -> float:
+def _centre(metric: Metric, values: Mapping[int, float]) -> float:
+    """The median over seeds, in the metric's unit."""
+    value = statistics.median(values.values())
     if metric.scale == "log":
         return 0.0 if value <= math.log(TINY) else math.exp(value)
     return value

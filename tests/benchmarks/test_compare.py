@@ -33,9 +33,15 @@ def test_the_same_again_is_identical():
     assert set(quality) == {"identical"}
     assert {v.word for v in found} <= {"identical", "unchanged", "inconclusive"}
     assert exit_code(found) == 0
+
+
+def test_fewer_seeds_of_the_same_are_identical_and_shown_by_those_that_both_have():
     some = BASE[BASE["seed"] < 3]
     assert verdict(BASE, some) == ("identical", 0)
     assert verdict(some, BASE) == ("identical", 0)
+    (elbo,) = [v for v in comparison.compare(BASE, some) if v.metric == "elbo"]
+    assert (elbo.base, elbo.new) == (some.loc[some["epoch"] == 3, "elbo"].median(),) * 2
+    assert elbo.note == "by the 3 seeds that both have"
 
 
 @pytest.mark.parametrize("style", reports.FORMATS)
