@@ -1,16 +1,22 @@
 """The baseline and the history: what is refused, and what is installed."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks import store
+from benchmarks import data, places, planning, store
 from benchmarks.csvs import write_table
 from benchmarks.errors import UserError
 from benchmarks.files import SCHEMA_VERSION
 from benchmarks.metrics import RESULT_COLUMNS
+from benchmarks.plugins import Entry
 from benchmarks.regressions import baseline, history
+from benchmarks.settings import load
 from tests.benchmarks.synthetic import table
+from vaezoo import VARIANTS
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture
@@ -93,3 +99,14 @@ def test_history_shows_each_metric_over_runs_and_leaves_other_protocols_out(run,
     assert "no baseline was accepted yet" in ask("history", "--out", tmp_path / "none").stderr
     assert ask("history", tmp_path, "--out", tmp_path / "out").returncode == 0
     assert "nothing to show" in ask("history", paths[0], "--metrics", "processor_throughput").stderr
+
+
+def test_the_committed_baseline_is_of_the_present_variants_and_preset():
+    """Where it is not, 'compare' calls everything incomparable: run preset ci with 20 seeds, and install that."""
+    held = store.read_results(RESULTS / "baseline" / "results.csv")
+    protocol = planning.resolve(load("ci", {}))
+    prepared = data.prepare(protocol.dataset, places.data_root())
+    plan = planning.plan([Entry(v) for v in VARIANTS], protocol, range(baseline.SEEDS), prepared)
+    assert set(held["cell_id"]) == {case.cell_id for case in plan}
+    last = history.read(RESULTS / "history.csv").iloc[-1]
+    assert [last["commit"]] == held["commit"].unique().tolist()
