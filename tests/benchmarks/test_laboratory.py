@@ -20,7 +20,6 @@ from benchmarks.statistics import log_ratio, slope
 from vaezoo import VARIANTS
 from vaezoo.oracles import cosine, quadratic
 
-pytestmark = pytest.mark.xdist_group("laboratory")  # one worker: its measurement is made once
 SMALL = """
 dataset = "digits"
 seeds = 2
