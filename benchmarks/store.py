@@ -21,8 +21,12 @@ from benchmarks.metrics import ADDED, BY_NAME, RESULT_COLUMNS
 
 FINISHED = ("ok", "diverged")
 STATUSES = (*FINISHED, "failed", "timeout", "out-of-memory", "killed")
-NUMBERS = ("seed", "epoch", "step", *BY_NAME, "train_seconds", "draws")
-WORDS = ("variant", "dataset", "status", "objective", "estimator", "baseline", "cell_id", "error", "commit")
+NUMBERS = ("seed", "epoch", "step", *BY_NAME, "train_seconds", "draws", "peak_memory_mib", "processor_seconds")
+WORDS = (
+    "variant", "dataset", "status", "objective", "estimator", "baseline", "cell_id", "error", "commit",
+    "protocol_id", "data_checksum", "torch", "processor", "mode", "device", "precision", "likelihood", "binarization",
+    "started", "ended",
+)  # fmt: skip
 
 
 def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -128,7 +132,9 @@ def read_results(path: Path) -> pd.DataFrame:
 def _check_rows(table: pd.DataFrame, path: Path) -> None:
     """Rows that name no cell, no known outcome, or the same checkpoint twice."""
     faults = {
-        "has no variant, data set or cell_id": table[["variant", "dataset", "cell_id"]].isna().any(axis=1),
+        "has no variant, data set, seed or cell_id": table[["variant", "dataset", "seed", "cell_id"]]
+        .isna()
+        .any(axis=1),
         "has a variant or data set that can't be named so": ~_named(table["variant"], NAME)
         | ~_named(table["dataset"], NAME),
         "has a word that no run writes": ~(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import files, manifests, report, store
+from benchmarks import files, manifests, report, store, tables
 from benchmarks.errors import DamageError, UserError
 from benchmarks.regressions import comparison, history, reports
 from benchmarks.regressions.groups import groups
@@ -25,6 +25,8 @@ def install(path: Path, out: Path) -> str:
         raise UserError(f"{path.parent / manifests.FILE} is damaged ({damage}); run the same command again") from damage
     if missing := report.shortfall(path, results):
         raise UserError(missing)
+    for row, reason in tables.contradictions(results):
+        raise UserError(f"{path}: {row['variant']}, seed {row['seed']:.0f}, epoch {row['epoch']:.0f}: {reason}")
     commits = sorted(set(results["commit"].dropna()))
     if len(commits) != 1 or "+" in commits[0]:
         raise UserError(
@@ -34,17 +36,17 @@ def install(path: Path, out: Path) -> str:
     for (dataset, variant), group in groups(results).items():
         if group.failed:
             raise UserError(f"{variant} on {dataset} has {group.failed} failed cells; run the same command again")
-        if group.cells < SEEDS:
+        whole = group.cells - group.lost
+        if whole < SEEDS:
+            lost = f" that did not diverge ({group.lost} did)" if group.lost else ""
             raise UserError(
-                f"{variant} on {dataset} has {group.cells} seeds, and a baseline needs {SEEDS} to know the spread over "
-                f"them; run it with --seeds {SEEDS}"
+                f"{variant} on {dataset} has {whole} seeds{lost}, and a baseline needs {SEEDS} to know the spread over "
+                f"them; run it with --seeds {SEEDS + group.lost}"
             )
     folder = out / "baseline"
     changes = "there was no baseline"
     if (folder / "results.csv").is_file():
-        changes = reports.render(
-            comparison.compare(store.read_results(folder / "results.csv"), results), "text", [], whole=False
-        )
+        changes = reports.render(comparison.compare(store.read_results(folder / "results.csv"), results), "text")
     folder.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         files.write(folder / name, (path.parent / name).read_bytes())

@@ -22,7 +22,8 @@ def compare(
     alpha: Alpha = 0.01,
     format_: Annotated[str, typer.Option("--format", help="text, markdown or json.")] = "text",
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="VARIANT", help="One that may be worse or gone; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="VARIANT", help="One that may be worse, gone or another; may be repeated."),
     ] = None,
     out: Out = Path("results"),
 ) -> int:
@@ -40,8 +41,9 @@ def compare(
             raise UserError(f"--metrics {metrics}: pytest-benchmark's files hold times alone; leave it out")
         found = micro.compare(*timings, alpha)
         _check_allowed(allow or [], {v.variant for v in found})
-        print(reports.render(found, format_, allow or [], whole=True))
-        return verdicts.exit_code(found, allow or [])
+        code = verdicts.exit_code(found, allow or [])
+        print(reports.render(found, format_, allow or [], code, whole=True))
+        return code
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     for name in names:
         if name not in comparison.NAMES:
@@ -50,11 +52,11 @@ def compare(
     old, own = (store.read_results(path) for path in paths)
     _check_allowed(allow or [], {*old["variant"], *own["variant"]})
     found = comparison.compare(old, own, names or comparison.NAMES, alpha)
-    print(reports.render(found, format_, allow or [], bool(names)))
-    code = verdicts.exit_code(found, allow or [])
-    if missing := report.shortfall(paths[1], own):
-        print(missing, file=sys.stderr)
-        code = max(code, UNFINISHED)
+    missing = [report.shortfall(path, results) for path, results in zip(paths, (old, own), strict=True)]
+    code = max(verdicts.exit_code(found, allow or []), UNFINISHED if any(missing) else 0)
+    print(reports.render(found, format_, allow or [], code, bool(names)))
+    for line in filter(None, dict.fromkeys(missing)):
+        print(line, file=sys.stderr)
     return code
 
 

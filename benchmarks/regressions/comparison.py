@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
 from benchmarks import tables
-from benchmarks.metrics import METRICS, Metric
+from benchmarks.metrics import BY_NAME, METRICS, Metric
 from benchmarks.regressions import speed
-from benchmarks.regressions.differences import difference, more_often
+from benchmarks.regressions.differences import difference, far_off, more_often
 from benchmarks.regressions.groups import Group, Key, groups
 from benchmarks.regressions.verdicts import SEEDS, Asked, Count, Question, Verdict, answered
 
@@ -56,10 +56,9 @@ def _pair(
     if fault:
         return [Verdict(dataset, variant, SEEDS, "failed", note=fault)]
     if old is None or own is None:
-        elsewhere = before if old is None else now
-        return [_absent(dataset, variant, sorted(data for data, known in elsewhere if known == variant), old is None)]
-    if old.protocols != own.protocols:
-        return [Verdict(dataset, variant, SEEDS, "incomparable", note=_what_differs(old, own))]
+        return [_absent(dataset, variant, before, now)]
+    if reason := _incomparable(old, own):
+        return [Verdict(dataset, variant, SEEDS, "incomparable", note=reason)]
     asked = [_ask(dataset, variant, metric, old, own) for metric in COMPARED if metric.name in names]
     timed = speed.questions(dataset, variant, old.last, own.last, names)
     return [_count(dataset, variant, old, own), *(one for one in asked if one is not None), *timed]
@@ -74,13 +73,31 @@ def _faults(results: pd.DataFrame, side: str) -> dict[Key, str]:
     return found
 
 
-def _absent(dataset: str, variant: str, there: Sequence[str], is_new: bool) -> Verdict:
+def _absent(dataset: str, variant: str, before: Mapping[Key, Group], now: Mapping[Key, Group]) -> Verdict:
     """A variant that one side has not, or has on other data alone."""
+    there, here = ({data for data, known in side if known == variant} for side in (before, now))
+    is_new = dataset in here
     side = "base" if is_new else "new"
-    if there:
-        other = f"{side} has it on {', '.join(there)}, not on {dataset}"
+    if there and here and not there & here:
+        other = f"{side} has it on {', '.join(sorted(there if is_new else here))}, not on {dataset}"
         return Verdict(dataset, variant, SEEDS, "incomparable", note=other)
     return Verdict(dataset, variant, SEEDS, "new" if is_new else "missing", note=f"{side} has it not")
+
+
+def _incomparable(old: Group, own: Group) -> str:
+    """Why the two are not of the same protocol, or base is none to hold anything against; else nothing."""
+    for side, group in (("base", old), ("new", own)):
+        if len(group.protocols) > 1:
+            return f"{side} mixes {len(group.protocols)} protocols; compare them one by one"
+    if old.protocols != own.protocols:
+        return (
+            _what_differs(old, own) or "another protocol, or another definition of the variant, under the same settings"
+        )
+    if len(old.last.seeds) and len(own.last.seeds) and old.settings["epochs"] != own.settings["epochs"]:
+        return f"{_what_differs(old, own)}, by an equal protocol: one of them is cut"
+    if old.failed == old.cells:
+        return f"base has no result of it: {old.failed} of {old.cells} failed"
+    return ""
 
 
 def _what_differs(old: Group, own: Group) -> str:
@@ -89,56 +106,75 @@ def _what_differs(old: Group, own: Group) -> str:
         for name in own.settings
         if own.settings[name] != old.settings[name] and own.settings[name] == own.settings[name]
     ]
-    return "; ".join(changed) or "another protocol, or another definition of the variant, under the same settings"
+    return "; ".join(changed)
 
 
 def _count(dataset: str, variant: str, old: Group, own: Group) -> Count:
-    """Whether seeds are lost more often than before."""
-    before, now = old.lost + old.failed, own.lost + own.failed
-    lost = f"{now} of {own.cells} lost, {before} of {old.cells} before" if now or before else ""
-    failed = f"; {own.failed} failed: run them again" if own.failed else ""
+    """Whether seeds are lost more often than before: diverged, without a result, or far off where tails are heavy."""
+    elbo = BY_NAME["elbo"]
+    far = far_off(*(np.array(list(measured(side, elbo).values())) for side in (old, own)))
+    ended = old.cells - old.failed  # of those before that failed nothing is known
+    before, now = old.lost + far[0], own.lost + own.failed + far[1]
+    what = "lost or far off" if any(far) else "lost"
+    notes = [f"{now} of {own.cells} {what}, {before} of {ended} before"] if now or before else []
+    notes += [f"{own.failed} failed: run them again"] if own.failed else []
+    notes += [f"base: {old.failed} of {old.cells} failed"] if old.failed else []
     asked = Verdict(
-        dataset, variant, SEEDS, "failed" if own.failed else "unchanged", old.cells - before, own.cells - now,
-        test="Fisher", note=lost + failed,
+        dataset, variant, SEEDS, "failed" if own.failed else "unchanged", ended - before, own.cells - now,
+        test="Fisher", note="; ".join(notes),
     )  # fmt: skip
-    return Count(asked, more_often(before, old.cells, now, own.cells), all_lost=now == own.cells and not before)
+    return Count(
+        asked,
+        worse=more_often(before, ended, now, own.cells),
+        better=more_often(now, own.cells, before, ended),
+        all_lost=now == own.cells and not before,
+        more=now * ended > before * own.cells,
+        some=bool(now or before),
+    )
 
 
 def _ask(dataset: str, variant: str, metric: Metric, old: Group, own: Group) -> Question | Verdict | None:
     """A question, or its answer where no statistics are needed; None where neither side has the metric."""
-    base, new = (by_seed(side, metric) for side in (old, own))
+    base, new = (measured(side, metric) for side in (old, own))
+    advice = not metric.gates
     if not base or not new:
         if not base and not new:
             return None
         if not (len(old.last.seeds) and len(own.last.seeds)):
             return None  # all seeds are lost, and their count says so
         side = "base" if not base else "new"
-        return Verdict(dataset, variant, metric.name, "incomparable", note=f"{side} has no values of it")
+        note = f"{side} has no values of it"
+        return Verdict(dataset, variant, metric.name, "incomparable", advice=advice, note=note)
+    if metric.scale == "log" and not any(new.values()) and all(base.values()):
+        note = "0 in every seed, which no noise leaves"
+        return Verdict(dataset, variant, metric.name, "failed", _centre(base), 0.0, advice=advice, note=note)
     asked = Verdict(
-        dataset, variant, metric.name, "unchanged", _centre(metric, base), _centre(metric, new),
-        tolerance=metric.tolerance_on(dataset), advice=not metric.gates,
+        dataset, variant, metric.name, "unchanged", _centre(base), _centre(new),
+        tolerance=metric.tolerance_on(dataset), advice=advice,
     )  # fmt: skip
     shared = {seed: new[seed] for seed in base if seed in new}
     if shared in (base, new) and all(base[seed] == value for seed, value in shared.items()):
-        both = _centre(metric, shared)
+        both = _centre(shared)
         note = "" if base == new else f"by the {len(shared)} seeds that both have"
         return dataclasses.replace(asked, word="identical", base=both, new=both, note=note)
-    return Question(asked, difference(base, new), metric)
+    return Question(asked, difference(by_seed(old, metric), by_seed(own, metric)), metric)
 
 
-def by_seed(group: Group, metric: Metric) -> dict[int, float]:
-    """By seed, as differences are taken."""
+def measured(group: Group, metric: Metric) -> dict[int, float]:
+    """By seed, of the cells that are whole."""
     rows = group.first if metric.checkpoint == "first" else group.last
     values = rows.get(metric.name)
-    if metric.scale == "log":
-        values = np.log(np.maximum(values, TINY))
     known = np.isfinite(values)
     return dict(zip(rows.seeds[known].tolist(), values[known].tolist(), strict=True))
 
 
-def _centre(metric: Metric, values: Mapping[int, float]) -> float:
-    """The median over seeds, in the metric's unit."""
-    value = statistics.median(values.values())
+def by_seed(group: Group, metric: Metric) -> dict[int, float]:
+    """The same as differences are taken: logarithms where the metric's scale is one."""
+    values = measured(group, metric)
     if metric.scale == "log":
-        return 0.0 if value <= math.log(TINY) else math.exp(value)
-    return value
+        return {seed: math.log(max(value, TINY)) for seed, value in values.items()}
+    return values
+
+
+def _centre(values: Mapping[int, float]) -> float:
+    return statistics.median(values.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ CONFIDENCE = 0.95
 PAIRS = 5  # seeds in common from which differences of pairs may be tested
 ENOUGH = 10  # values in all from which tails are judged
 TAIL = 8.0  # robust standard deviations from a side's median: one in 10^15 normal values is further out
+LEAST = 1e-4  # ranks are used where they can give a smaller p; of fewer values no order is sure enough
 POWER = 0.95  # with which the smallest effect that can be seen is seen
 
 Values = NDArray[np.float64]
@@ -25,7 +27,8 @@ class Difference:
 
     value: of the means, or the median of all differences where tails are heavy. low, high: its 95 % interval (infinite
     where nothing is known of the spread). p_less, p_more: one-sided, for a decrease and an increase. test: which test.
-    se, freedom: standard error of the value, and the degrees of freedom behind it. spread: between seeds of one side.
+    se, freedom: standard error of the value, and the degrees of freedom behind it. spread: of a seed, so that n seeds a
+    side give a standard error of spread sqrt(2/n). least: the smallest p that the test can give.
     """
 
     value: float
@@ -37,19 +40,39 @@ class Difference:
     se: float
     freedom: float
     spread: float
+    least: float = 0.0
 
 
 def difference(base: Mapping[int, float], new: Mapping[int, float]) -> Difference:
-    """By seed. The spread over seeds is taken from both sides, or from pairs of equal seeds where those spread less."""
+    """By seed. The spread over seeds is taken from both sides, or from pairs of equal seeds where those spread less.
+
+    Where either could have been taken, p counts twice: that the smaller spread was chosen must not make it surer.
+    """
     ours, theirs = np.array(list(new.values())), np.array(list(base.values()))
-    if len(ours) + len(theirs) >= ENOUGH and heavy_tailed(ours, theirs):
+    if len(ours) + len(theirs) >= ENOUGH and _least(ours, theirs) <= LEAST and heavy_tailed(ours, theirs):
         return _by_ranks(ours, theirs)
     pooled = _pooled(ours, theirs)
     shared = sorted({*base} & {*new})
     if len(shared) < PAIRS:
         return pooled
-    paired = _paired(np.array([new[seed] - base[seed] for seed in shared]), pooled.spread)
-    return paired if paired.se < pooled.se else pooled
+    paired = _paired(np.array([new[seed] - base[seed] for seed in shared]))
+    chosen = paired if paired.se < pooled.se else pooled
+    return dataclasses.replace(chosen, p_less=min(1.0, 2 * chosen.p_less), p_more=min(1.0, 2 * chosen.p_more))
+
+
+def far_off(base: Values, new: Values) -> tuple[int, int]:
+    """How many of either side end so far below base's median that, where tails are heavy, they count as lost."""
+    if not (len(base) and len(new)) or len(base) + len(new) < ENOUGH or not heavy_tailed(new, base):
+        return 0, 0
+    centre = np.median(base)
+    reach = TAIL * 1.4826 * np.median(np.abs(np.concatenate([base, new]) - centre))
+    before, now = (int((side < centre - reach).sum()) for side in (base, new))
+    return before, now
+
+
+def _least(ours: Values, theirs: Values) -> float:
+    """The smallest p that an order of these values can have: that of all of one side below all of the other."""
+    return 1 / math.comb(len(ours) + len(theirs), len(ours))
 
 
 def heavy_tailed(*sides: Values) -> bool:
@@ -69,10 +92,10 @@ def _pooled(ours: Values, theirs: Values) -> Difference:
     return _by_t(float(ours.mean() - theirs.mean()), se, freedom, spread, "pooled t")
 
 
-def _paired(differences: Values, spread: float) -> Difference:
+def _paired(differences: Values) -> Difference:
     n = len(differences)
-    se = float(np.std(differences, ddof=1)) / math.sqrt(n)
-    return _by_t(float(differences.mean()), se, n - 1, spread, "paired t")
+    deviation = float(np.std(differences, ddof=1))
+    return _by_t(float(differences.mean()), deviation / math.sqrt(n), n - 1, deviation / math.sqrt(2), "paired t")
 
 
 def _by_t(value: float, se: float, freedom: float, spread: float, test: str) -> Difference:
@@ -99,7 +122,8 @@ def _by_ranks(ours: Values, theirs: Values) -> Difference:
     cut = max(0, math.floor(count / 2 - 1.96 * sigma))
     low, high = (float(shifts[cut]), float(shifts[-1 - cut])) if cut or count > 40 else (-math.inf, math.inf)
     se = (high - low) / (2 * 1.96)
-    return Difference(float(np.median(shifts)), low, high, float(less), float(more), "ranks", se, math.inf, math.nan)
+    value, least = float(np.median(shifts)), _least(ours, theirs)
+    return Difference(value, low, high, float(less), float(more), "ranks", se, math.inf, math.nan, least)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -113,7 +137,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def smallest_effect(found: Difference, tolerance: float, level: float) -> float:
     """The smallest loss that this comparison would have called one in 95 of 100 cases, at that level of its test."""
-    if not math.isfinite(found.se):
+    if not math.isfinite(found.se) or found.least >= level:
         return math.inf
     freedom = min(found.freedom, 1e9)
     sure = float(stdtrit(freedom, POWER)) * found.se
@@ -121,11 +145,15 @@ def smallest_effect(found: Difference, tolerance: float, level: float) -> float:
 
 
 def seeds_needed(found: Difference, tolerance: float, level: float) -> int | None:
-    """Seeds a side from which an interval lies within the tolerance, and twice that loss is seen; None: unknown."""
+    """Seeds a side that tell in 95 of 100 cases: equals to be unchanged, and twice the tolerance to be a loss.
+
+    The interval and its own scatter have to lie within the tolerance; None where the spread is unknown.
+    """
     if not math.isfinite(found.spread) or tolerance <= 0:
         return None
-    reach = (float(stdtrit(1e9, 1 - level)) + float(stdtrit(1e9, POWER))) / 2
-    return max(2, math.ceil(2 * (max(reach, 1.96) * found.spread / tolerance) ** 2))
+    unchanged = 2 * float(stdtrit(1e9, 0.5 + CONFIDENCE / 2))
+    loss = (float(stdtrit(1e9, 1 - level)) + float(stdtrit(1e9, POWER))) / 2
+    return max(2, math.ceil(2 * (max(unchanged, loss) * found.spread / tolerance) ** 2))
 
 
 def more_often(lost_base: int, base: int, lost_new: int, new: int) -> float:

@@ -77,9 +77,10 @@ def detected(
 ) -> dict[str, Rate]:
     """How often a new run of the second code against a baseline of the first is called worse, and by which metric."""
     before, now = groups(results), groups(worse)
-    ours, theirs = whole_seeds(before), whole_seeds(now)
+    ours = whole_seeds(before)
+    theirs = [seed for seed in whole_seeds(now) if seed not in ours]
     _enough(ours, 2 * BASE, " of the first run")
-    _enough(theirs, 2 * NEW, " of the second run")
+    _enough(theirs, 2 * NEW, " of the second run, and not in the first,")
     for verdict in compared(before, now, (ours, theirs), alpha):
         if verdict.word in ("incomparable", "missing", "new"):
             raise UserError(f"{verdict.variant} on {verdict.dataset}: {verdict.word} ({verdict.note}); run both alike")

@@ -37,7 +37,7 @@ class Effect:
 def effects(groups: Groups, seeds: Sequence[int], alpha: float, source: np.random.Generator) -> Iterator[Effect]:
     """Of each variant and gating metric, at the strictest level that Holm's rule asks of a single test."""
     asked = [(key, metric) for key, group in groups.items() for metric in GATING if by_seed(group, metric)]
-    level = alpha / (len(asked) + len(groups))
+    level = alpha / len(asked)
     for key, metric in asked:
         values, tolerance = by_seed(groups[key], metric), metric.tolerance_on(key[0])
         yield _effect(key, metric, functools.partial(_needed, values, metric, tolerance, level), seeds, source)
@@ -64,7 +64,7 @@ def _needed(values: Mapping[int, float], metric: Metric, tolerance: float, level
     if found.test != "ranks":
         return gain + max(tolerance, float(stdtrit(found.freedom, 1 - level)) * found.se)
     shifts = np.sort(sign * np.subtract.outer(list(new.values()), list(base.values())).ravel())
-    wins = most_wins(len(new), len(base), level)
+    wins = most_wins(len(new), len(base), level / 2)  # half goes to the count of seeds far off
     return max(gain + tolerance, float(shifts[-1 - wins]) if wins >= 0 else math.inf)
 
 

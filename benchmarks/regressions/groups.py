@@ -21,11 +21,12 @@ SETTING = tuple(column.name for column in SETTINGS if column.name not in ("train
 
 @dataclass(frozen=True)
 class Rows:
-    """One row a seed: numbers by column, NaN where there is none; when each cell started, on what, in which mode."""
+    """One row a seed: numbers by column, NaN where there is none; when each cell ran, on what, in which mode."""
 
     seeds: NDArray[np.int64]
     numbers: Mapping[str, NDArray[np.float64]]
     started: NDArray[np.str_]
+    ended: NDArray[np.str_]
     processors: frozenset[str]
     modes: frozenset[str]
 
@@ -37,18 +38,25 @@ class Rows:
         """Those of some seeds."""
         at = np.isin(self.seeds, list(seeds))
         numbers = {name: column[at] for name, column in self.numbers.items()}
-        return Rows(self.seeds[at], numbers, self.started[at], self.processors, self.modes)
+        return Rows(self.seeds[at], numbers, self.started[at], self.ended[at], self.processors, self.modes)
 
 
-NONE = Rows(np.array([], int), dict.fromkeys(MEASURED, np.array([])), np.array([], str), frozenset(), frozenset())
+NONE = Rows(
+    np.array([], int),
+    dict.fromkeys(MEASURED, np.array([])),
+    np.array([], str),
+    np.array([], str),
+    frozenset(),
+    frozenset(),
+)
 
 
 @dataclass(frozen=True)
 class Group:
     """One variant on one data set in one run.
 
-    cells: how many. lost: how many diverged. failed: how many left no result. first, last: rows of those that are
-    whole, at their first and last checkpoint.
+    cells: how many. lost: how many diverged. failed: how many left no result, or not all of it. first, last: rows of
+    those that are whole, before training and at its end.
     """
 
     cells: int
@@ -63,23 +71,27 @@ class Group:
 def groups(results: pd.DataFrame) -> dict[Key, Group]:
     """By data set and variant, in the order of the table."""
     final = results.drop_duplicates("cell_id", keep="last")
+    ended = final[final["status"] == "ok"]
+    longest = results.groupby(KEYS, sort=False)["epoch"].max().to_dict()
+    longest |= ended.groupby(KEYS, sort=False)["epoch"].max().to_dict()  # what diverges ends earlier
+    at = [longest[key] for key in ended[KEYS].itertuples(index=False, name=None)]
+    ended = ended[ended["epoch"] == at]  # a cell that lacks its last rows has no result
     counts: dict[Key, Counter[str]] = {}
     for dataset, variant, status in final[[*KEYS, "status"]].itertuples(index=False):
         counts.setdefault((dataset, variant), Counter())[status] += 1
-    whole = results[results["cell_id"].isin(set(final.loc[final["status"] == "ok", "cell_id"]))]
-    epochs = whole.groupby(KEYS, sort=False)["epoch"]
-    first = _rows(whole[whole["epoch"] == epochs.transform("min")])
-    last = _rows(whole[whole["epoch"] == epochs.transform("max")])
+    whole = Counter(ended[KEYS].itertuples(index=False, name=None))
+    first = _rows(results[(results["epoch"] == 0) & results["cell_id"].isin(set(ended["cell_id"]))])
+    last = _rows(ended)
     protocols: dict[Key, set[str]] = {}
     for dataset, variant, protocol in results[[*KEYS, "protocol_id"]].drop_duplicates().itertuples(index=False):
         protocols.setdefault((dataset, variant), set()).add(str(protocol))
-    longest = results.groupby(KEYS, sort=False)["epoch"].max().to_dict()
     found = {}
     for settings in results.drop_duplicates(KEYS)[[*KEYS, *SETTING, "data_checksum"]].to_dict("records"):
         key = settings.pop("dataset"), settings.pop("variant")
-        cells, ok, diverged = counts[key].total(), counts[key]["ok"], counts[key]["diverged"]
+        cells, diverged = counts[key].total(), counts[key]["diverged"]
+        settings["epochs"] = longest[key]
         found[key] = Group(
-            cells, diverged, cells - ok - diverged, frozenset(protocols[key]), {"epochs": longest[key], **settings},
+            cells, diverged, cells - whole[key] - diverged, frozenset(protocols[key]), settings,
             first.get(key, NONE), last.get(key, NONE),
         )  # fmt: skip
     return found
@@ -89,9 +101,9 @@ def _rows(rows: pd.DataFrame) -> dict[Key, Rows]:
     """By data set and variant, one row a seed."""
     rows = rows.drop_duplicates([*KEYS, "seed"])
     seeds = rows["seed"].to_numpy(int)
-    started, processors, modes = (
+    started, ended, processors, modes = (
         rows[name].astype(object).fillna("").to_numpy(str)  # a column that older tables lack holds no text at all
-        for name in ("started", "processor", "mode")
+        for name in ("started", "ended", "processor", "mode")
     )
     numbers = {name: rows[name].to_numpy(float) for name in MEASURED}
     return {
@@ -99,6 +111,7 @@ def _rows(rows: pd.DataFrame) -> dict[Key, Rows]:
             seeds[at],
             {name: column[at] for name, column in numbers.items()},
             started[at],
+            ended[at],
             frozenset(processors[at].tolist()),
             frozenset(modes[at].tolist()),
         )

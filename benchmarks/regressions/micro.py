@@ -88,6 +88,7 @@ def read(paths: Sequence[Path]) -> dict[Key, Rows]:
             np.arange(len(rows)),
             {SECONDS.name: np.array([seconds for *_, seconds in rows])},
             np.array([moment for moment, *_ in rows]),
+            np.full(len(rows), ""),
             frozenset(processor for _, processor, _, _ in rows),
             frozenset(mode for _, _, mode, _ in rows),
         )

@@ -13,7 +13,7 @@ from benchmarks.files import SCHEMA_VERSION
 from benchmarks.formats import number
 from benchmarks.metrics import BY_NAME, Metric
 from benchmarks.regressions import micro, speed
-from benchmarks.regressions.verdicts import SEEDS, Verdict, Word, exit_code
+from benchmarks.regressions.verdicts import SEEDS, Verdict, Word
 
 FORMATS = ("text", "markdown", "json")
 HEAD = ("data set", "variant", "metric", "verdict", "base", "new", "difference [95 % interval]", "note")
@@ -33,27 +33,33 @@ TIMES = (*speed.METRICS, micro.SECONDS)
 KNOWN: dict[str, Metric] = {**BY_NAME, **{metric.name: metric for metric in TIMES}}
 
 
-def render(verdicts: Sequence[Verdict], style: str, allowed: Sequence[str], whole: bool) -> str:
-    """The worst first: all that gates, the advice that is news (or all of it), a line that counts. JSON has all."""
+def render(
+    verdicts: Sequence[Verdict], style: str, allowed: Sequence[str] = (), code: int | None = None, whole: bool = False
+) -> str:
+    """The worst first: all that gates, the advice that is news (or all of it), a line that counts. JSON has all.
+
+    code: what the command ends with, where it is to be said.
+    """
     if style not in FORMATS:
         raise unknown("format", style, FORMATS)
     if style == "json":
-        return _json(verdicts, allowed)
+        return _json(verdicts, code)
     shown = [v for v in verdicts if whole or not v.advice or v.word not in QUIET]
     shown = [v for v in shown if v.metric != SEEDS or v.word != "unchanged" or v.note]
     rows = [_row(v, allowed) for v in sorted(shown, key=lambda v: (v.advice, ORDER.index(v.word)))]
     table = _markdown(rows) if style == "markdown" else _text(rows)
-    return f"{table}\n\n{conclusion(verdicts, allowed)}"
+    return f"{table}\n\n{conclusion(verdicts, code)}"
 
 
-def conclusion(verdicts: Sequence[Verdict], allowed: Sequence[str]) -> str:
-    """How many verdicts of each kind, those that gate and those that are advice, and what the exit code is."""
+def conclusion(verdicts: Sequence[Verdict], code: int | None) -> str:
+    """How many verdicts of each kind, those that gate and those that are advice, and the exit code."""
     parts = []
     for what, own in (("", [v for v in verdicts if not v.advice]), ("advice: ", [v for v in verdicts if v.advice])):
         counts = collections.Counter(v.word for v in own)
         if counts:
             parts.append(what + ", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]))
-    return f"{'; '.join(parts) or 'nothing to compare'}; exit code {exit_code(verdicts, allowed)}"
+    parts = parts or ["nothing to compare"]
+    return "; ".join(parts if code is None else [*parts, f"exit code {code}"])
 
 
 def _row(v: Verdict, allowed: Sequence[str]) -> list[str]:
@@ -98,12 +104,23 @@ def _note(v: Verdict) -> str:
         parts.append("in pairs, turn by turn" if KNOWN[v.metric] in TIMES else "in pairs of equal seeds")
     if v.word == "regressed" and v.metric != SEEDS:
         parts.append(f"p = {v.p:.2g}")
-    if v.word == "inconclusive" and math.isfinite(v.smallest):
-        seen = f"a loss of {_step(v, v.smallest)[1:] if not in_ratios(v.metric) else _step(v, v.smallest)} is seen"
-        parts.append(seen + (f"; {v.seeds} seeds a side would tell" if v.seeds is not None else ""))
-    elif v.word == "inconclusive":
-        parts.append("too few seeds to know their spread")
-    return "; ".join(parts)
+    if v.word == "inconclusive" and v.metric != SEEDS:
+        parts.append(_seen(v))
+    return "; ".join(part for part in parts if part)
+
+
+def _seen(v: Verdict) -> str:
+    """Which loss would have been seen, and what it takes to tell."""
+    metric = KNOWN[v.metric]
+    unit = "turns" if metric in TIMES and not v.advice else "measurements" if metric in TIMES else "seeds"
+    if not math.isfinite(v.smallest):
+        return f"too few {unit} to tell"
+    way = -1 if metric.direction == "higher" else 1
+    loss = _step(v, way * v.smallest) if in_ratios(v.metric) else _step(v, v.smallest)[1:]
+    seen = "" if metric.direction == "none" else f"a loss of {loss} is seen; "
+    return seen + (
+        f"{v.seeds} {unit} a side would tell" if v.seeds is not None else "heavy tails hide how many would tell"
+    )
 
 
 def _text(rows: Sequence[Sequence[str]]) -> str:
@@ -119,12 +136,12 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(HEAD), *lines[1:]])
 
 
-def _json(verdicts: Sequence[Verdict], allowed: Sequence[str]) -> str:
+def _json(verdicts: Sequence[Verdict], code: int | None) -> str:
     def plain(value: object) -> object:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     found = [{name: plain(value) for name, value in dataclasses.asdict(v).items()} for v in verdicts]
     for one in found:
         one["verdict"] = one.pop("word")
-    whole = {"schema_version": SCHEMA_VERSION, "exit_code": exit_code(verdicts, allowed), "verdicts": found}
+    whole = {"schema_version": SCHEMA_VERSION, "exit_code": code, "verdicts": found}
     return json.dumps(whole, indent=1, allow_nan=False)

@@ -42,18 +42,19 @@ def ask(dataset: str, variant: str, metric: Metric, base: Rows, new: Rows, gates
     old, own = (float(np.nanmedian(side.get(metric.name))) for side in (base, new))
     for what in ("processors", "modes"):
         before, now = getattr(base, what), getattr(new, what)
-        if before != now:
-            note = f"other {what}: {_list(now)}, and {_list(before)} before"
+        if len(before | now) > 1:
+            note = f"{what} differ: {_list(now)}, and {_list(before)} before"
             return Verdict(dataset, variant, metric.name, "incomparable", old, own, advice=True, note=note)
     sides = in_turns(base, new, metric.name)
     decides = gates and min(map(len, sides)) >= ALTERNATIONS
-    if not decides:
-        sides = [np.log(values[values > 0]).tolist() for values in (side.get(metric.name) for side in (base, new))]
     note = "did not run in turns, so advice alone" if gates and not decides else ""
     asked = Verdict(
         dataset, variant, metric.name, "unchanged", old, own, tolerance=MARGIN, advice=not decides, note=note
     )
-    return Question(asked, difference(*(dict(enumerate(side)) for side in sides)), metric)
+    if decides:  # a turn of either side is a pair
+        return Question(asked, difference(*(dict(enumerate(side)) for side in sides)), metric)
+    before, now = (np.log(values[values > 0]).tolist() for values in (side.get(metric.name) for side in (base, new)))
+    return Question(asked, difference(dict(enumerate(before)), dict(enumerate(now, len(before)))), metric)
 
 
 def _list(names: Collection[str]) -> str:
@@ -61,14 +62,24 @@ def _list(names: Collection[str]) -> str:
 
 
 def in_turns(base: Rows, new: Rows, name: str) -> list[list[float]]:
-    """The logarithms of the medians of the blocks that each side ran before it was the other's turn, in time."""
+    """The logarithms of the medians of the blocks that each side ran before it was the other's turn, in time.
+
+    None where a block began before the one before it had ended: what ran at the same time had no turns.
+    """
     cells = sorted(
-        (start, side, value)
+        (start, end or start, side, value)
         for side, rows in enumerate((base, new))
-        for start, value in zip(rows.started.tolist(), rows.get(name).tolist(), strict=True)
+        for start, end, value in zip(
+            *(column.tolist() for column in (rows.started, rows.ended, rows.get(name))), strict=True
+        )
         if value > 0
     )
     sides: list[list[float]] = [[], []]
-    for side, block in groupby(cells, key=lambda cell: cell[1]):
-        sides[side].append(math.log(float(np.median([value for _, _, value in block]))))
+    before = ""
+    for side, block in groupby(cells, key=lambda cell: cell[2]):
+        starts, ends, _, values = zip(*block, strict=True)
+        if min(starts) < before:
+            return [[], []]
+        before = max(ends)
+        sides[side].append(math.log(float(np.median(values))))
     return sides

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from benchmarks.metrics import Metric
 from benchmarks.regressions.differences import Difference, holm, seeds_needed, smallest_effect
@@ -67,29 +67,47 @@ class Question:
 
 @dataclass(frozen=True)
 class Count:
-    """Lost seeds that wait for their verdict. worse: p that they are lost more often. all_lost: where none was."""
+    """Lost seeds that wait for their verdict.
+
+    worse, better: p that they are lost more often than before, and less often. all_lost: all, where none was. more:
+    whether their share is larger. some: whether either side lost any; without that no test can tell.
+    """
 
     asked: Verdict
     worse: float
+    better: float
     all_lost: bool
-    better: float = 1.0
+    more: bool
+    some: bool
 
 
 Asked = Verdict | Question | Count
+Tested = TypeVar("Tested", Question, Count)
 
 
 def answered(asked: Sequence[Asked], alpha: float) -> list[Verdict]:
-    """The verdicts. What gates is one family of tests, adjusted together; advice is another, and costs it nothing."""
+    """The verdicts. What gates is tested together, and false alarms are as rare as alpha says over all of it.
+
+    Lost seeds and measurements are adjusted each among themselves, at half of alpha if any seed was lost at all. Advice
+    is another family, and costs what gates nothing.
+    """
     found = [one for one in asked if isinstance(one, Verdict)]
-    for advice in (False, True):
-        family = [one for one in asked if not isinstance(one, Verdict) and one.asked.advice == advice]
-        worse, better = holm([one.worse for one in family]), holm([one.better for one in family])
-        for one, loss, gain in zip(family, worse, better, strict=True):
-            if isinstance(one, Count):
-                found.append(_counted(one, loss, alpha))
-            else:
-                found.append(_answer(one, loss, gain, alpha, alpha / len(family)))
+    counts = [one for one in asked if isinstance(one, Count)]
+    losses = [one for one in counts if one.some]
+    found += [dataclasses.replace(one.asked, p=1.0) for one in counts if not one.some]
+    share = alpha / 2 if losses else alpha
+    for one, worse, better in _adjusted(losses):
+        found.append(_counted(one, worse, better, share))
+    for advice, own in ((False, share), (True, alpha)):
+        family = [one for one in asked if isinstance(one, Question) and one.asked.advice == advice]
+        for question, worse, better in _adjusted(family):
+            found.append(_answer(question, worse, better, own, own / len(family)))
     return found
+
+
+def _adjusted(family: Sequence[Tested]) -> Iterator[tuple[Tested, float, float]]:
+    """Each with its p for worse and for better, by Holm's rule."""
+    return zip(family, holm([one.worse for one in family]), holm([one.better for one in family]), strict=True)
 
 
 def _answer(question: Question, worse: float, better: float, alpha: float, level: float) -> Verdict:
@@ -112,13 +130,21 @@ def _answer(question: Question, worse: float, better: float, alpha: float, level
     )  # fmt: skip
 
 
-def _counted(count: Count, p: float, alpha: float) -> Verdict:
-    worse = count.all_lost or p < alpha
-    word: Word = "regressed" if worse and count.asked.word != "failed" else count.asked.word
-    return dataclasses.replace(count.asked, word=word, p=p)
+def _counted(count: Count, worse: float, better: float, alpha: float) -> Verdict:
+    word = count.asked.word
+    if word != "failed":
+        if count.all_lost or worse < alpha:
+            word = "regressed"
+        elif count.more:
+            word = "inconclusive"
+        elif better < alpha:
+            word = "improved"
+    return dataclasses.replace(count.asked, word=word, p=worse)
 
 
 def exit_code(verdicts: Sequence[Verdict], allowed: Sequence[str] = ()) -> int:
-    """Of all that gates, but for the variants that are allowed to be worse."""
-    codes = [EXITS.get(v.word, 0) for v in verdicts if not v.advice and v.variant not in allowed]
+    """Of all that gates. A variant that is allowed may be worse, gone or another; failed it may not be."""
+    codes = [
+        EXITS.get(v.word, 0) for v in verdicts if not v.advice and (v.word == "failed" or v.variant not in allowed)
+    ]
     return max(codes, default=0) if verdicts else 3

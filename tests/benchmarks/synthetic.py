@@ -28,3 +28,19 @@ def table(variants=("vae",), seeds=range(5), elbo=-90.0, spread=0.2, seed=0, **c
                     | columns
                 )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def lost(rows, seeds, status):
+    """The table with the last rows of these seeds lost."""
+    rows = rows.copy()
+    gone = rows["seed"].isin(seeds) & (rows["epoch"] == 3)
+    rows.loc[gone, "status"] = status
+    rows.loc[gone, ["elbo", "kl", "reconstruction_error", "log_likelihood"]] = np.nan
+    return rows
+
+
+def slower(rows, factor, minutes):
+    """The table with its speed divided by the factor, and each seed started so many minutes later."""
+    rows = rows.assign(machine_fraction=rows["machine_fraction"] / factor)
+    rows["started"] = [f"2026-01-01T00:{m // 60:02d}:{m % 60:02d}Z" for m in 60 * (rows["seed"] % 100) + minutes]
+    return rows

@@ -62,10 +62,12 @@ def test_a_run_becomes_the_baseline_and_the_next_says_what_changed(run, tmp_path
         ({"commit": "abc+12"}, "a baseline is made by one commit without changes behind it"),
         ({"seeds": range(19)}, "has 19 seeds, and a baseline needs 20"),
         ({"status": "timeout"}, "has 20 failed cells"),
+        ({"status": "diverged"}, r"has 0 seeds that did not diverge \(20 did\).* run it with --seeds 40"),
+        ({"kl": 30.0}, "vae, seed 0, epoch 0: elbo"),
     ],
 )
 def test_what_is_no_baseline(run, tmp_path, options, words):
-    with pytest.raises(UserError, match=words.replace("+", r"\+")):
+    with pytest.raises(UserError, match=words.replace("abc+", r"abc\+")):
         baseline.install(run(**options), tmp_path)
     assert not (tmp_path / "baseline").exists()
 

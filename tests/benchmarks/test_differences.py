@@ -40,7 +40,7 @@ def test_equal_seeds_are_paired_where_that_tells_more():
     found = difference(base, new)
     assert found.test == "paired t"
     expected = stats.ttest_rel(list(new.values()), list(base.values()), alternative="greater").pvalue
-    assert found.p_more == pytest.approx(expected, rel=1e-9)
+    assert found.p_more == pytest.approx(2 * expected, rel=1e-9)  # the other test could have been taken
     assert difference(base, normal(8, 5, spread=3.0)).test == "pooled t"
     assert difference({k: base[k] for k in range(4)}, {k: new[k] for k in range(4)}).test == "pooled t"
 

@@ -49,7 +49,7 @@ def test_the_smallest_loss_is_the_one_that_the_comparison_begins_to_call_one(hea
         new.loc[new["seed"] == 50, "elbo"] -= 1e6
     values = {s: v for rows in (base, new) for s, v in rows[rows["epoch"] == 3][["seed", "elbo"]].to_numpy()}
     metric = doctor.GATING[0]
-    loss = effects._needed(values, metric, 0.5, 0.01 / 2, (list(range(20)), list(range(50, 60))))
+    loss = effects._needed(values, metric, 0.5, 0.01, (list(range(20)), list(range(50, 60))))
     for factor, called in ((0.98, False), (1.02, True)):
         worse = new.assign(elbo=new["elbo"] - factor * loss)
         worse["reconstruction_error"] = -worse["elbo"] - worse["kl"]
@@ -90,7 +90,7 @@ def test_both_sides_have_other_seeds_even_where_their_pools_share_some():
             None,
             "20 seeds are whole in every variant; to draw 20 for a baseline and 10 new ones again and again takes 60",
         ),
-        (table(seeds=range(30)), "20 seeds of the first run are whole"),
+        (table(seeds=range(20, 50)), "20 seeds of the first run are whole"),
     ],
 )
 def test_too_few_seeds(worse, words):
@@ -99,6 +99,11 @@ def test_too_few_seeds(worse, words):
         doctor.examine(few, 0.01, LITTLE) if worse is None else doctor.detected(few, worse, 0.01, LITTLE)
 
 
+def test_seeds_that_both_runs_have_are_no_new_ones():
+    with pytest.raises(UserError, match="10 seeds of the second run, and not in the first, are whole"):
+        doctor.detected(table(seeds=range(40)), table(seeds=range(20, 50)), 0.01, LITTLE)
+
+
 def test_a_change_of_the_protocol_is_no_change_of_the_code():
     with pytest.raises(UserError, match="vae on mnist5k: incomparable"):
-        doctor.detected(table(seeds=range(40)), table(seeds=range(40), protocol_id="other"), 0.01, LITTLE)
+        doctor.detected(table(seeds=range(40)), table(seeds=range(40, 80), protocol_id="other"), 0.01, LITTLE)

@@ -35,7 +35,7 @@ def test_slower_in_turns_fails_and_one_after_the_other_is_advice(written):
         found = micro.compare(base, written("new", slower, minute, every), 0.01)
         assert [(v.dataset, v.variant, v.metric) for v in found] == [("bench_cells", "test_step[vae]", "seconds")]
         assert (found[0].word, exit_code(found)) == ("regressed", code)
-        assert "+50 %" in reports.render(found, "text", [], whole=True)
+        assert "+50 %" in reports.render(found, "text", whole=True)
     found = micro.compare(base, written("new", [t / 1.5 for t in TIMES], 1), 0.01)
     assert (found[0].word, exit_code(found)) == ("improved", 0)
     assert exit_code(micro.compare(base, written("new", TIMES, 1), 0.01)) == 0
