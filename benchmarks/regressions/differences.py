@@ -28,7 +28,8 @@ class Difference:
     value: of the means, or the median of all differences where tails are heavy. low, high: its 95 % interval (infinite
     where nothing is known of the spread). p_less, p_more: one-sided, for a decrease and an increase. test: which test.
     se, freedom: standard error of the value, and the degrees of freedom behind it. spread: of a seed, so that n seeds a
-    side give a standard error of spread sqrt(2/n). least: the smallest p that the test can give.
+    side give a standard error of spread sqrt(2/n). least: the smallest p that the test can give. choices: from how many
+    tests it was chosen, by which p is multiplied.
     """
 
     value: float
@@ -41,6 +42,7 @@ class Difference:
     freedom: float
     spread: float
     least: float = 0.0
+    choices: int = 1
 
 
 def difference(base: Mapping[int, float], new: Mapping[int, float]) -> Difference:
@@ -57,7 +59,9 @@ def difference(base: Mapping[int, float], new: Mapping[int, float]) -> Differenc
         return pooled
     paired = _paired(np.array([new[seed] - base[seed] for seed in shared]))
     chosen = paired if paired.se < pooled.se else pooled
-    return dataclasses.replace(chosen, p_less=min(1.0, 2 * chosen.p_less), p_more=min(1.0, 2 * chosen.p_more))
+    return dataclasses.replace(
+        chosen, p_less=min(1.0, 2 * chosen.p_less), p_more=min(1.0, 2 * chosen.p_more), choices=2
+    )
 
 
 def far_off(base: Values, new: Values) -> tuple[int, int]:
@@ -103,7 +107,7 @@ def _by_t(value: float, se: float, freedom: float, spread: float, test: str) -> 
         return Difference(value, -math.inf, math.inf, 1.0, 1.0, "none: one seed a side", se, 0, spread)
     if se == 0:
         return Difference(value, value, value, float(value >= 0), float(value <= 0), "no spread", 0.0, freedom, 0.0)
-    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * se
+    half = _quantile(0.5 + CONFIDENCE / 2, freedom) * se
     below = float(stdtr(freedom, value / se))
     above = float(stdtr(freedom, -value / se))
     return Difference(value, value - half, value + half, below, above, test, se, freedom, spread)
@@ -139,9 +143,8 @@ def smallest_effect(found: Difference, tolerance: float, level: float) -> float:
     """The smallest loss that this comparison would have called one in 95 of 100 cases, at that level of its test."""
     if not math.isfinite(found.se) or found.least >= level:
         return math.inf
-    freedom = min(found.freedom, 1e9)
-    sure = float(stdtrit(freedom, POWER)) * found.se
-    return max(float(stdtrit(freedom, 1 - level)) * found.se, tolerance) + sure
+    sure = _quantile(POWER, found.freedom) * found.se
+    return max(_quantile(1 - level / found.choices, found.freedom) * found.se, tolerance) + sure
 
 
 def seeds_needed(found: Difference, tolerance: float, level: float) -> int | None:
@@ -151,9 +154,26 @@ def seeds_needed(found: Difference, tolerance: float, level: float) -> int | Non
     """
     if not math.isfinite(found.spread) or tolerance <= 0:
         return None
-    unchanged = 2 * float(stdtrit(1e9, 0.5 + CONFIDENCE / 2))
-    loss = (float(stdtrit(1e9, 1 - level)) + float(stdtrit(1e9, POWER))) / 2
-    return max(2, math.ceil(2 * (max(unchanged, loss) * found.spread / tolerance) ** 2))
+    a_pair = 1 if found.test == "paired t" else 2
+
+    def enough(n: int) -> bool:
+        freedom = a_pair * (n - 1)
+        unchanged = 2 * _quantile(0.5 + CONFIDENCE / 2, freedom)
+        loss = (_quantile(1 - level / found.choices, freedom) + _quantile(POWER, freedom)) / 2
+        return max(unchanged, loss) * found.spread * math.sqrt(2 / n) <= tolerance
+
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _quantile(share: float, freedom: float) -> float:
+    """Of Student's t; of the normal distribution where nothing limits the freedom."""
+    return float(stdtrit(min(freedom, 1e9), share))
 
 
 def more_often(lost_base: int, base: int, lost_new: int, new: int) -> float:

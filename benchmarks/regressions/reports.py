@@ -88,7 +88,8 @@ def _difference(v: Verdict) -> str:
 def _step(v: Verdict, value: float) -> str:
     if not in_ratios(v.metric):
         return f"{value:+,.{KNOWN[v.metric].decimals}f}"
-    return f"{100 * math.expm1(value):+.3g} %" if value < 3 else f"x {math.exp(min(value, 700)):.3g}"
+    percent = 100 * math.expm1(min(value, 3.0))
+    return f"{percent:+.{0 if abs(percent) >= 10 else 1}f} %" if value < 3 else f"x {math.exp(min(value, 700)):.3g}"
 
 
 def in_ratios(name: str) -> bool:
