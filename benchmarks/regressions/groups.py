@@ -71,29 +71,32 @@ class Group:
 def groups(results: pd.DataFrame) -> dict[Key, Group]:
     """By data set and variant, in the order of the table."""
     final = results.drop_duplicates("cell_id", keep="last")
-    ended = final[final["status"] == "ok"]
-    longest = results.groupby(KEYS, sort=False)["epoch"].max().to_dict()
-    longest |= ended.groupby(KEYS, sort=False)["epoch"].max().to_dict()  # what diverges ends earlier
-    at = [longest[key] for key in ended[KEYS].itertuples(index=False, name=None)]
-    ended = ended[ended["epoch"] == at]  # a cell that lacks its last rows has no result
-    counts: dict[Key, Counter[str]] = {}
-    for dataset, variant, status in final[[*KEYS, "status"]].itertuples(index=False):
-        counts.setdefault((dataset, variant), Counter())[status] += 1
-    whole = Counter(ended[KEYS].itertuples(index=False, name=None))
-    first = _rows(results[(results["epoch"] == 0) & results["cell_id"].isin(set(ended["cell_id"]))])
-    last = _rows(ended)
+    longest = _longest(results, final)
+    at = [longest[key] for key in final[KEYS].itertuples(index=False, name=None)]
+    whole = final[(final["status"] == "ok") & (final["epoch"] == at)]  # what lacks its last rows has no result
+    before = results[(results["epoch"] == 0) & results["cell_id"].isin(set(whole["cell_id"]))]
+    first, last = _rows(before), _rows(whole)
+    cells, ended, diverged = (
+        Counter(some[KEYS].itertuples(index=False, name=None))
+        for some in (final, whole, final[final["status"] == "diverged"])
+    )
     protocols: dict[Key, set[str]] = {}
     for dataset, variant, protocol in results[[*KEYS, "protocol_id"]].drop_duplicates().itertuples(index=False):
         protocols.setdefault((dataset, variant), set()).add(str(protocol))
     found = {}
     for settings in results.drop_duplicates(KEYS)[[*KEYS, *SETTING, "data_checksum"]].to_dict("records"):
         key = settings.pop("dataset"), settings.pop("variant")
-        cells, diverged = counts[key].total(), counts[key]["diverged"]
-        settings["epochs"] = longest[key]
         found[key] = Group(
-            cells, diverged, cells - whole[key] - diverged, frozenset(protocols[key]), settings,
-            first.get(key, NONE), last.get(key, NONE),
+            cells[key], diverged[key], cells[key] - ended[key] - diverged[key], frozenset(protocols[key]),
+            {"epochs": longest[key], **settings}, first.get(key, NONE), last.get(key, NONE),
         )  # fmt: skip
+    return found
+
+
+def _longest(results: pd.DataFrame, final: pd.DataFrame) -> dict[Key, float]:
+    """The last epoch of each data set and variant: of what ended well, if anything did, as what diverges ends early."""
+    found: dict[Key, float] = results.groupby(KEYS, sort=False)["epoch"].max().to_dict()
+    found.update(final[final["status"] == "ok"].groupby(KEYS, sort=False)["epoch"].max().to_dict())
     return found
 
 
