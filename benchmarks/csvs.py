@@ -38,7 +38,7 @@ def read_table(path: Path, columns: Sequence[str], added: Mapping[str, int], wor
 
     added: columns and the schema that they came with; they are empty in what is older. words: columns of text.
     """
-    what = f"a {path.name} as it was written"
+    what = "a table of this project as it was written"
     try:
         if not _ends_with_a_line(path):
             raise UserError(f"{path} is cut off in its last line; {_mend(path)}")

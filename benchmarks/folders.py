@@ -23,10 +23,15 @@ def runs(out: Path) -> list[Path]:
     return sorted(found, key=lambda folder: (found[folder], folder.name))
 
 
+def _with_cells(out: Path) -> list[Path]:
+    """Those that hold their cells, latest first: where tables alone are kept, as of a baseline, nothing goes on."""
+    return [folder for folder in reversed(runs(out)) if (folder / "cells").is_dir()]
+
+
 def find_results(run: str, out: Path) -> Path:
     """The results.csv that RUN means: a run folder, a results.csv, the name of a run under `out`, or `latest`."""
     if run == "latest":
-        for folder in reversed(runs(out)):
+        for folder in _with_cells(out):
             if (folder / "results.csv").is_file():
                 return folder / "results.csv"
         raise UserError(
@@ -72,8 +77,8 @@ def find_laboratory(run: str, out: Path) -> Path | None:
 
 def find(run: str, out: Path) -> Path:
     """The run folder that RUN means."""
-    if run == "latest" and (known := runs(out)):
-        return known[-1]
+    if run == "latest" and (known := _with_cells(out)):
+        return known[0]
     for path in (Path(run), out / run, Path(run).parent):
         if (path / "cells").is_dir() and (path.name == Path(run).name or Path(run).is_file()):
             return path
@@ -85,7 +90,7 @@ def choose(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
     if name is not None:
         return out / name
     wanted = {cell.cell_id for cell in plan}
-    for folder in reversed(runs(out)):
+    for folder in _with_cells(out):
         with contextlib.suppress(UserError, OSError):  # a folder that can't be read is nothing to continue
             if _same(folder, wanted) and _unfinished(folder, plan):
                 return folder

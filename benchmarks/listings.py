@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import settings
-from benchmarks.metrics import METRICS
+from benchmarks.metrics import METRICS, Metric
 
 if TYPE_CHECKING:  # these import torch, which most lists can do without
     from benchmarks.plugins import Entry
@@ -94,6 +94,14 @@ def _presets() -> str:
 
 def _metrics() -> str:
     words = {"higher": "higher is better", "lower": "lower is better", "none": ""}
-    return columns(
-        [["metric", "unit", "", "meaning"], *([m.name, m.unit, words[m.direction], m.meaning] for m in METRICS)]
-    )
+    head = ["metric", "unit", "", "tolerance of compare", "meaning"]
+    return columns([head, *([m.name, m.unit, words[m.direction], _tolerance(m), m.meaning] for m in METRICS)])
+
+
+def _tolerance(metric: Metric) -> str:
+    """What is compared, with which tolerance, and whether it decides."""
+    if not metric.tolerance:
+        return ""
+    logarithm = " of the logarithm" if metric.scale == "log" else ""
+    decides = ", decides" if metric.gates else f", decides without {metric.instead_of}" if metric.instead_of else ""
+    return f"{metric.tolerance:g}{logarithm}{decides}"

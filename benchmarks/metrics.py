@@ -18,8 +18,8 @@ class Metric:
 
     direction: which way is better, if either is. scale: how figures draw it, and whether differences are taken in
     logarithms. tolerance: the smallest difference that matters, absolute (in natural logarithms where scale is log);
-    0 where none is known. gates: whether a comparison of runs may fail on it. checkpoint: at which one they are
-    compared.
+    0 where none is known. gates: whether a comparison of runs may fail on it. instead_of: the metric in whose place it
+    gates, of models that have not that one. checkpoint: at which one they are compared.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Metric:
     scale: Literal["linear", "log"] = "linear"
     tolerance: float = 0.0
     gates: bool = False
+    instead_of: str = ""
     checkpoint: Literal["first", "last"] = "last"
     decimals: int = 2
 
@@ -81,6 +82,7 @@ METRICS = (
         "-E_q[log p(x|z)], z sampled from q (not its mean)",
         "reconstruction error",
         tolerance=0.5,
+        instead_of="elbo",
     ),
     Metric(
         "reconstruction_mse",
@@ -264,13 +266,13 @@ def inconsistency(row: Mapping[str, float | None]) -> str | None:
     if elbo is None or error is None or kl is None:
         return None
     if not abs(elbo + error + kl) <= 1e-9 * (1 + abs(elbo)):
-        return f"elbo {elbo} is not -(reconstruction_error {error} + kl {kl})"
+        return f"elbo {elbo:.10g} is not -(reconstruction_error {error:.10g} + kl {kl:.10g})"
     bound = row.get("log_likelihood")
     if bound is None:
         return None
     slack = 5 * math.hypot(row.get("elbo_se") or 0.0, row.get("log_likelihood_se") or 0.0) + 1e-3
     if not elbo <= bound + slack:
-        return f"elbo {elbo} exceeds log_likelihood {bound} by more than {slack:.3g}"
+        return f"elbo {elbo:.6g} exceeds log_likelihood {bound:.6g} by more than {slack:.3g}"
     return None
 
 

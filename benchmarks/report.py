@@ -55,6 +55,18 @@ def shortfall(path: Path, results: pd.DataFrame) -> str:
     )
 
 
+def doubts(path: Path, results: pd.DataFrame) -> list[str]:
+    """Why the numbers of a results.csv are not those of a whole run, a line each."""
+    wrong = next(tables.contradictions(results), None)
+    lines = [shortfall(path, results)]
+    if wrong:
+        row, reason = wrong
+        lines.append(
+            f"{path} contradicts itself: {row['variant']}, seed {row['seed']:.0f}, epoch {row['epoch']:.0f}: {reason}"
+        )
+    return [line for line in lines if line]
+
+
 def _failure(record: Record, folder: Path) -> str:
     cell = record["common"]
     what = f"{cell['variant']} seed {cell['seed']}: {record['status']}, {record['error']}"

@@ -17,15 +17,21 @@ Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 Several = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
 MOST_SEEDS = 100_000
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 Binarization = Literal["dynamic", "static", "none"]
 
 
 def _seeds(value: object) -> object:
-    """A number N means the seeds 0 to N - 1; strings come from the command line."""
+    """A number N means the seeds 0 to N - 1; strings come from the command line, where 5-9 means 5 to 9."""
+    if isinstance(value, str) and (ends := RANGE.fullmatch(value.strip())):
+        first, last = int(ends[1]), int(ends[2])
+        if not first <= last < first + MOST_SEEDS:
+            raise ValueError(f"{_short(value)} is no range of 1 to {MOST_SEEDS} seeds; give one such as 5-9")
+        return tuple(range(first, last + 1))
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(",")]
         if not all(INTEGER.fullmatch(part) for part in parts):
-            raise ValueError(f"{_short(value)} is neither a number of seeds nor a list such as 0,1,2")
+            raise ValueError(f"{_short(value)} is neither a number of seeds nor a list such as 0,1,2 or 5-9")
         numbers = [int(part) for part in parts]
         value = numbers if len(parts) > 1 else numbers[0]
     if isinstance(value, int) and not isinstance(value, bool):

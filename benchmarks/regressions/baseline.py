@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import files, manifests, report, store, tables
+from benchmarks import files, manifests, report, store
 from benchmarks.errors import DamageError, UserError
 from benchmarks.regressions import comparison, history, reports
 from benchmarks.regressions.groups import groups
@@ -13,8 +13,11 @@ SEEDS = 20  # of each variant, so that a few new ones are enough
 KEPT = ("environment.json", "manifest.json", "summary.csv", "results.csv")  # what says that it is there comes last
 
 
-def install(path: Path, out: Path) -> str:
-    """Put the run of this results.csv in the place of the baseline; returns what changed against the old one."""
+def install(path: Path, out: Path, anew: bool = False) -> str:
+    """Put the run of this results.csv in the place of the baseline; returns what changed against the old one.
+
+    anew: also where it can't be compared with the old one, or lacks a variant of it.
+    """
     results = store.read_results(path)
     for name in KEPT:
         if not (path.parent / name).is_file():
@@ -23,10 +26,8 @@ def install(path: Path, out: Path) -> str:
         manifests.read(path.parent)
     except DamageError as damage:
         raise UserError(f"{path.parent / manifests.FILE} is damaged ({damage}); run the same command again") from damage
-    if missing := report.shortfall(path, results):
-        raise UserError(missing)
-    for row, reason in tables.contradictions(results):
-        raise UserError(f"{path}: {row['variant']}, seed {row['seed']:.0f}, epoch {row['epoch']:.0f}: {reason}")
+    for doubt in report.doubts(path, results):
+        raise UserError(doubt)
     commits = sorted(set(results["commit"].dropna()))
     if len(commits) != 1 or "+" in commits[0]:
         raise UserError(
@@ -46,7 +47,14 @@ def install(path: Path, out: Path) -> str:
     folder = out / "baseline"
     changes = "there was no baseline"
     if (folder / "results.csv").is_file():
-        changes = reports.render(comparison.compare(store.read_results(folder / "results.csv"), results), "text")
+        found = comparison.compare(store.read_results(folder / "results.csv"), results)
+        changes = reports.render(found, "text")
+        if not anew and (gone := [v for v in found if not v.advice and v.word in ("missing", "incomparable")]):
+            others = f", and {len(gone) - 1} more" if gone[1:] else ""
+            raise UserError(
+                f"{gone[0].variant} on {gone[0].dataset} is {gone[0].word} against the present baseline "
+                f"({gone[0].note}){others}; with --anew it is replaced all the same"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         files.write(folder / name, (path.parent / name).read_bytes())

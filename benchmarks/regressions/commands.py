@@ -54,7 +54,8 @@ def compare(
     found = comparison.compare(old, own, names or comparison.NAMES, alpha)
     missing = [report.shortfall(path, results) for path, results in zip(paths, (old, own), strict=True)]
     code = max(verdicts.exit_code(found, allow or []), UNFINISHED if any(missing) else 0)
-    print(reports.render(found, format_, allow or [], code, bool(names)))
+    sides = [reports.side(path, results) for path, results in zip(paths, (old, own), strict=True)]
+    print(reports.render(found, format_, allow or [], code, bool(names), sides))
     for line in filter(None, dict.fromkeys(missing)):
         print(line, file=sys.stderr)
     return code
@@ -66,7 +67,13 @@ def _check_allowed(names: Sequence[str], known: Collection[str]) -> None:
             raise unknown("variant", name, sorted(known))
 
 
-def baseline(run: Run, out: Out = Path("results")) -> None:
+def baseline(
+    run: Run,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Also one that lacks variants, or is of another protocol.")
+    ] = False,
+    out: Out = Path("results"),
+) -> None:
     """Make a run the baseline, in results/baseline, and print what changed against the old one.
 
     It has to be made by committed code, with 20 seeds a variant or more and no failed cell.
@@ -74,7 +81,7 @@ def baseline(run: Run, out: Out = Path("results")) -> None:
     from benchmarks import folders
     from benchmarks.regressions import baseline as baselines
 
-    print(baselines.install(folders.find_results(run, out), out))
+    print(baselines.install(folders.find_results(run, out), out, anew))
     print(f"\n{out / 'baseline'} is the baseline; commit it, and {out / 'history.csv'}")
 
 
@@ -112,7 +119,7 @@ def history(
     out: Out = Path("results"),
 ) -> None:
     """Show each metric over runs, oldest first, as a table and a figure: what changes slowly shows."""
-    from benchmarks import folders, plots
+    from benchmarks import folders, plots, report, store
     from benchmarks.regressions import history as histories
     from benchmarks.regressions import history_figure
 
@@ -122,8 +129,12 @@ def history(
         if name not in known:
             raise unknown("metric", name, known)
     if runs:
-        paths = [path for run in runs for path in folders.find_several(run, out)]
-        table = histories.of_runs(paths)
+        paths = list(dict.fromkeys(path for run in runs for path in folders.find_several(run, out)))
+        tables = {path: store.read_results(path) for path in paths}
+        for path, results in tables.items():
+            for line in report.doubts(path, results):
+                print(line, file=sys.stderr)
+        table = histories.of_runs(list(tables.values()))
     elif (out / histories.FILE).is_file():
         table = histories.read(out / histories.FILE)
     else:

@@ -136,7 +136,7 @@ def _count(dataset: str, variant: str, old: Group, own: Group) -> Count:
 def _ask(dataset: str, variant: str, metric: Metric, old: Group, own: Group) -> Question | Verdict | None:
     """A question, or its answer where no statistics are needed; None where neither side has the metric."""
     base, new = (measured(side, metric) for side in (old, own))
-    advice = not metric.gates
+    advice = not gates(metric, old, own)
     if not base or not new:
         if not base and not new:
             return None
@@ -158,6 +158,13 @@ def _ask(dataset: str, variant: str, metric: Metric, old: Group, own: Group) -> 
         note = "" if base == new else f"by the {len(shared)} seeds that both have"
         return dataclasses.replace(asked, word="identical", base=both, new=both, note=note)
     return Question(asked, difference(by_seed(old, metric), by_seed(own, metric)), metric)
+
+
+def gates(metric: Metric, *groups: Group) -> bool:
+    """Whether the metric decides of these: it does, or stands in for one that none of them has."""
+    if metric.instead_of:
+        return not any(measured(group, BY_NAME[metric.instead_of]) for group in groups)
+    return metric.gates
 
 
 def measured(group: Group, metric: Metric) -> dict[int, float]:

@@ -29,7 +29,7 @@ class Difference:
     where nothing is known of the spread). p_less, p_more: one-sided, for a decrease and an increase. test: which test.
     se, freedom: standard error of the value, and the degrees of freedom behind it. spread: of a seed, so that n seeds a
     side give a standard error of spread sqrt(2/n). least: the smallest p that the test can give. choices: from how many
-    tests it was chosen, by which p is multiplied.
+    tests it was chosen, by which p is multiplied. size: seeds of the smaller side, or pairs.
     """
 
     value: float
@@ -43,6 +43,7 @@ class Difference:
     spread: float
     least: float = 0.0
     choices: int = 1
+    size: int = 0
 
 
 def difference(base: Mapping[int, float], new: Mapping[int, float]) -> Difference:
@@ -93,16 +94,16 @@ def _pooled(ours: Values, theirs: Values) -> Difference:
         squares = sum(float(((side - side.mean()) ** 2).sum()) for side in (ours, theirs))
         spread = math.sqrt(squares / freedom)
     se = spread * math.sqrt(1 / len(ours) + 1 / len(theirs))
-    return _by_t(float(ours.mean() - theirs.mean()), se, freedom, spread, "pooled t")
+    return _by_t(float(ours.mean() - theirs.mean()), se, freedom, spread, "pooled t", min(len(ours), len(theirs)))
 
 
 def _paired(differences: Values) -> Difference:
     n = len(differences)
     deviation = float(np.std(differences, ddof=1))
-    return _by_t(float(differences.mean()), deviation / math.sqrt(n), n - 1, deviation / math.sqrt(2), "paired t")
+    return _by_t(float(differences.mean()), deviation / math.sqrt(n), n - 1, deviation / math.sqrt(2), "paired t", n)
 
 
-def _by_t(value: float, se: float, freedom: float, spread: float, test: str) -> Difference:
+def _by_t(value: float, se: float, freedom: float, spread: float, test: str, size: int) -> Difference:
     if math.isnan(se):
         return Difference(value, -math.inf, math.inf, 1.0, 1.0, "none: one seed a side", se, 0, spread)
     if se == 0:
@@ -110,7 +111,7 @@ def _by_t(value: float, se: float, freedom: float, spread: float, test: str) -> 
     half = _quantile(0.5 + CONFIDENCE / 2, freedom) * se
     below = float(stdtr(freedom, value / se))
     above = float(stdtr(freedom, -value / se))
-    return Difference(value, value - half, value + half, below, above, test, se, freedom, spread)
+    return Difference(value, value - half, value + half, below, above, test, se, freedom, spread, size=size)
 
 
 def _by_ranks(ours: Values, theirs: Values) -> Difference:
@@ -150,9 +151,10 @@ def smallest_effect(found: Difference, tolerance: float, level: float) -> float:
 def seeds_needed(found: Difference, tolerance: float, level: float) -> int | None:
     """Seeds a side that tell in 95 of 100 cases: equals to be unchanged, and twice the tolerance to be a loss.
 
-    The interval and its own scatter have to lie within the tolerance; None where the spread is unknown.
+    The interval and its own scatter have to lie within the tolerance. None where the spread is unknown, and where there
+    are as many already, or a difference is sure: then it is its size that is in doubt.
     """
-    if not math.isfinite(found.spread) or tolerance <= 0:
+    if not math.isfinite(found.spread) or tolerance <= 0 or not found.low <= 0 <= found.high:
         return None
     a_pair = 1 if found.test == "paired t" else 2
 
@@ -168,7 +170,7 @@ def seeds_needed(found: Difference, tolerance: float, level: float) -> int | Non
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return high if high > found.size else None
 
 
 def _quantile(share: float, freedom: float) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from benchmarks.metrics import Metric
-from benchmarks.regressions.comparison import by_seed
+from benchmarks.regressions.comparison import by_seed, gates
 from benchmarks.regressions.differences import POWER, difference
 from benchmarks.regressions.groups import Key
 from benchmarks.regressions.resampling import GATING, Effort, Groups, Rate, Split, rates, splits
@@ -36,7 +36,12 @@ class Effect:
 
 def effects(groups: Groups, seeds: Sequence[int], alpha: float, source: np.random.Generator) -> Iterator[Effect]:
     """Of each variant and gating metric, at the strictest level that Holm's rule asks of a single test."""
-    asked = [(key, metric) for key, group in groups.items() for metric in GATING if by_seed(group, metric)]
+    asked = [
+        (key, metric)
+        for key, group in groups.items()
+        for metric in GATING
+        if by_seed(group, metric) and gates(metric, group)
+    ]
     level = alpha / len(asked)
     for key, metric in asked:
         values, tolerance = by_seed(groups[key], metric), metric.tolerance_on(key[0])

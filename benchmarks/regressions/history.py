@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import store
 from benchmarks.csvs import read_table, write_table
 from benchmarks.files import Record
 from benchmarks.metrics import BY_NAME, METRICS, Metric
-from benchmarks.regressions.comparison import COMPARED, by_seed
+from benchmarks.regressions.comparison import COMPARED, TINY, by_seed
 from benchmarks.regressions.groups import groups
 from benchmarks.regressions.speed import GATING
 from benchmarks.statistics import interval
@@ -23,8 +22,9 @@ COLUMNS = (
     "lost", "mean", "half_width", "median", "min", "max",
 )  # fmt: skip
 WORDS = ("started", "commit", "torch", "processor", "dataset", "variant", "protocol_id", "metric", "unit", "scale")
+LEAST = math.log(TINY) + 1  # the logarithm of what is 0 in every seed
 SPEED = tuple(metric.name for metric in GATING)
-USUAL = ("elbo", "gradient_variance", "machine_fraction")
+USUAL = ("elbo", "gradient_variance", "processor_throughput")
 SHOWN = (*COMPARED, *(metric for metric in METRICS if metric.name in SPEED))
 
 
@@ -72,9 +72,9 @@ def read(path: Path) -> pd.DataFrame:
     return read_table(path, COLUMNS, {}, WORDS)
 
 
-def of_runs(runs: Sequence[Path]) -> pd.DataFrame:
+def of_runs(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The rows of several results.csv, oldest first."""
-    found = [row for path in runs for row in rows(store.read_results(path))]
+    found = [row for results in runs for row in rows(results)]
     return pd.DataFrame(found, columns=list(COLUMNS)).sort_values("started", kind="stable", ignore_index=True)
 
 
@@ -95,7 +95,8 @@ def render(table: pd.DataFrame, names: Sequence[str]) -> str:
 
 def _block(dataset: str, metric: Metric, table: pd.DataFrame) -> str:
     moments = list(dict.fromkeys(zip(table["started"], table["commit"], strict=True)))
-    lines = [["", *(str(started)[:10] for started, _ in moments)], ["variant", *(str(c)[:10] for _, c in moments)]]
+    when, which = zip(*(label(*moment) for moment in moments), strict=True)
+    lines = [["", *when], ["variant", *which]]
     for variant, own in table.groupby("variant", sort=False):
         cells = {(r["started"], r["commit"]): _cell(metric, r) for r in own.to_dict("records")}
         lines.append([str(variant), *(cells.get(moment, "") for moment in moments)])
@@ -106,7 +107,15 @@ def _block(dataset: str, metric: Metric, table: pd.DataFrame) -> str:
     return "\n".join([head, *texts])
 
 
+def label(started: object, commit: object) -> tuple[str, str]:
+    """When and of which code a run is, shortened; a + where some of it was not committed."""
+    head, plus, _ = str(commit).partition("+")
+    return str(started)[:16].replace("T", " "), head[:8] + plus
+
+
 def _cell(metric: Metric, row: Record) -> str:
+    if metric.scale == "log" and row["mean"] <= LEAST:
+        return "variance 0"
     digits = 2 if metric.scale == "log" else max(metric.decimals, 3 if metric.unit == "1" else 0)
     half = "" if math.isnan(row["half_width"]) else f" ± {row['half_width']:,.{digits}f}"
     lost = f" ({row['lost']:.0f} lost)" if row["lost"] else ""

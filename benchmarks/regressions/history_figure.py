@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import plots
 from benchmarks.metrics import BY_NAME, Metric
-from benchmarks.regressions.history import SPEED
+from benchmarks.regressions.history import SPEED, label
 from benchmarks.regressions.speed import MARGIN
 
 VIEW = 6  # tolerances, or medians of what is drawn: further out nothing is drawn, and the number beside tells
@@ -29,6 +29,8 @@ def draw(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     where the scale is log, natural logarithms, and percent where it is speed. Grey is what lies within the tolerance.
     """
     table = table[table["metric"].isin(names)]
+    runs = table.groupby(["dataset", "variant"])["started"].transform("nunique")
+    table = table[runs > 1] if (runs > 1).any() else table  # what ran once has no history
     shown = [name for name in names if (table["metric"] == name).any()]
     moments = list(dict.fromkeys(zip(table["started"], table["commit"], strict=True)))
     own = dict(list(table.groupby(["dataset", "variant", "metric"], sort=False)))
@@ -80,8 +82,8 @@ def _panel(axes: Axes, metric: Metric, dataset: str, rows: pd.DataFrame, moments
 
 
 def _colour(metric: Metric, change: float, half: float, tolerance: float) -> str:
-    if metric.direction == "none" or not abs(change) > tolerance + half:
-        return NEITHER
+    if metric.direction == "none" or metric.name in SPEED or not abs(change) > tolerance + half:
+        return NEITHER  # speed least of all: these runs had no turns
     return BETTER if (change > 0) == (metric.direction == "higher") else WORSE
 
 
@@ -94,4 +96,4 @@ def _title(metric: Metric) -> str:
 def _name(axes: Axes, moments: list[tuple[str, str]]) -> None:
     shown = sorted({round(i) for i in np.linspace(0, len(moments) - 1, min(len(moments), 4))})
     axes.set_xlim(-0.5, len(moments) - 0.5)
-    axes.set_xticks(shown, [f"{str(moments[i][0])[:10]}\n{str(moments[i][1])[:8]}" for i in shown], fontsize=7)
+    axes.set_xticks(shown, ["\n".join(label(*moments[i])) for i in shown], fontsize=7)

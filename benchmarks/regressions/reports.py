@@ -7,14 +7,19 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
 
 from benchmarks.errors import unknown
 from benchmarks.files import SCHEMA_VERSION
 from benchmarks.formats import number
 from benchmarks.metrics import BY_NAME, Metric
 from benchmarks.regressions import micro, speed
-from benchmarks.regressions.verdicts import SEEDS, Verdict, Word
+from benchmarks.regressions.verdicts import SEEDS, Verdict, Word, exit_code
 
+NAMES = ("base", "new")
 FORMATS = ("text", "markdown", "json")
 HEAD = ("data set", "variant", "metric", "verdict", "base", "new", "difference [95 % interval]", "note")
 QUIET = ("identical", "unchanged", "inconclusive")  # advice that needs no line of its own
@@ -33,39 +38,87 @@ TIMES = (*speed.METRICS, micro.SECONDS)
 KNOWN: dict[str, Metric] = {**BY_NAME, **{metric.name: metric for metric in TIMES}}
 
 
+@dataclass(frozen=True)
+class Side:
+    """Which run it is."""
+
+    place: str
+    commits: Sequence[str]
+    day: str
+    variants: int
+    seeds: int
+
+    def __str__(self) -> str:
+        """In a line."""
+        made = f"commit {', '.join(self.commits) or 'unknown'}, {self.day}".rstrip(", ")
+        return f"{self.place}: {made}, variants {self.variants}, seeds {self.seeds}"
+
+
+def side(place: Path, results: pd.DataFrame) -> Side:
+    """That results.csv."""
+    commits, started = (results[name].dropna().astype(str) for name in ("commit", "started"))
+    folder = place.parent if place.name == "results.csv" else place
+    return Side(
+        str(folder), sorted(set(commits)), min(started, default="")[:10], results["variant"].nunique(),
+        results["seed"].nunique(),
+    )  # fmt: skip
+
+
 def render(
-    verdicts: Sequence[Verdict], style: str, allowed: Sequence[str] = (), code: int | None = None, whole: bool = False
+    verdicts: Sequence[Verdict],
+    style: str,
+    allowed: Sequence[str] = (),
+    code: int | None = None,
+    whole: bool = False,
+    sides: Sequence[Side] = (),
 ) -> str:
     """The worst first: all that gates, the advice that is news (or all of it), a line that counts. JSON has all.
 
-    code: what the command ends with, where it is to be said.
+    code: what the command ends with, where it is to be said. sides: base and new, where they are to be named.
     """
     if style not in FORMATS:
         raise unknown("format", style, FORMATS)
     if style == "json":
-        return _json(verdicts, code)
+        return _json(verdicts, code, sides)
     shown = [v for v in verdicts if whole or not v.advice or v.word not in QUIET]
     shown = [v for v in shown if v.metric != SEEDS or v.word != "unchanged" or v.note]
     rows = [_row(v, allowed) for v in sorted(shown, key=lambda v: (v.advice, ORDER.index(v.word)))]
+    head = [f"{name} is {one}" for name, one in zip(NAMES, sides, strict=False)]
     table = _markdown(rows) if style == "markdown" else _text(rows)
-    return f"{table}\n\n{conclusion(verdicts, code)}"
+    parts = ["  \n".join(head) if style == "markdown" else "\n".join(head), table, conclusion(verdicts, allowed, code)]
+    return "\n\n".join(filter(None, parts))
 
 
-def conclusion(verdicts: Sequence[Verdict], code: int | None) -> str:
+def conclusion(verdicts: Sequence[Verdict], allowed: Sequence[str], code: int | None) -> str:
     """How many verdicts of each kind, those that gate and those that are advice, and the exit code."""
     parts = []
     for what, own in (("", [v for v in verdicts if not v.advice]), ("advice: ", [v for v in verdicts if v.advice])):
-        counts = collections.Counter(v.word for v in own)
+        counts = collections.Counter((v.word, _word(v, allowed).removesuffix(" (advice)")) for v in own)
         if counts:
-            parts.append(what + ", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word]))
+            said = sorted(counts, key=lambda words: ORDER.index(words[0]))
+            parts.append(what + ", ".join(f"{counts[words]} {words[1]}" for words in said))
     parts = parts or ["nothing to compare"]
     return "; ".join(parts if code is None else [*parts, f"exit code {code}"])
 
 
 def _row(v: Verdict, allowed: Sequence[str]) -> list[str]:
-    marks = [mark for mark, holds in (("advice", v.advice), ("allowed", v.variant in allowed)) if holds]
-    word = f"{v.word} ({', '.join(marks)})" if marks else v.word
-    return [v.dataset, v.variant, v.metric, word, _value(v, v.base), _value(v, v.new), _difference(v), _note(v)]
+    return [
+        v.dataset,
+        v.variant,
+        v.metric,
+        _word(v, allowed),
+        _value(v, v.base),
+        _value(v, v.new),
+        _difference(v),
+        _note(v),
+    ]
+
+
+def _word(v: Verdict, allowed: Sequence[str]) -> str:
+    """The verdict, and why it leaves the exit code alone if it does."""
+    if v.advice:
+        return f"{v.word} (advice)"
+    return f"{v.word} (allowed)" if exit_code([v]) and not exit_code([v], allowed) else v.word
 
 
 def _value(v: Verdict, value: float) -> str:
@@ -116,12 +169,12 @@ def _seen(v: Verdict) -> str:
     unit = "turns" if metric in TIMES and not v.advice else "measurements" if metric in TIMES else "seeds"
     if not math.isfinite(v.smallest):
         return f"too few {unit} to tell"
+    if not v.low <= 0 <= v.high:
+        return "a difference, and not surely beyond the tolerance: judge its size"
     way = -1 if metric.direction == "higher" else 1
     loss = _step(v, way * v.smallest) if in_ratios(v.metric) else _step(v, v.smallest)[1:]
-    seen = "" if metric.direction == "none" else f"a loss of {loss} is seen; "
-    return seen + (
-        f"{v.seeds} {unit} a side would tell" if v.seeds is not None else "heavy tails hide how many would tell"
-    )
+    parts = [] if metric.direction == "none" else [f"a loss of {loss} is seen"]
+    return "; ".join(parts if v.seeds is None else [*parts, f"{v.seeds} {unit} a side would tell"])
 
 
 def _text(rows: Sequence[Sequence[str]]) -> str:
@@ -137,12 +190,13 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(HEAD), *lines[1:]])
 
 
-def _json(verdicts: Sequence[Verdict], code: int | None) -> str:
+def _json(verdicts: Sequence[Verdict], code: int | None, sides: Sequence[Side]) -> str:
     def plain(value: object) -> object:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     found = [{name: plain(value) for name, value in dataclasses.asdict(v).items()} for v in verdicts]
     for one in found:
         one["verdict"] = one.pop("word")
-    whole = {"schema_version": SCHEMA_VERSION, "exit_code": code, "verdicts": found}
+    named = {name: dataclasses.asdict(one) for name, one in zip(NAMES, sides, strict=False)}
+    whole = {"schema_version": SCHEMA_VERSION, **named, "exit_code": code, "verdicts": found}
     return json.dumps(whole, indent=1, allow_nan=False)

@@ -24,7 +24,9 @@ def run(tmp_path):
     """Writes a run folder of such a table; returns its results.csv."""
 
     def write(name="run", commit="abc", **options):
-        rows = table(("vae", "iwae"), **{"seeds": range(20)} | options).assign(commit=commit, torch="2.14.1")
+        rows = table(**{"variants": ("vae", "iwae"), "seeds": range(20)} | options).assign(
+            commit=commit, torch="2.14.1"
+        )
         folder = tmp_path / name
         folder.mkdir()
         records = [{k: v for k, v in row.items() if v == v} for row in rows.to_dict("records")]
@@ -54,6 +56,26 @@ def test_a_run_becomes_the_baseline_and_the_next_says_what_changed(run, tmp_path
     assert elbo["seeds"].tolist() == [20, 20]
     baseline.install(tmp_path / "next" / "results.csv", tmp_path)
     assert len(history.read(tmp_path / "history.csv")) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"protocol_id": "q"},
+            "vae on mnist5k is incomparable against the present baseline .*, and 1 more; with --anew",
+        ),
+        ({"variants": ("vae",)}, r"iwae on mnist5k is missing against the present baseline \(new has it not\); with"),
+    ],
+)
+def test_what_can_not_stand_in_for_the_baseline_is_none_unless_it_is_to_begin_anew(run, tmp_path, change, words):
+    baseline.install(run(), tmp_path)
+    other = run("other", commit="def", **change)
+    with pytest.raises(UserError, match=words):
+        baseline.install(other, tmp_path)
+    assert store.read_results(tmp_path / "baseline" / "results.csv")["commit"].unique().tolist() == ["abc"]
+    baseline.install(other, tmp_path, anew=True)
+    assert store.read_results(tmp_path / "baseline" / "results.csv")["commit"].unique().tolist() == ["def"]
 
 
 @pytest.mark.parametrize(
@@ -95,12 +117,24 @@ def test_history_shows_each_metric_over_runs_and_leaves_other_protocols_out(run,
     assert "left out" in done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("vae ")]
     means = [float(word) for word in line.split()[1::3]]
+    assert "2026-02-01 00:00" in done.stdout
     assert means == pytest.approx([-90, -91], abs=0.3)
     assert "0ld" not in done.stdout
     assert (tmp_path / "out" / "figures" / "history.png").is_file()
     assert "no baseline was accepted yet" in ask("history", "--out", tmp_path / "none").stderr
     assert ask("history", tmp_path, "--out", tmp_path / "out").returncode == 0
     assert "nothing to show" in ask("history", paths[0], "--metrics", "processor_throughput").stderr
+
+
+def test_history_says_which_runs_are_doubtful_and_which_code_was_not_committed(run, tmp_path, ask):
+    paths = [run("a", commit="abcdef012345+4aeb5a"), run("b", started="2026-02-01T00:00:00Z", gradient_variance=0.0)]
+    broken = paths[1].read_text().replace(",20.0,", ",30.0,")
+    paths[1].write_text(broken)
+    done = ask("history", *paths, "--out", tmp_path / "out")
+    assert done.returncode == 0
+    assert f"{paths[1]} contradicts itself: vae, seed 0, epoch 0: elbo" in done.stderr
+    assert "abcdef01+" in done.stdout
+    assert "variance 0" in done.stdout
 
 
 def test_the_committed_baseline_is_of_the_present_variants_and_preset():

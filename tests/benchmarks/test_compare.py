@@ -231,6 +231,9 @@ def test_the_command(finished, ask, tmp_path):
     same = ask("compare", finished, finished)
     assert same.returncode == 0, same.stderr
     assert "identical" in same.stdout
+    head = same.stdout.splitlines()[:2]
+    assert head[0].startswith(f"base is {finished}: commit ")
+    assert head[1].startswith(f"new is {finished}: commit ")
     results = pd.read_csv(finished / "results.csv", dtype=str, keep_default_na=False)
     worse = results.copy()
     ok = worse["elbo"] != ""

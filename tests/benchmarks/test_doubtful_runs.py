@@ -124,6 +124,26 @@ def test_the_seeds_that_would_tell_do():
     assert seen >= 180
 
 
+def test_a_difference_of_about_the_tolerance_asks_for_no_more_seeds():
+    base = table(seeds=range(40), spread=0.3)
+    shift = np.random.default_rng(0).normal(0, 0.05, 40)
+    own = base.assign(elbo=base["elbo"] + (shift - shift.mean() - 0.495)[base["seed"]])
+    own["reconstruction_error"] = -own["elbo"] - own["kl"]
+    found, code = judged(base, own)
+    assert (found["vae", "elbo"].word, found["vae", "elbo"].seeds, code) == ("inconclusive", None, 0)
+    text = reports.render(list(found.values()), "text")
+    assert "a difference, and not surely beyond the tolerance: judge its size" in text
+
+
+def test_a_model_without_an_elbo_is_judged_by_its_reconstructions():
+    none = {"elbo": np.nan, "kl": np.nan, "log_likelihood": np.nan, "gradient_variance": np.nan}
+    base, own = table(seeds=TWENTY).assign(**none), new().assign(**none)
+    own["reconstruction_error"] += 2
+    found, code = judged(base, own)
+    assert (found["vae", "reconstruction_error"].word, code) == ("regressed", 1)
+    assert judged(BASE, new().assign(reconstruction_mse=0.5))[1] == 0
+
+
 def test_speed_is_never_compared_across_processors_or_modes():
     base, own = slower(table(), 1.0, 0), slower(new(seeds=range(100, 105)), 1.5, 30)
     mixed = [
@@ -201,10 +221,14 @@ def test_equal_is_what_has_the_same_bits():
 
 
 def test_what_is_allowed_may_be_another_and_not_broken():
-    assert exit_code(comparison.compare(BASE, new(protocol_id="q")), ["vae"]) == 0
+    other = comparison.compare(BASE, new(protocol_id="q"))
+    assert exit_code(other, ["vae"]) == 0
+    assert "1 incomparable (allowed); exit code 0" in reports.render(other, "text", ["vae"], 0)
     wrong = new()
     wrong["elbo"] += 30
-    assert exit_code(comparison.compare(BASE, wrong), ["vae"]) == 2
+    broken = comparison.compare(BASE, wrong)
+    assert exit_code(broken, ["vae"]) == 2
+    assert "allowed" not in reports.render(broken, "text", ["vae"], 2)
 
 
 def test_notes_say_what_can_be_lost():
@@ -231,5 +255,7 @@ def test_a_run_that_is_not_whole_ends_with_2_on_either_side_and_says_so(finished
     for sides in ((tmp_path, finished.folder), (finished.folder, tmp_path)):
         done = ask("compare", *sides, "--allow", "vae", "--format", "json")
         assert done.returncode == 2
-        assert json.loads(done.stdout)["exit_code"] == 2
+        said = json.loads(done.stdout)
+        assert said["exit_code"] == 2
+        assert (said["base"]["place"], said["new"]["place"]) == tuple(map(str, sides))
         assert "planned cells whole" in done.stderr

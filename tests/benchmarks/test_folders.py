@@ -38,10 +38,13 @@ def folder(tmp_path):
 
 def test_runs_are_found_by_folder_file_name_and_latest(tmp_path):
     for i, name in enumerate(("one", "two")):
-        (tmp_path / name).mkdir()
+        (tmp_path / name / "cells").mkdir(parents=True)
         (tmp_path / name / "results.csv").touch()
         (tmp_path / name / "manifest.json").touch()
         os.utime(tmp_path / name / "manifest.json", (i, i))
+    (tmp_path / "baseline").mkdir()  # its tables alone are kept
+    (tmp_path / "baseline" / "results.csv").touch()
+    (tmp_path / "baseline" / "manifest.json").touch()
     expected = tmp_path / "one" / "results.csv"
     for run in (str(tmp_path / "one"), str(expected), "one"):
         assert folders.find_results(run, tmp_path) == expected

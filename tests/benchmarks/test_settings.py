@@ -96,3 +96,9 @@ def test_seeds_are_distinct_and_none_negative_or_refused(text):
         assert seeds
         assert len(set(seeds)) == len(seeds)
         assert min(seeds) >= 0
+
+
+def test_a_range_of_seeds():
+    assert settings.load("quick", {"seeds": " 64-67"}).seeds == (64, 65, 66, 67)
+    with pytest.raises(UserError, match="'9-5' is no range of 1 to 100000 seeds"):
+        settings.load("quick", {"seeds": "9-5"})
