@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.errors import UNFINISHED, USAGE, StoppedError, UserError, printable, unknown
+from benchmarks.errors import GONE, UNFINISHED, USAGE, StoppedError, UserError, printable, unknown
 from benchmarks.interrupts import INTERRUPTED
 from benchmarks.options import (
     DataRoot,
@@ -55,6 +55,8 @@ def main() -> int:
             stream.reconfigure(errors="replace")  # a terminal that knows no ± shows a ?
     try:
         code = app(standalone_mode=False)  # Typer turns Ctrl-C into its exit code
+    except SystemExit:  # and a reader that is gone into 1, which would be a verdict
+        return GONE
     except UserError as error:
         return _failed(str(error), USAGE)
     except StoppedError as error:

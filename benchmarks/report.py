@@ -40,8 +40,11 @@ def shortfall(path: Path, results: pd.DataFrame) -> str:
     """What a results.csv lacks of the plan beside it: a run that is not finished, or a file that was cut."""
     try:
         manifest = manifests.read(path.parent)
-    except DamageError:
-        return ""
+    except DamageError as damage:
+        return (
+            f"{path.parent / manifests.FILE} is damaged ({damage}), so nobody knows whether the run is whole; "
+            "run the same command again"
+        )
     if manifest is None:
         return ""
     last = results.groupby("cell_id").agg({"status": "last", "epoch": "last"})

@@ -22,6 +22,8 @@ from benchmarks.metrics import ADDED, BY_NAME, RESULT_COLUMNS
 FINISHED = ("ok", "diverged")
 STATUSES = (*FINISHED, "failed", "timeout", "out-of-memory", "killed")
 NUMBERS = ("seed", "epoch", "step", *BY_NAME, "train_seconds", "draws", "peak_memory_mib", "processor_seconds")
+IDENTITY = ("dataset", "variant", "protocol_id", "seed")  # of a cell, in words
+VARIANCES = ("gradient_variance", "decoder_gradient_variance")
 WORDS = (
     "variant", "dataset", "status", "objective", "estimator", "baseline", "cell_id", "error", "commit",
     "protocol_id", "data_checksum", "torch", "processor", "mode", "device", "precision", "likelihood", "binarization",
@@ -143,7 +145,11 @@ def _check_rows(table: pd.DataFrame, path: Path) -> None:
         "has a cell_id that is none": ~_named(table["cell_id"], NAME),
         f"has a status that is none of {', '.join(STATUSES)}": ~table["status"].isin(STATUSES),
         "is ok and has no epoch": (table["status"] == "ok") & table["epoch"].isna(),
+        "has a seed that is no whole number": (table["seed"] % 1 != 0) | (table["seed"].abs() >= 2**53),
+        "has a variance below 0": (table[list(VARIANCES)] < 0).any(axis=1),
         "repeats a checkpoint of a cell": table.duplicated(["cell_id", "epoch"]),
+        "repeats a seed under another cell_id": table.duplicated([*IDENTITY, "epoch"]),
+        "comes after a later checkpoint of its cell": table["epoch"] < table.groupby("cell_id")["epoch"].cummax(),
     }
     for fault, rows in faults.items():
         if rows.any():

@@ -14,7 +14,7 @@ from benchmarks import tables
 from benchmarks.metrics import BY_NAME, METRICS, Metric
 from benchmarks.regressions import speed
 from benchmarks.regressions.differences import difference, far_off, more_often
-from benchmarks.regressions.groups import Group, Key, groups
+from benchmarks.regressions.groups import Group, Key, Rows, groups
 from benchmarks.regressions.verdicts import SEEDS, Asked, Count, Question, Verdict, answered
 
 ALPHA = 0.01
@@ -145,9 +145,8 @@ def _ask(dataset: str, variant: str, metric: Metric, old: Group, own: Group) -> 
         side = "base" if not base else "new"
         note = f"{side} has no values of it"
         return Verdict(dataset, variant, metric.name, "incomparable", advice=advice, note=note)
-    if metric.scale == "log" and not any(new.values()) and all(base.values()):
-        note = "0 in every seed, which no noise leaves"
-        return Verdict(dataset, variant, metric.name, "failed", _centre(base), 0.0, advice=advice, note=note)
+    if reason := _unlikely(metric, old, own, base, new):
+        return Verdict(dataset, variant, metric.name, "failed", _centre(base), _centre(new), advice=advice, note=reason)
     asked = Verdict(
         dataset, variant, metric.name, "unchanged", _centre(base), _centre(new),
         tolerance=metric.tolerance_on(dataset), advice=advice,
@@ -160,6 +159,22 @@ def _ask(dataset: str, variant: str, metric: Metric, old: Group, own: Group) -> 
     return Question(asked, difference(by_seed(old, metric), by_seed(own, metric)), metric)
 
 
+def _unlikely(metric: Metric, old: Group, own: Group, base: Mapping[int, float], new: Mapping[int, float]) -> str:
+    """Why these numbers are none to judge by; nothing where they may be right."""
+    for side, group, values in (("base", old, base), ("new", own, new)):
+        cells = len(_rows(group, metric).seeds)
+        if len(values) < cells:
+            return f"{side} has it in {len(values)} of {cells} cells alone"
+    zeros = sum(value == 0 for value in new.values())
+    if metric.scale == "log" and zeros and all(base.values()):
+        return f"0 in {zeros} of {len(new)} seeds, which no noise leaves"
+    return ""
+
+
+def _rows(group: Group, metric: Metric) -> Rows:
+    return group.first if metric.checkpoint == "first" else group.last
+
+
 def gates(metric: Metric, *groups: Group) -> bool:
     """Whether the metric decides of these: it does, or stands in for one that none of them has."""
     if metric.instead_of:
@@ -169,7 +184,7 @@ def gates(metric: Metric, *groups: Group) -> bool:
 
 def measured(group: Group, metric: Metric) -> dict[int, float]:
     """By seed, of the cells that are whole."""
-    rows = group.first if metric.checkpoint == "first" else group.last
+    rows = _rows(group, metric)
     values = rows.get(metric.name)
     known = np.isfinite(values)
     return dict(zip(rows.seeds[known].tolist(), values[known].tolist(), strict=True))

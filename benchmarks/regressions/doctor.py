@@ -31,7 +31,7 @@ from benchmarks.regressions.resampling import (
     splits,
     whole_seeds,
 )
-from benchmarks.regressions.verdicts import Verdict, exit_code
+from benchmarks.regressions.verdicts import SEEDS, Verdict, exit_code
 
 CODE = "exit code 1"
 
@@ -58,6 +58,7 @@ def examine(results: pd.DataFrame, alpha: float, effort: Effort, seed: int = 0) 
     pool = groups(results)
     seeds = whole_seeds(pool)
     _enough(seeds, 2 * (BASE + NEW), "")
+    _comparable(pool, pool, (seeds, seeds), alpha)
     source = np.random.default_rng(seed)
     reached, culprits = list[bool](), Counter[tuple[str, str]]()
 
@@ -81,11 +82,19 @@ def detected(
     theirs = [seed for seed in whole_seeds(now) if seed not in ours]
     _enough(ours, 2 * BASE, " of the first run")
     _enough(theirs, 2 * NEW, " of the second run, and not in the first,")
-    for verdict in compared(before, now, (ours, theirs), alpha):
-        if verdict.word in ("incomparable", "missing", "new"):
-            raise UserError(f"{verdict.variant} on {verdict.dataset}: {verdict.word} ({verdict.note}); run both alike")
+    _comparable(before, now, (ours, theirs), alpha)
     source = np.random.default_rng(seed)
     return rates(lambda split: _outcome(compared(before, now, split, alpha)), ours, theirs, source, effort)
+
+
+def _comparable(before: Groups, now: Groups, split: Split, alpha: float) -> None:
+    """Refuse what no comparison is made of."""
+    found = compared(before, now, split, alpha)
+    for verdict in found:
+        if verdict.word in ("incomparable", "missing", "new", "failed"):
+            raise UserError(f"{verdict.variant} on {verdict.dataset}: {verdict.word} ({verdict.note}); run both alike")
+    if not any(not v.advice and v.metric != SEEDS for v in found):
+        raise UserError("no variant of it has a metric that decides, so there is nothing to examine; run others too")
 
 
 def _enough(seeds: Sequence[int], needed: int, whose: str) -> None:

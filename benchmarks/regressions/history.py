@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.csvs import read_table, write_table
+from benchmarks.csvs import numbers, read_table, write_table
+from benchmarks.errors import UserError
 from benchmarks.files import Record
 from benchmarks.metrics import BY_NAME, METRICS, Metric
 from benchmarks.regressions.comparison import COMPARED, TINY, by_seed
@@ -55,8 +56,8 @@ def rows(results: pd.DataFrame) -> Iterator[Record]:
             }
 
 
-def append(path: Path, new: Sequence[Record]) -> None:
-    """Add the rows, in the place of those of the same commit and protocol."""
+def with_new(path: Path, new: Sequence[Record]) -> list[Record]:
+    """The rows of the file and these, in the place of those of the same commit and protocol."""
     old = read(path).to_dict("records") if path.is_file() else []
     again = {(row["commit"], row["protocol_id"]) for row in new}
     kept = [
@@ -64,12 +65,24 @@ def append(path: Path, new: Sequence[Record]) -> None:
         for row in old
         if (row["commit"], row["protocol_id"]) not in again
     ]
-    write_table(path, COLUMNS, [*kept, *new])
+    return [*kept, *new]
+
+
+def write(path: Path, rows: Sequence[Record]) -> None:
+    """The file anew."""
+    write_table(path, COLUMNS, rows)
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The table."""
-    return read_table(path, COLUMNS, {}, WORDS)
+    """The table, or a `UserError` where it is none."""
+    table = read_table(path, COLUMNS, {}, WORDS)
+    for name in (name for name in COLUMNS if name not in WORDS):
+        values = numbers(table[name])
+        wrong = table.index[values.isna() & table[name].notna()]
+        if len(wrong):
+            raise UserError(f"{path}, line {wrong[0] + 2}: {name} is {table[name][wrong[0]]}, which is no number")
+        table[name] = values
+    return table
 
 
 def of_runs(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:

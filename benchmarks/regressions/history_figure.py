@@ -62,7 +62,7 @@ def _panel(axes: Axes, metric: Metric, dataset: str, rows: pd.DataFrame, moments
     first = rows["mean"].iloc[0]
     per = first / 100 if metric.name in SPEED else 1.0
     change = ((rows["mean"] - first) / per).to_numpy(dtype=float)
-    half = np.nan_to_num((rows["half_width"] / per).to_numpy(dtype=float))
+    half = np.nan_to_num((rows["half_width"] / per).to_numpy(dtype=float), posinf=0)
     tolerance = 100 * MARGIN if metric.name in SPEED else metric.tolerance_on(dataset)
     if tolerance:
         axes.axhspan(-tolerance, tolerance, color="0.92", linewidth=0)
