@@ -22,7 +22,14 @@ def number(metric: Metric, value: float) -> str:
     """A value as a person reads it."""
     if not math.isfinite(value):
         return "diverged" if math.isinf(value) else ""
-    return scientific(value) if metric.scale == "log" else f"{value:,.{metric.decimals}f}"
+    return scientific(value) if metric.scale == "log" else decimal(value, metric.decimals)
+
+
+def decimal(value: float, decimals: int, sign: str = "-") -> str:
+    """With so many decimals, or two digits with a bare exponent where a seed that exploded makes it long."""
+    if abs(value) < 1e9:
+        return f"{value:{sign},.{decimals}f}"
+    return ("+" if sign == "+" and value > 0 else "") + scientific(value)
 
 
 def scientific(value: float) -> str:

@@ -28,7 +28,9 @@ def of_equals(found: Report, alpha: float, effort: Effort) -> str:
     lines += [f"and how often {NEW} new seeds see one of twice the tolerance:"]
     for effect in found.effects:
         texts = [f"{new}: {_size(effect.metric, value):8}" for new, value in effect.smallest.items()]
-        lines.append(f"  {effect.key[1]:20} {effect.metric.name:18} {' '.join(texts)} {_share(effect.twice)}")
+        lines.append(
+            f"  {effect.key[0]:10} {effect.key[1]:20} {effect.metric.name:18} {' '.join(texts)} {_share(effect.twice)}"
+        )
     lines += ["", "tolerances: present, and within which 99 of 100 differences of equals lie"]
     lines += [
         f"  {dataset:16} {name:26} {BY_NAME[name].tolerance_on(dataset):<8g} {value:.3g}"

@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks.csvs import numbers, read_table, write_table
 from benchmarks.errors import UserError
 from benchmarks.files import Record
+from benchmarks.formats import decimal
 from benchmarks.metrics import BY_NAME, METRICS, Metric
 from benchmarks.regressions.comparison import COMPARED, TINY, by_seed
 from benchmarks.regressions.groups import groups
@@ -130,6 +131,6 @@ def _cell(metric: Metric, row: Record) -> str:
     if metric.scale == "log" and row["mean"] <= LEAST:
         return "variance 0"
     digits = 2 if metric.scale == "log" else max(metric.decimals, 3 if metric.unit == "1" else 0)
-    half = "" if math.isnan(row["half_width"]) else f" ± {row['half_width']:,.{digits}f}"
+    half = "" if math.isnan(row["half_width"]) else f" ± {decimal(row['half_width'], digits)}"
     lost = f" ({row['lost']:.0f} lost)" if row["lost"] else ""
-    return f"{row['mean']:,.{digits}f}{half}{lost}"
+    return f"{decimal(row['mean'], digits)}{half}{lost}"

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import plots
+from benchmarks.formats import decimal
 from benchmarks.metrics import BY_NAME, Metric
 from benchmarks.regressions.history import SPEED, label
 from benchmarks.regressions.speed import MARGIN
@@ -76,7 +77,7 @@ def _panel(axes: Axes, metric: Metric, dataset: str, rows: pd.DataFrame, moments
         axes.set_ylim(-bound, bound)
     last = round(change[-1], digits := 1 if metric.name in SPEED else metric.decimals)
     axes.annotate(
-        f"{last + 0:+,.{digits}f}",  # no -0
+        decimal(last + 0, digits, "+"),  # no -0
         (1.01, 0.5), xycoords="axes fraction", va="center", color=_colour(metric, change[-1], half[-1], tolerance),
     )  # fmt: skip
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.errors import unknown
+from benchmarks.errors import printable, unknown
 from benchmarks.files import SCHEMA_VERSION
-from benchmarks.formats import number
+from benchmarks.formats import decimal, number
 from benchmarks.metrics import BY_NAME, Metric
 from benchmarks.regressions import micro, speed
 from benchmarks.regressions.verdicts import SEEDS, Verdict, Word, exit_code
@@ -102,16 +102,8 @@ def conclusion(verdicts: Sequence[Verdict], allowed: Sequence[str], code: int | 
 
 
 def _row(v: Verdict, allowed: Sequence[str]) -> list[str]:
-    return [
-        v.dataset,
-        v.variant,
-        v.metric,
-        _word(v, allowed),
-        _value(v, v.base),
-        _value(v, v.new),
-        _difference(v),
-        _note(v),
-    ]
+    numbers = _value(v, v.base), _value(v, v.new), _difference(v)
+    return list(map(printable, (v.dataset, v.variant, v.metric, _word(v, allowed), *numbers, _note(v))))
 
 
 def _word(v: Verdict, allowed: Sequence[str]) -> str:
@@ -140,7 +132,7 @@ def _difference(v: Verdict) -> str:
 
 def _step(v: Verdict, value: float) -> str:
     if not in_ratios(v.metric):
-        return f"{value:+,.{KNOWN[v.metric].decimals}f}"
+        return decimal(value, KNOWN[v.metric].decimals, "+")
     percent = 100 * math.expm1(min(value, 3.0))
     return f"{percent:+.{0 if abs(percent) >= 10 else 1}f} %" if value < 3 else f"x {math.exp(min(value, 700)):.3g}"
 

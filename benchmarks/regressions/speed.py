@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Collection
 from itertools import groupby
 
@@ -81,5 +82,5 @@ def in_turns(base: Rows, new: Rows, name: str) -> list[list[float]]:
         if min(starts) < before:
             return [[], []]
         before = max(ends)
-        sides[side].append(math.log(float(np.median(values))))
+        sides[side].append(math.log(statistics.median(values)))
     return sides

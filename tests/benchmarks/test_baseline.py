@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import data, places, planning, store
+from benchmarks import data, places, planning, plots, store
 from benchmarks.csvs import write_table
 from benchmarks.errors import UserError
 from benchmarks.files import SCHEMA_VERSION
 from benchmarks.metrics import RESULT_COLUMNS
 from benchmarks.plugins import Entry
-from benchmarks.regressions import baseline, history
+from benchmarks.regressions import baseline, history, history_figure
 from benchmarks.settings import load
 from tests.benchmarks.synthetic import table
 from vaezoo import VARIANTS
@@ -107,6 +107,30 @@ def test_a_run_that_is_not_whole_is_no_baseline(run, tmp_path):
     (path.parent / "environment.json").unlink()
     with pytest.raises(UserError, match=r"has no environment\.json"):
         baseline.install(path, tmp_path)
+
+
+def test_a_baseline_is_replaced_whole_or_not_at_all(run, tmp_path):
+    baseline.install(run(), tmp_path)
+    other = run("other", commit="def", seed=1)
+    (tmp_path / "history.csv").write_text((tmp_path / "history.csv").read_text().replace("20,0,", "20,none,"))
+    with pytest.raises(UserError, match="lost is none, which is no number"):
+        baseline.install(other, tmp_path)
+    (other.parent / "mine.csv").write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match=r"mine\.csv is no results\.csv of a run"):
+        baseline.install(other.parent / "mine.csv", tmp_path)
+    assert store.read_results(tmp_path / "baseline" / "results.csv")["commit"].unique().tolist() == ["abc"]
+    (tmp_path / "history.csv").unlink()
+    (tmp_path / "baseline" / "results.csv").write_text("?")
+    with pytest.raises(UserError, match=r"the present baseline can't be read: .*; with --anew it is replaced"):
+        baseline.install(other, tmp_path)
+    assert "can't be read" in baseline.install(other, tmp_path, anew=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"baseline", "history.csv", "run", "other"}
+
+
+def test_a_run_that_exploded_is_drawn_too(run, tmp_path):
+    paths = [run("a"), run("b", elbo=-1e200, started="2026-02-01T00:00:00Z")]
+    table = history.of_runs([store.read_results(path) for path in paths])
+    plots.save(history_figure.draw(table, history.USUAL), tmp_path / "figures" / "history")
 
 
 def test_history_shows_each_metric_over_runs_and_leaves_other_protocols_out(run, tmp_path, ask):

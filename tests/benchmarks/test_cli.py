@@ -6,6 +6,9 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from benchmarks.metrics import METRICS, RESULT_COLUMNS
 from vaezoo import VARIANTS
 
+ROOT = Path(__file__).parents[2]
 DATA_ERROR = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
 
@@ -261,3 +265,12 @@ def test_no_arguments_show_the_help(command):
 
 def test_a_name_too_long_for_a_file(ask, tmp_path):
     assert "name too long" in one_line_error(ask("show", "x" * 5000)).lower()
+
+
+def test_a_reader_that_is_gone_is_no_verdict(finished):
+    compare = [sys.executable, "-m", "benchmarks", "compare", finished.folder, finished.folder]
+    done = subprocess.Popen(compare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    done.stdout.close()
+    assert done.wait() == 141
+    assert done.stderr.read() == b""
+    done.stderr.close()

@@ -107,3 +107,20 @@ def test_seeds_that_both_runs_have_are_no_new_ones():
 def test_a_change_of_the_protocol_is_no_change_of_the_code():
     with pytest.raises(UserError, match="vae on mnist5k: incomparable"):
         doctor.detected(table(seeds=range(40)), table(seeds=range(40, 80), protocol_id="other"), 0.01, LITTLE)
+
+
+MANY = table(seeds=range(80))
+DECIDING = ("elbo", "reconstruction_error", "gradient_variance")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        (MANY.assign(protocol_id=[f"p{i // 80}" for i in range(160)]), "vae on mnist5k: incomparable"),
+        (MANY.assign(elbo=MANY["elbo"].mask(MANY["seed"] == 3)), "vae on mnist5k: failed"),
+        (MANY.assign(**dict.fromkeys(DECIDING, np.nan)), "no variant of it has a metric that decides"),
+    ],
+)  # fmt: skip
+def test_what_no_comparison_is_made_of_is_not_examined(seeds, words):
+    with pytest.raises(UserError, match=words):
+        doctor.examine(seeds, 0.01, LITTLE)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import store
+from benchmarks.errors import UserError
 from benchmarks.regressions import comparison, reports
 from benchmarks.regressions.differences import difference, far_off, seeds_needed, smallest_effect
 from benchmarks.regressions.verdicts import exit_code
@@ -196,7 +197,35 @@ def test_an_advice_that_is_gone_is_an_advice():
 def test_a_gradient_without_any_noise_is_no_improvement():
     found, code = judged(BASE, new(gradient_variance=0.0))
     assert (found["vae", "gradient_variance"].word, code) == ("failed", 2)
+    half = new()
+    half.loc[half["seed"] < 105, "gradient_variance"] = 0.0
+    found, code = judged(BASE, half)
+    assert (found["vae", "gradient_variance"].word, code) == ("failed", 2)
+    assert "0 in 5 of 10 seeds" in found["vae", "gradient_variance"].note
     assert judged(BASE.assign(gradient_variance=0.0), new(gradient_variance=0.0))[1] == 0
+
+
+def test_a_metric_that_most_cells_lack():
+    blank = new()
+    blank.loc[blank["seed"] > 100, ["elbo", "reconstruction_error", "kl", "log_likelihood"]] = np.nan
+    found, code = judged(BASE, blank)
+    assert (found["vae", "elbo"].word, code) == ("failed", 2)
+    assert found["vae", "elbo"].note == "new has it in 1 of 10 cells alone"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda t: t.assign(gradient_variance=-1.0), "line 2 has a variance below 0"),
+        (lambda t: t.iloc[::-1], "line 3 comes after a later checkpoint of its cell"),
+        (lambda t: t.assign(seed=t["seed"] + 0.5), "line 2 has a seed that is no whole number"),
+        (lambda t: pd.concat([t, t.assign(cell_id="x" + t["cell_id"])]), "repeats a seed under another cell_id"),
+    ],
+)
+def test_a_table_that_no_run_writes_is_refused(tmp_path, wrong, words):
+    wrong(BASE).assign(schema_version=3).to_csv(tmp_path / "results.csv", index=False)
+    with pytest.raises(UserError, match=words):
+        store.read_results(tmp_path / "results.csv")
 
 
 def test_a_table_that_is_cut_between_lines():
