@@ -19,6 +19,9 @@ def compare(
     base: Annotated[str, typer.Argument(metavar="BASE", help="What was before: a run folder, or its results.csv.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="What is now.")],
     metrics: Annotated[str, typer.Option(help="Metrics to compare, separated by commas.")] = "",
+    variants: Annotated[
+        str, typer.Option(help="Variants to compare, separated by commas; all where none is named.")
+    ] = "",
     alpha: Alpha = 0.01,
     format_: Annotated[str, typer.Option("--format", help="text, markdown or json.")] = "text",
     allow: Annotated[
@@ -37,34 +40,41 @@ def compare(
 
     timings = micro.files(base), micro.files(new)
     if all(timings):
-        if metrics:
-            raise UserError(f"--metrics {metrics}: pytest-benchmark's files hold times alone; leave it out")
+        for option, value in (("--metrics", metrics), ("--variants", variants)):
+            if value:
+                raise UserError(f"{option} {value}: pytest-benchmark's files hold times alone; leave it out")
         found = micro.compare(*timings, alpha)
-        _check_allowed(allow or [], {v.variant for v in found})
+        _check_known(allow or [], {v.variant for v in found})
         code = verdicts.exit_code(found, allow or [])
         print(reports.render(found, format_, allow or [], code, whole=True))
         return code
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    names, chosen = (_listed(text) for text in (metrics, variants))
     for name in names:
         if name not in comparison.NAMES:
             raise unknown("metric", name, comparison.NAMES)
     paths = [folders.find_results(run, out) for run in (base, new)]
     old, own = (store.read_results(path) for path in paths)
-    _check_allowed(allow or [], {*old["variant"], *own["variant"]})
-    found = comparison.compare(old, own, names or comparison.NAMES, alpha)
+    known = {*old["variant"], *own["variant"]}
+    _check_known([*(allow or []), *chosen], known)
+    before, now = some = [results[results["variant"].isin(chosen or known)] for results in (old, own)]
+    found = comparison.compare(before, now, names or comparison.NAMES, alpha)
     missing = [report.shortfall(path, results) for path, results in zip(paths, (old, own), strict=True)]
     code = max(verdicts.exit_code(found, allow or []), UNFINISHED if any(missing) else 0)
-    sides = [reports.side(path, results) for path, results in zip(paths, (old, own), strict=True)]
+    sides = [reports.side(path, results) for path, results in zip(paths, some, strict=True)]
     print(reports.render(found, format_, allow or [], code, bool(names), sides))
     for line in filter(None, dict.fromkeys(missing)):
         print(line, file=sys.stderr)
     return code
 
 
-def _check_allowed(names: Sequence[str], known: Collection[str]) -> None:
+def _check_known(names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise unknown("variant", name, sorted(known))
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def baseline(
@@ -124,7 +134,7 @@ def history(
     from benchmarks.regressions import history_figure
 
     known = [metric.name for metric in histories.SHOWN]
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    names = _listed(metrics)
     for name in names:
         if name not in known:
             raise unknown("metric", name, known)

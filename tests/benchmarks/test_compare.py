@@ -250,6 +250,15 @@ def test_the_command(finished, ask, tmp_path):
         assert done.returncode == 64
         assert words in done.stderr
         assert len(done.stderr.splitlines()) == 1
+    one = pd.read_csv(tmp_path / "worse.csv", dtype=str, keep_default_na=False)
+    one[one["variant"] == "vae"].to_csv(tmp_path / "one.csv", index=False)
+    assert ask("compare", finished, tmp_path / "one.csv").returncode == 2
+    some = ask("compare", finished, tmp_path / "one.csv", "--variants", "vae")
+    assert some.returncode == 1
+    assert "missing" not in some.stdout
+    done = ask("compare", finished, finished, "--variants", "vea")
+    assert done.returncode == 64
+    assert "unknown variant 'vea'; did you mean vae" in done.stderr
     done = ask("compare", finished, finished, "--allow", "nobody")
     assert done.returncode == 64
     assert "unknown variant 'nobody'" in done.stderr
