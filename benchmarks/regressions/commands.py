@@ -38,15 +38,16 @@ def compare(
     from benchmarks import folders, report, store
     from benchmarks.regressions import comparison, micro, reports, verdicts
 
+    allowed = allow or []
     timings = micro.files(base), micro.files(new)
     if all(timings):
         for option, value in (("--metrics", metrics), ("--variants", variants)):
             if value:
                 raise UserError(f"{option} {value}: pytest-benchmark's files hold times alone; leave it out")
         found = micro.compare(*timings, alpha)
-        _check_known(allow or [], {v.variant for v in found})
-        code = verdicts.exit_code(found, allow or [])
-        print(reports.render(found, format_, allow or [], code, whole=True))
+        _check_known(allowed, {v.variant for v in found})
+        code = verdicts.exit_code(found, allowed)
+        print(reports.render(found, format_, allowed, code, whole=True))
         return code
     names, chosen = (_listed(text) for text in (metrics, variants))
     for name in names:
@@ -55,13 +56,13 @@ def compare(
     paths = [folders.find_results(run, out) for run in (base, new)]
     old, own = (store.read_results(path) for path in paths)
     known = {*old["variant"], *own["variant"]}
-    _check_known([*(allow or []), *chosen], known)
-    before, now = some = [results[results["variant"].isin(chosen or known)] for results in (old, own)]
+    _check_known([*allowed, *chosen], known)
+    before, now = (results[results["variant"].isin(chosen or known)] for results in (old, own))
     found = comparison.compare(before, now, names or comparison.NAMES, alpha)
     missing = [report.shortfall(path, results) for path, results in zip(paths, (old, own), strict=True)]
-    code = max(verdicts.exit_code(found, allow or []), UNFINISHED if any(missing) else 0)
-    sides = [reports.side(path, results) for path, results in zip(paths, some, strict=True)]
-    print(reports.render(found, format_, allow or [], code, bool(names), sides))
+    code = max(verdicts.exit_code(found, allowed), UNFINISHED if any(missing) else 0)
+    sides = [reports.side(path, results) for path, results in zip(paths, (old, own), strict=True)]
+    print(reports.render(found, format_, allowed, code, bool(names), sides))
     for line in filter(None, dict.fromkeys(missing)):
         print(line, file=sys.stderr)
     return code
