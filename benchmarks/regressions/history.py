@@ -100,11 +100,13 @@ def comparable(table: pd.DataFrame) -> pd.DataFrame:
 
 def render(table: pd.DataFrame, names: Sequence[str]) -> str:
     """For each data set and metric: a line a variant, a column a run; mean and 95 % half-width over seeds."""
-    return "\n\n".join(
-        _block(str(dataset), BY_NAME[str(metric)], own)
-        for (dataset, metric), own in table.groupby(["dataset", "metric"], sort=False)
-        if metric in names
-    )
+    blocks = [
+        _block(str(dataset), BY_NAME[name], own[own["metric"] == name])
+        for dataset, own in table.groupby("dataset", sort=False)
+        for name in names
+        if (own["metric"] == name).any()
+    ]
+    return "\n\n".join(blocks)
 
 
 def _block(dataset: str, metric: Metric, table: pd.DataFrame) -> str:
