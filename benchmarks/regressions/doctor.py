@@ -65,7 +65,7 @@ def examine(results: pd.DataFrame, alpha: float, effort: Effort, seed: int = 0) 
     def outcome(split: Split) -> Outcome:
         found = compared(pool, pool, split, alpha)
         reached.append(all(v.word != "identical" for v in found))
-        culprits.update((v.variant, v.metric) for v in found if v.word == "regressed")
+        culprits.update((v.variant, v.metric) for v in found if v.word == "regressed" and not v.advice)
         return _outcome(found)
 
     alarms = rates(outcome, seeds, seeds, source, effort)

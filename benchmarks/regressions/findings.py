@@ -23,13 +23,13 @@ def of_equals(found: Report, alpha: float, effort: Effort) -> str:
     lines += (
         ["", f"raised by, in {total:,} comparisons, those of resampled seeds among them:"] if found.culprits else []
     )
-    lines += [f"  {variant:20} {metric:18} {n}" for (variant, metric), n in sorted(found.culprits.items())]
+    lines += [f"  {variant:20} {metric:22} {n}" for (variant, metric), n in sorted(found.culprits.items())]
     lines += ["", "the smallest loss seen in 95 of 100 cases, by new seeds (of gradient_variance: the ratio),"]
     lines += [f"and how often {NEW} new seeds see one of twice the tolerance:"]
     for effect in found.effects:
         texts = [f"{new}: {_size(effect.metric, value):8}" for new, value in effect.smallest.items()]
         lines.append(
-            f"  {effect.key[0]:10} {effect.key[1]:20} {effect.metric.name:18} {' '.join(texts)} {_share(effect.twice)}"
+            f"  {effect.key[0]:10} {effect.key[1]:20} {effect.metric.name:22} {' '.join(texts)} {_share(effect.twice)}"
         )
     lines += ["", "tolerances: present, and within which 99 of 100 differences of equals lie"]
     lines += [
@@ -46,7 +46,7 @@ def of_a_change(found: Mapping[str, Rate], alpha: float, effort: Effort) -> str:
 
 
 def _rates(found: Mapping[str, Rate]) -> list[str]:
-    return [f"  {name if name == CODE else f'by {name}':22} {_share(rate)}" for name, rate in found.items()]
+    return [f"  {name if name == CODE else f'by {name}':26} {_share(rate)}" for name, rate in found.items()]
 
 
 def _share(rate: Rate) -> str:
