@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.errors import GONE, UNFINISHED, USAGE, StoppedError, UserError, printable, unknown
-from benchmarks.interrupts import INTERRUPTED
+from benchmarks.errors import UNFINISHED, USAGE, StoppedError, UserError, printable, unknown
+from benchmarks.interrupts import GONE, INTERRUPTED
 from benchmarks.options import (
     DataRoot,
     Dataset,

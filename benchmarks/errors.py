@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-UNFINISHED, USAGE, GONE = 2, 64, 141  # exit codes: a cell failed or is missing; wrong usage; nobody reads on
+UNFINISHED, USAGE = 2, 64  # exit codes: a cell failed or is missing; wrong usage
 LONGEST = 2000
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-INTERRUPTED = 130
+INTERRUPTED, GONE = 130, 141
 
 
 def install() -> None:
@@ -28,6 +28,11 @@ def leave(code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it is gone, and what is left is for nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = GONE
     sys.exit(code)
 
 

@@ -267,10 +267,12 @@ def test_a_name_too_long_for_a_file(ask, tmp_path):
     assert "name too long" in one_line_error(ask("show", "x" * 5000)).lower()
 
 
-def test_a_reader_that_is_gone_is_no_verdict(finished):
-    compare = [sys.executable, "-m", "benchmarks", "compare", finished.folder, finished.folder]
-    done = subprocess.Popen(compare, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
-    done.stdout.close()
-    assert done.wait() == 141
-    assert done.stderr.read() == b""
-    done.stderr.close()
+@pytest.mark.parametrize("what", ["compare", "list"])  # a long answer, and one that waits for the end to be written
+def test_a_reader_that_is_gone_is_no_verdict(finished, what):
+    words = [finished.folder, finished.folder] if what == "compare" else []
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", what, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as done:
+        done.stdout.close()
+        assert done.wait() == 141
+        assert done.stderr.read() == b""
