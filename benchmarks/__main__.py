@@ -1,13 +1,13 @@
-"""`python -m benchmarks`; cells import this file too, so it imports nothing unless it is the program."""
+"""`python -m benchmarks`. Processes of cells import this file too, so imports are inside the condition."""
 
 if __name__ == "__main__":
-    from benchmarks import interrupts
+    from benchmarks.cli import interrupts
 
-    interrupts.install()
+    interrupts.install_handlers()
     try:
-        from benchmarks.cli import main
+        from benchmarks.cli.main import main
 
         code = main()
-    except KeyboardInterrupt:  # before the command line was there to say more
+    except KeyboardInterrupt:  # before the command line could handle it
         code = interrupts.INTERRUPTED
-    interrupts.leave(code)
+    interrupts.exit_program(code)

@@ -1,25 +1,27 @@
-"""What the server that forks the cells' processes imports once, for all of them, and how it ends."""
+"""Modules that the fork server imports once for all cells; the server also exits without delay."""
 
 import atexit
 import contextlib
 import gc
 import os
 
-from benchmarks import compiling, environment, experiment, planning, plugins, training
-from benchmarks.errors import UserError
-
-__all__ = ["compiling", "experiment", "planning", "training"]
+import benchmarks.gradient_studies.measurement
+import benchmarks.training.cell
+import benchmarks.training.compilation  # noqa: F401
+from benchmarks.common import environment
+from benchmarks.common.errors import UserError
+from benchmarks.planning import registry
 
 SERVER = os.getpid()
-environment.processor()  # what is asked once in a process is asked here once for all
-environment.torch_version()
-with contextlib.suppress(UserError):  # an installed package of variants that is broken; the command says so
-    plugins.registry()
-gc.freeze()  # no cell's garbage collector has to look through all that is imported
+environment.read_processor()  # cached, so that no cell reads them again
+environment.read_torch_version()
+with contextlib.suppress(UserError):  # a plug-in package may be broken; the command reports it
+    registry.load_registry()
+gc.freeze()  # the garbage collection of a cell skips all objects that exist now
 
 
 @atexit.register
-def _leave() -> None:
-    """End at once: to take torch apart takes the server two seconds, and the command would wait for it."""
+def _exit_at_once() -> None:
+    """Exit at once, because torch needs two seconds to shut down, and the command would wait for it."""
     if os.getpid() == SERVER:
         os._exit(0)

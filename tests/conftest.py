@@ -1,4 +1,4 @@
-"""What tests share: small models in float64, gradients of single draws, and a test of their mean."""
+"""Helpers and fixtures that tests share: small models in float64, gradients and their moments, runs of the commands."""
 
 import contextlib
 import json
@@ -15,9 +15,12 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.metrics import PROVENANCE, TIMINGS
-from vaezoo import DataSpec, Variant, bias, elbo, estimate, initialise, mlp_normal, pathwise
+from benchmarks.reporting.metrics import TIMINGS
+from benchmarks.reporting.results_table import PROVENANCE
+from vaezoo import DataSpec, FittedVariant, Variant, elbo, estimate, initialise, measure, mlp_normal, pathwise
+from vaezoo.gradients import leading_spread
 from vaezoo.oracles import LinearGaussian
+from vaezoo.testing import bias
 
 ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("default", max_examples=20, derandomize=True)  # tests say the same each time
@@ -45,7 +48,8 @@ def variant(objective=elbo, estimator=pathwise, draws=1):
     return Variant("ad-hoc", mlp_normal, objective, estimator, draws)
 
 
-def of_variant(v):
+def estimate_function(v):
+    """The variant's estimate as a function of (model, x, noise)."""
     return lambda model, x, noise: estimate(v, model, x, noise, x.new_zeros(()))
 
 
@@ -54,22 +58,29 @@ def flat_gradient(model, value):
     return {part: bias.flat_gradient(model, value, part) for part in bias.PARTS}
 
 
-def oracle_of(model):
-    """The linear-Gaussian model that a linear decoder is."""
+def moments(model, v, x, noise, spread_of_layer=leading_spread):
+    """Moments of the variant's gradient by part of the model; the decoder is left out if `spread_of_layer` is None."""
+    variants = {v.name: FittedVariant(v)}
+    by_key = measure(model, variants, x, lambda rows: noise[:, :, rows], spread_of_layer)[v.name].moments
+    return {part: by_key[part, ""] for part in bias.PARTS if (part, "") in by_key}
+
+
+def linear_gaussian_oracle(model):
+    """The linear-Gaussian model with the parameters of a linear decoder."""
     layer = model.decoder.network[-1]
     return LinearGaussian(layer.weight, layer.bias, model.decoder.likelihood.scale)
 
 
 def exact_elbo(model, x):
     q = model.encoder(x)
-    return oracle_of(model).expected_log_px(x, q) - model.prior.kl(q)
+    return linear_gaussian_oracle(model).expected_log_px(x, q) - model.prior.kl(q)
 
 
 @pytest.fixture(scope="session")
 def tools():
     """The helpers above, as one fixture."""
-    here = (generator, normal, build, variant, of_variant, flat_gradient, oracle_of, exact_elbo)
-    return SimpleNamespace(**{f.__name__: f for f in (*here, bias.gradient_draws, bias.worst_z)})
+    helpers = (generator, normal, build, variant, estimate_function, flat_gradient, moments, linear_gaussian_oracle)
+    return SimpleNamespace(**{f.__name__: f for f in (*helpers, exact_elbo, bias.draw_gradients, bias.largest_z)})
 
 
 TINY = """
@@ -121,7 +132,7 @@ def command():
 @pytest.fixture(scope="session")
 def ask(cache):
     """Like `command`, for questions that are answered at once: processes forked where torch is already imported."""
-    program = [sys.executable, ROOT / "tests" / "benchmarks" / "served.py"]
+    program = [sys.executable, ROOT / "tests" / "benchmarks" / "command_server.py"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
 
         def run(*arguments, **environment):

@@ -1,4 +1,4 @@
-"""`.ci/regression`: mistakes cost nothing. What it finds is in tests/slow."""
+"""`.ci/regression`: usage errors. Whether it detects a regression is tested in tests/slow."""
 
 import shutil
 import subprocess
@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "nowhere is no commit of this clone"),
-        (["HEAD", "{tmp}"], "holds base already; name another folder, or remove it"),
-        (["HEAD", "/dev/null/x"], "no runs can be written to /dev/null/x"),
-        (["HEAD", "{tmp}", "x"], "3 arguments, and two are understood"),
+        (["nowhere"], "nowhere is not a commit of this clone"),
+        (["HEAD", "{tmp}"], "/base exists already; remove it, or choose another folder"),
+        (["HEAD", "/dev/null/x"], "can't create folder /dev/null/x"),
+        (["HEAD", "{tmp}", "x"], "3 arguments given, but at most 2 are allowed"),
     ],
 )
-def test_a_mistake_is_one_line_and_touches_nothing(tmp_path, arguments, words):
+def test_usage_error_is_one_line_and_changes_nothing(tmp_path, arguments, words):
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "precious").touch()
     arguments = [word.format(tmp=tmp_path) for word in arguments]

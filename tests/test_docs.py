@@ -1,14 +1,14 @@
-"""The page on the family: its table is the registry's, and every variant has its place in the advice."""
+"""The docs: generated tables are current, links and file names exist, numbers are those of the committed results."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks import listings
-from benchmarks.laboratory import pages, tables
-from benchmarks.laboratory.studies import STUDIES
-from benchmarks.laboratory.trained import TRAINED
+from benchmarks.cli.commands.inspect import variants_markdown
+from benchmarks.gradient_studies.report import doc_tables, tables
+from benchmarks.gradient_studies.studies import STUDIES
+from benchmarks.gradient_studies.trained_models import TRAINED_STUDIES
 from vaezoo import VARIANTS
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +17,7 @@ PAGE = (FOLDER / "variants.md").read_text()
 
 
 def test_the_table_is_current():
-    assert listings.markdown() in PAGE, f"paste this into docs/variants.md:\n{listings.markdown()}"
+    assert variants_markdown() in PAGE, f"paste this into docs/variants.md:\n{variants_markdown()}"
 
 
 def test_the_advice_names_every_variant():
@@ -32,30 +32,45 @@ def test_its_links_lead_somewhere(page):
         assert (FOLDER / target).exists(), target
 
 
+def test_the_files_that_the_architecture_names_exist():
+    names = re.findall(r"`((?:vaezoo|benchmarks|tests)/[\w/.]+)`", (FOLDER / "architecture.md").read_text())
+    assert len(names) > 20
+    for name in names:
+        assert (ROOT / name).exists(), name
+
+
+def test_the_glossary_is_short_and_sorted():
+    terms = re.findall(r"^\| ([^|]+) \|", (FOLDER / "glossary.md").read_text(), re.MULTILINE)[1:]
+    assert terms == sorted(terms, key=str.lower)
+    assert len(terms) <= 30
+
+
 @pytest.fixture(scope="module")
 def laboratory():
-    return tables.read(ROOT / "results" / "gradients" / "gradients.csv")
+    return tables.read_gradients(ROOT / "results" / "gradients" / "gradients.csv")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/why-reparameterize.md"])
 def test_the_numbers_are_the_committed_laboratorys(page, laboratory):
     text = (ROOT / page).read_text()
-    assert pages.filled(text, laboratory) == text, f"make {page} anew with benchmarks.laboratory.pages.filled"
+    assert doc_tables.fill_page(text, laboratory) == text, (
+        f"rewrite {page} with benchmarks.gradient_studies.report.doc_tables.fill_page"
+    )
     assert "<!-- end -->" in text
 
 
 def test_the_committed_laboratory_is_whole(laboratory):
     training = laboratory[laboratory["study"] == "training"]
-    assert set(laboratory["study"]) == {*STUDIES, *TRAINED}
+    assert set(laboratory["study"]) == {*STUDIES, *TRAINED_STUDIES}
     assert training["seed"].nunique() == 5
     assert training["repeats"].dropna().min() >= 1000
     assert {v.name for v in VARIANTS} - {"autoencoder"} <= set(training["variant"])
-    for study in {*STUDIES, *TRAINED} - {"training"}:
+    for study in {*STUDIES, *TRAINED_STUDIES} - {"training"}:
         assert laboratory[laboratory["study"] == study]["seed"].nunique() >= 3
 
 
 def test_reinforce_needs_more_than_a_hundred_thousand_draws_and_leave_one_out_fewer_than_a_hundred(laboratory):
-    rates = tables.over_seeds(laboratory[laboratory["study"] == "training"], "exchange_rate")
+    rates = tables.select_over_seeds(laboratory[laboratory["study"] == "training"], "exchange_rate")
     at = rates[rates["checkpoint"] == "initial"].set_index("variant")
     assert at["low"]["reinforce-vae"] > 1e5
     assert at["high"]["reinforce-vae-loo"] < 100

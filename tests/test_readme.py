@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import formats, settings, store, tables
-from benchmarks.metrics import ADDED, RESULT_COLUMNS
+from benchmarks.planning import settings
+from benchmarks.reporting import formats, results_table, summaries
+from benchmarks.reporting.results_table import ADDED_COLUMNS, RESULT_COLUMNS
 from vaezoo import VARIANTS
 
 ROOT = Path(__file__).parent.parent
@@ -21,23 +22,23 @@ def blocks(language):
 
 @pytest.fixture(scope="module")
 def results():
-    return store.read_results(RESULTS)
+    return results_table.read_results(RESULTS)
 
 
 def test_table_and_headline_are_the_committed_runs(results):
-    assert formats.render(tables.summaries(results), formats.choose([]), "markdown") in README
-    assert tables.headline(results) in README
+    assert formats.render_table(summaries.summarize(results), formats.choose_metrics([]), "markdown") in README
+    assert summaries.make_headline(results) in README
 
 
 def test_the_committed_run_is_whole(results):
     (schema,) = set(results["schema_version"])
     written = RESULTS.read_text().partition("\n")[0].split(",")
-    assert written == [*(name for name in RESULT_COLUMNS if ADDED.get(name, 1) <= schema), "schema_version"]
+    assert written == [*(name for name in RESULT_COLUMNS if ADDED_COLUMNS.get(name, 1) <= schema), "schema_version"]
     assert set(results["variant"]) == {v.name for v in VARIANTS}
     assert set(results["status"]) == {"ok"}
     assert results["commit"].nunique() == 1
     assert "+" not in results["commit"].iloc[0], "made from code that was not committed"
-    assert not tables.inconsistencies(results)
+    assert not summaries.list_inconsistencies(results)
 
 
 def test_every_variant_is_shown():
@@ -67,7 +68,7 @@ def test_its_code_runs(code, monkeypatch, capsys):
 def test_its_preset_is_valid(tmp_path):
     (text,) = blocks("toml")
     (tmp_path / "my.toml").write_text(text)
-    assert settings.load(str(tmp_path / "my.toml"), {}).seeds == tuple(tomllib.loads(text)["seeds"])
+    assert settings.load_settings(str(tmp_path / "my.toml"), {}).seeds == tuple(tomllib.loads(text)["seeds"])
 
 
 def test_its_links_lead_somewhere():

@@ -1,8 +1,8 @@
-"""Baselines: what a score-function estimator subtracts from each draw's reward, [K, B] in nats.
+"""Baselines (control variates): a score-function estimator subtracts b_k from the reward of draw k, [K, B] in nats.
 
-A baseline must not depend on its own draw: then it changes the variance of the gradient and not its mean. Some are
-functions of the other draws; some predict F from what came before. A prediction c [B] is made before the draw, from a
-moving average and a small network of x, and is an input of the estimator as the noise is.
+b_k must not depend on draw k: then it changes the variance of the gradient, but not its mean. Some baselines are
+functions of the other draws. Others are functions of a prediction c [B] of F, which is made before the draws: a moving
+average plus a small network of x. The prediction is an input of the estimator, like the noise.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from vaezoo.reductions import Reduction
 
 
-class Zero(nn.Module):
-    """Predicts 0 for every example."""
+class ZeroPrediction(nn.Module):
+    """A network that predicts 0 for every example, for baselines that learn nothing."""
 
     def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
         return x.new_zeros(len(x), 1)
@@ -26,60 +26,57 @@ class Zero(nn.Module):
 
 @dataclass(frozen=True)
 class Baseline:
-    """b_k, and what is needed to predict.
+    """b_k as a function of the draws and the prediction, and how the prediction is made.
 
-    value: (log_w, reduction, prediction c) -> b [K, B]. min_draws: the fewest draws that it can work with.
-    network: pixels -> the learned part of the prediction. rate: of the moving average, c <- c + rate (F - c); 0 where
-    nothing is predicted.
+    Args:
+        value: (log_w [K, B], reduction, prediction c [B]) -> b [K, B], nats.
+        min_draws: smallest number of draws K for which the baseline is defined.
+        network: number of pixels -> module that maps x [B, pixels] to the learned part of the prediction, [B, 1].
+        rate: rate of the moving average, c <- c + rate (F - c); 0 if nothing is predicted.
     """
 
     name: str
     value: Callable[[Float[Tensor, "K B"], Reduction, Float[Tensor, " B"]], Float[Tensor, "K B"]]
     min_draws: int = 1
-    network: Callable[[int], nn.Module] = lambda pixels: Zero()
+    network: Callable[[int], nn.Module] = lambda pixels: ZeroPrediction()
     rate: float = 0.0
-
-    def updated(self, average: Float[Tensor, ""], stochastic: Float[Tensor, " B"]) -> Float[Tensor, ""]:
-        """The moving average after a step in which F was `stochastic` [B]."""
-        return average + self.rate * (stochastic.detach().mean() - average)
 
 
 def zero(log_w: Float[Tensor, "K B"], reduction: Reduction, prediction: Float[Tensor, " B"]) -> Float[Tensor, "K B"]:
-    """b_k = 0."""
+    """Return b_k = 0, [K, B]."""
     return torch.zeros_like(log_w)
 
 
-def reward_without_own_draw(
+def leave_one_out_reward(
     log_w: Float[Tensor, "K B"], reduction: Reduction, prediction: Float[Tensor, " B"]
 ) -> Float[Tensor, "K B"]:
-    """b_k = r_k with log w_k replaced by the mean of the others.
+    """Return b_k = r_k with log w_k replaced by the mean of the other log weights, [K, B], nats; needs K >= 2.
 
-    Under the mean it is RLOO (Kool et al. 2019, Buy 4 REINFORCE samples, get a baseline for free!); under
-    log-mean-exp VIMCO with the geometric mean (Mnih and Rezende 2016, arXiv:1602.06725).
+    For the reduction `mean` this is RLOO (Kool et al. 2019, Buy 4 REINFORCE samples, get a baseline for free!). For
+    log-mean-exp it is VIMCO with the geometric mean (Mnih and Rezende 2016, arXiv:1602.06725).
     """
     draws = len(log_w)
     others = (log_w.sum(0) - log_w) / (draws - 1)
     replaced = log_w.expand(draws, *log_w.shape).clone()  # [which draw is replaced, draw, B]
-    own = torch.arange(draws, device=log_w.device)
-    replaced[own, own] = others
+    draw = torch.arange(draws, device=log_w.device)
+    replaced[draw, draw] = others
     rewards = reduction.reward(replaced.transpose(0, 1))  # [draw, which draw is replaced, B]
-    return rewards[own, own]
+    return rewards[draw, draw]
 
 
-def reward_of_prediction(
+def predicted_reward(
     log_w: Float[Tensor, "K B"], reduction: Reduction, prediction: Float[Tensor, " B"]
 ) -> Float[Tensor, "K B"]:
-    """b_k = r_k of draws that all have log w = c: c/K under the mean, c under log-mean-exp."""
+    """Return b_k = r_k of draws that all have log w = c, [K, B], nats: c/K for the mean, c for log-mean-exp."""
     return reduction.reward(prediction.expand_as(log_w))
 
 
-def small_network(pixels: int) -> nn.Module:
-    """One hidden layer of 100 units (Mnih and Gregor 2014, arXiv:1402.0030)."""
+def nvil_network(pixels: int) -> nn.Module:
+    """Return a network of x with one hidden layer of 100 units (Mnih and Gregor 2014, arXiv:1402.0030)."""
     return nn.Sequential(nn.Linear(pixels, 100), nn.Tanh(), nn.Linear(100, 1))
 
 
-NOT_ANY = Baseline("", zero)
-NONE = Baseline("none", zero)
-LEAVE_ONE_OUT = Baseline("leave_one_out", reward_without_own_draw, min_draws=2)
-MOVING_AVERAGE = Baseline("moving_average", reward_of_prediction, rate=0.1)
-LEARNED = Baseline("learned", reward_of_prediction, network=small_network, rate=0.1)
+NO_BASELINE = Baseline("none", zero)
+LEAVE_ONE_OUT = Baseline("leave_one_out", leave_one_out_reward, min_draws=2)
+MOVING_AVERAGE = Baseline("moving_average", predicted_reward, rate=0.1)
+LEARNED = Baseline("learned", predicted_reward, network=nvil_network, rate=0.1)

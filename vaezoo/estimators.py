@@ -1,14 +1,13 @@
-"""Gradient estimators: which parameters carry gradient, and nothing else.
+"""Gradient estimators. They all return the same value and differ only in its gradient.
 
-The contract: an estimator returns [B], nats, whose value is the objective's stochastic part F(log w) and whose
-gradient is the estimate. It is given
+An estimator is a function that returns [B], nats. The value is the stochastic part of the objective, F(log w); the
+gradient is the estimate. The gradient in the decoder's parameters is always that of F. The arguments are
 
-    log_weight: (z, q) -> log w [K, B] of the draws z, with q's parameters live or detached as it hands them over,
+    log_weight: (z, q) -> log w [K, B] of the draws z; pass q.detach() to leave out the gradient in its parameters,
     reduction: F,
-    q: the posterior, and noise [K, B, D] to draw from it,
-    prediction: c [B], a guess of F made before the draw (0 unless its baseline predicts).
-
-The decoder's gradient is always kept.
+    q: the approximate posterior,
+    noise: [K, B, D], from which q.sample and q.rsample make the draws,
+    prediction: c [B], nats, a prediction of F made before the draws; 0 unless the baseline predicts.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from vaezoo.baselines import NOT_ANY, Baseline
-from vaezoo.posteriors import Posterior
+from vaezoo.baselines import Baseline, ZeroPrediction
+from vaezoo.distributions.posteriors import Posterior
 from vaezoo.reductions import Reduction
 
 LogWeight = Callable[[Tensor, Posterior], Float[Tensor, "K B"]]
@@ -31,11 +30,39 @@ Estimate = Callable[[LogWeight, Reduction, Posterior, Noise, PerExample], PerExa
 
 @dataclass(frozen=True)
 class Estimator:
-    """A named estimate; `baseline` is that of a score-function estimator."""
+    """A named gradient estimator.
+
+    Args:
+        estimate: (log_weight, reduction, q, noise, prediction) -> F(log w) [B], nats; its gradient is the estimate.
+        baseline: the control variate of a score-function estimator; None for other estimators.
+    """
 
     name: str
     estimate: Estimate
-    baseline: Baseline = NOT_ANY
+    baseline: Baseline | None = None
+
+    @property
+    def baseline_name(self) -> str:
+        """The name of the baseline; empty without one."""
+        return self.baseline.name if self.baseline else ""
+
+    @property
+    def min_draws(self) -> int:
+        """The smallest number of draws K for which the baseline is defined; 1 without one."""
+        return self.baseline.min_draws if self.baseline else 1
+
+    @property
+    def averaging_rate(self) -> float:
+        """The rate of the baseline's moving average; 0 if nothing is predicted."""
+        return self.baseline.rate if self.baseline else 0.0
+
+    def make_network(self, pixels: int) -> nn.Module:
+        """Return the network that maps x [B, pixels] to the baseline's prediction [B, 1]; 0 if nothing is learned."""
+        return self.baseline.network(pixels) if self.baseline else ZeroPrediction()
+
+    def update_average(self, average: Float[Tensor, ""], stochastic: PerExample) -> Float[Tensor, ""]:
+        """Return the moving average after a step: c + rate (mean F - c), nats, where `stochastic` is F [B]."""
+        return average + self.averaging_rate * (stochastic.detach().mean() - average)
 
 
 def _pathwise(
@@ -61,38 +88,42 @@ def _doubly_reparameterized(
 ) -> PerExample:
     z = q.rsample(noise)
     log_w = log_weight(z, q.detach())
-    if z.requires_grad:  # where nothing is to be learned there is no path to scale
+    if z.requires_grad:  # without gradients, as in evaluation, there is no path to scale
         scale = reduction.path_scale(log_w.detach())[..., None]
         z.register_hook(lambda gradient: scale * gradient)
     return reduction.value(log_w)
 
 
-# Reparameterization: z = q.rsample(noise), everything live. Unbiased; needs `rsample`.
+# Reparameterization: z = q.rsample(noise), with the gradient in all parameters of q. Unbiased; needs `rsample`.
 # Source: Kingma and Welling 2014, arXiv:1312.6114, section 2.4.
 pathwise = Estimator("pathwise", _pathwise)
 
-# Sampling inside the network, so that nothing flows back through it. Biased: the encoder sees A(x) alone.
+# No gradient flows through the draws. Biased: the encoder gets the gradient of A(x) only.
 # Source: Doersch 2016, Tutorial on variational autoencoders, arXiv:1606.05908, figure 4, left.
 blocked = Estimator("blocked", _blocked)
 
-# The path alone, without the score of q: no variance where q is the exact posterior. Unbiased under the mean, biased
-# under any other reduction. Source: Roeder et al. 2017, Sticking the landing, arXiv:1703.09194.
+# The path derivative without the score of q: zero variance if q is the exact posterior. Unbiased for the reduction
+# `mean`, biased for any other. Source: Roeder et al. 2017, Sticking the landing, arXiv:1703.09194.
 sticking_the_landing = Estimator("sticking_the_landing", _sticking_the_landing)
 
-# The path of each draw scaled by 1 - F_kk / F_k, without the score of q: unbiased under every reduction for log weights
-# that hold -log q, and sticking_the_landing under the mean. Source: Tucker et al. 2019, Doubly reparameterized gradient
-# estimators for Monte Carlo objectives, arXiv:1810.04152.
+# The path derivative of each draw times 1 - F_kk / F_k, without the score of q. Unbiased for every reduction if log w
+# includes -log q; equal to sticking_the_landing for the reduction `mean`. Source: Tucker et al. 2019, Doubly
+# reparameterized gradient estimators for Monte Carlo objectives, arXiv:1810.04152.
 doubly_reparameterized = Estimator("doubly_reparameterized", _doubly_reparameterized)
 
 
 def score_function(baseline: Baseline) -> Estimator:
-    """REINFORCE: F + sum_k (r_k - b_k) (log q_k - [log q_k]), brackets meaning "without gradient".
+    """Return the REINFORCE estimator F + sum_k (r_k - b_k) (log q_k - [log q_k]); brackets mean "without gradient".
 
-    Unbiased for any baseline that has not seen its own draw; needs `sample` and `log_prob` only. The last factor is 0,
-    so the value stays the objective's. What predicts learns by least squares: with e = (c - [F])², -(e - [e]) is added,
-    whose value is 0 and whose gradient reaches the baseline's network alone.
-    Source: Williams 1992 (REINFORCE); Mnih and Gregor 2014, arXiv:1402.0030 (NVIL, the learned baseline); the
-    value-preserving form follows Foerster et al. 2018 (DiCE), arXiv:1802.05098.
+    It is unbiased if b_k does not depend on draw k, and needs only `sample` and `log_prob` of q. The last factor is 0,
+    so the value is F. The network of a baseline that predicts is trained by least squares: with e = (c - [F])², the
+    estimator adds -(e - [e]), whose value is 0 and whose gradient is 0 in all other parameters.
+
+    Args:
+        baseline: b_k, the control variate; `NO_BASELINE` for b_k = 0.
+
+    Source: Williams 1992 (REINFORCE); Mnih and Gregor 2014, arXiv:1402.0030 (NVIL, the learned baseline). The form that
+    keeps the value follows Foerster et al. 2018 (DiCE), arXiv:1802.05098.
     """
 
     def estimate(

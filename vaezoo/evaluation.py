@@ -1,7 +1,7 @@
-"""The one evaluator: every variant is judged by these numbers, whatever it was trained on.
+"""The evaluator: the same metrics for every variant, whatever its training objective is.
 
-Sums over examples are accumulated in float64 and divided by N; noise is drawn one draw at a time for all examples, so
-that no result depends on how the examples are split.
+Sums over examples are accumulated in float64 and divided by N. Noise is drawn one draw at a time for all examples, so
+that no metric depends on how the examples are split.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaezoo.distributions.posteriors import Posterior
 from vaezoo.models import Model
-from vaezoo.posteriors import Posterior
 
-ROWS_AT_ONCE = 250  # of each thread: their pixels stay in the processor's cache
+ROWS_PER_THREAD = 250  # so that their pixels stay in the processor's cache
 ACTIVE_VARIANCE = 0.01
 JACKKNIFE_GROUPS = 100
 
 
-def _decoded(model: Model, x: Tensor, z: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows, their pixels [n, P] and the decoder's output [1, n, P] for one draw z [1, N, D], block by block."""
-    size = ROWS_AT_ONCE * torch.get_num_threads()
+def _decode_blocks(model: Model, x: Tensor, z: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield rows, their pixels [n, P] and the decoder's output [1, n, P] for one draw z [1, N, D], block by block."""
+    size = ROWS_PER_THREAD * torch.get_num_threads()
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
         yield rows, x[rows].flatten(1), model.decoder(z[:, rows])
 
 
-def _noise(model: Model, x: Tensor, generator: torch.Generator) -> Float[Tensor, "1 N D"]:
+def _draw_noise(model: Model, x: Tensor, generator: torch.Generator) -> Float[Tensor, "1 N D"]:
     return torch.randn(1, len(x), model.latent_dim, generator=generator, dtype=x.dtype).to(x.device)
 
 
@@ -37,12 +37,12 @@ def _noise(model: Model, x: Tensor, generator: torch.Generator) -> Float[Tensor,
 def reconstruction(
     model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "S N"], float]:
-    """log p(x|z) of S draws of each example, nats, and the mean squared error per pixel between x and E[x|z]."""
+    """Return log p(x|z) of S draws per example, nats, and the mean squared error per pixel between x and E[x|z]."""
     likelihood = model.decoder.likelihood
     log_px = torch.empty(draws, len(x), dtype=torch.float64, device=x.device)
     squares = torch.zeros((), dtype=torch.float64, device=x.device)
     for draw in range(draws):
-        for rows, pixels, output in _decoded(model, x, q.sample(_noise(model, x, generator))):
+        for rows, pixels, output in _decode_blocks(model, x, q.sample(_draw_noise(model, x, generator))):
             log_px[draw, rows] = likelihood.log_prob(pixels, output)[0].double()
             squares += (pixels - likelihood.mean(output)[0]).square().mean(-1).sum(dtype=torch.float64)
     return log_px, (squares / (draws * len(x))).item()
@@ -52,33 +52,41 @@ def reconstruction(
 def log_likelihood(
     model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
 ) -> tuple[float, float]:
-    """The importance-weighted bound (1/N) sum_i log (1/K) sum_k w_ik, and its standard error, nats per example.
+    """Return the importance-weighted bound (1/N) sum_i log (1/K) sum_k w_ik and its standard error, nats per example.
 
-    Streamed over the draws, in G = min(K, 100) groups. Source: Burda et al. 2016, arXiv:1509.00519, equation 8. The
-    error is the jackknife's over groups, sqrt(sum_i (G - 1)/G sum_g (L_i without g - its mean over g)²)/N: the delta
-    method's is too small by a factor of 2 to 3 where few draws carry the weight, as they do in a trained model.
+    The draws are streamed in G = min(K, 100) groups. Let L_ig be the bound of example i without group g. The standard
+    error is the jackknife's: sqrt(sum_i (G - 1)/G sum_g (L_ig - mean_g L_ig)²) / N. In trained models a few
+    draws have most of the weight; then the error of the delta method is too small by a factor of 2 to 3.
+    Source: Burda et al. 2016, Importance weighted autoencoders, arXiv:1509.00519, equation 8.
     """
     groups = min(draws, JACKKNIFE_GROUPS)
     sums = torch.full((groups, len(x)), -math.inf, dtype=torch.float64, device=x.device)
     for draw in range(draws):
-        z = q.sample(_noise(model, x, generator))
+        z = q.sample(_draw_noise(model, x, generator))
         log_w = (model.prior.log_prob(z) - q.log_prob(z))[0].double()
-        for rows, pixels, output in _decoded(model, x, z):
+        for rows, pixels, output in _decode_blocks(model, x, z):
             log_w[rows] += model.decoder.likelihood.log_prob(pixels, output)[0].double()
         sums[draw % groups] = torch.logaddexp(sums[draw % groups], log_w)
     value = (sums.logsumexp(0) - math.log(draws)).mean().item()
     sizes = torch.tensor([len(range(g, draws, groups)) for g in range(groups)], dtype=torch.float64, device=x.device)
-    nothing = sums.new_full((1, len(x)), -math.inf)
-    before = torch.cat([nothing, sums.logcumsumexp(0)[:-1]])
-    behind = torch.cat([sums.flip(0).logcumsumexp(0).flip(0)[1:], nothing])
-    without = torch.logaddexp(before, behind)
-    without -= (draws - sizes).log()[:, None]
-    return value, (without.var(0) * (groups - 1) ** 2 / groups).sum().sqrt().item() / len(x)
+    log_zero = sums.new_full((1, len(x)), -math.inf)
+    before = torch.cat([log_zero, sums.logcumsumexp(0)[:-1]])
+    after = torch.cat([sums.flip(0).logcumsumexp(0).flip(0)[1:], log_zero])
+    left_out = torch.logaddexp(before, after)
+    left_out -= (draws - sizes).log()[:, None]
+    return value, (left_out.var(0) * (groups - 1) ** 2 / groups).sum().sqrt().item() / len(x)
 
 
 @torch.no_grad()
 def evidence_lower_bound(model: Model, x: Float[Tensor, "N ..."], generator: torch.Generator, draws: int = 16) -> float:
-    """The ELBO alone, nats per example, averaged over the examples: E_q[log p(x|z)] - KL(q‖p)."""
+    """Return the ELBO E_q[log p(x|z)] - KL(q‖p), averaged over the examples, nats per example.
+
+    Args:
+        model: a model with random latents.
+        x: N examples.
+        generator: source of the noise.
+        draws: draws per example for the first term; the KL has a closed form.
+    """
     q = model.encoder(x)
     log_px, _ = reconstruction(model, x, q, draws, generator)
     return (log_px.mean(0) - model.prior.kl(q).double()).mean().item()
@@ -92,7 +100,23 @@ def evaluate(
     draws: int = 16,
     log_likelihood_draws: int = 100,
 ) -> dict[str, float]:
-    """The metrics of DESIGN section 2 on the examples x; those that need a posterior are left out without one."""
+    """Return the metrics of a model, averaged over the examples.
+
+    Args:
+        model: the model.
+        x: N examples.
+        generator: source of the noise.
+        draws: draws per example for reconstruction and ELBO; an autoencoder uses 1.
+        log_likelihood_draws: importance samples per example for the log likelihood.
+
+    Returns:
+        By name: "reconstruction_error" (-E_q[log p(x|z)], nats per example), "reconstruction_mse" (per pixel) and
+        "active_units" (latents whose posterior mean has a variance above 0.01 over the examples). If the latents are
+        random, also "elbo", "kl" and "log_likelihood", nats per example, and the standard errors over the noise,
+        "elbo_se" and "log_likelihood_se".
+
+    Source: active units: Burda et al. 2016, Importance weighted autoencoders, arXiv:1509.00519, section 5.1.
+    """
     q = model.encoder(x)
     log_px, squared_error = reconstruction(model, x, q, draws if model.stochastic else 1, generator)
     metrics = {

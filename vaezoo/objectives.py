@@ -1,4 +1,4 @@
-"""Objectives L(x) = E[F(log w_1 .. log w_K)] + A(x), as records of functions. Nats per example, to be maximised."""
+"""Objectives L(x) = E[F(log w_1 .. log w_K)] + A(x), nats per example; training maximises them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from vaezoo.distributions.posteriors import Posterior
 from vaezoo.models import Model
-from vaezoo.posteriors import Posterior
 from vaezoo.reductions import LOG_MEAN_EXP, MEAN, Reduction, convex
 
 LogWeight = Callable[[Model, Tensor, Tensor, Posterior], Float[Tensor, "K B"]]
@@ -17,11 +17,12 @@ LogWeight = Callable[[Model, Tensor, Tensor, Posterior], Float[Tensor, "K B"]]
 
 @dataclass(frozen=True)
 class Objective:
-    """One row of the table of objectives.
+    """An objective as a record of functions.
 
-    log_weight: (model, x [B, ...], z [K, B, D], q) -> log w [K, B].
-    reduction: F, over the K draws.
-    exact: (model, q) -> A(x) [B], the part with a closed form, differentiated as it is.
+    Args:
+        log_weight: (model, x [B, ...], z [K, B, D], q) -> log w [K, B], nats.
+        reduction: F over the K draws.
+        exact: (model, q) -> A(x) [B], nats: the part with a closed form. Its gradient is computed by autograd.
     """
 
     name: str
@@ -30,42 +31,46 @@ class Objective:
     exact: Callable[[Model, Posterior], Float[Tensor, " B"]]
 
 
-def likelihood(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
-    """log w = log p(x|z)."""
+def log_likelihood_weight(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
+    """Return log w = log p(x|z), [K, B], nats."""
     return model.decoder.log_prob(x, z)
 
 
-def importance(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
-    """log w = log p(x|z) + log p(z) - log q(z|x)."""
+def importance_weight(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
+    """Return log w = log p(x|z) + log p(z) - log q(z|x), [K, B], nats."""
     return model.decoder.log_prob(x, z) + model.prior.log_prob(z) - q.log_prob(z)
 
 
-def nothing(model: Model, q: Posterior) -> Float[Tensor, " B"]:
-    """A = 0."""
+def zero_exact(model: Model, q: Posterior) -> Float[Tensor, " B"]:
+    """Return A(x) = 0, [B]."""
     return q.mean.new_zeros(len(q.mean))
 
 
 def beta_elbo(beta: float) -> Objective:
-    """E_q[log p(x|z)] - beta KL(q‖p), the KL in closed form; a lower bound of log p(x) for beta >= 1.
+    """Return the objective E_q[log p(x|z)] - beta KL(q‖p) with the KL in closed form.
+
+    For beta >= 1 it is a lower bound of log p(x).
 
     Source: Higgins et al. 2017, beta-VAE (ICLR 2017), equation 4.
     """
-    return Objective(f"beta_elbo({beta:g})", likelihood, MEAN, exact=lambda model, q: -beta * model.prior.kl(q))
+    return Objective(
+        f"beta_elbo({beta:g})", log_likelihood_weight, MEAN, exact=lambda model, q: -beta * model.prior.kl(q)
+    )
 
 
 def ciwae(b: float) -> Objective:
-    """b elbo_mc + (1 - b) iwae over the same draws.
+    """Return the objective b elbo_mc + (1 - b) iwae of the same draws, b in [0, 1].
 
     Source: Rainforth et al. 2018, arXiv:1802.04537 (CIWAE).
     """
-    return Objective(f"ciwae({b:g})", importance, convex(b), exact=nothing)
+    return Objective(f"ciwae({b:g})", importance_weight, convex(b), exact=zero_exact)
 
 
-# reconstruction: E[log p(x|z)] alone, the autoencoder's.
-# elbo: the KL in closed form; Kingma and Welling 2014, arXiv:1312.6114, equation 3.
-# elbo_mc: the KL by the same draws; equation 2 there.
-# iwae: the importance-weighted bound; Burda et al. 2016, arXiv:1509.00519, equation 8.
-reconstruction = Objective("reconstruction", likelihood, MEAN, exact=nothing)
-elbo = Objective("elbo", likelihood, MEAN, exact=lambda model, q: -model.prior.kl(q))
-elbo_mc = Objective("elbo_mc", importance, MEAN, exact=nothing)
-iwae = Objective("iwae", importance, LOG_MEAN_EXP, exact=nothing)
+# reconstruction: E[log p(x|z)] only, the objective of the autoencoder.
+# elbo: the KL in closed form (Kingma and Welling 2014, arXiv:1312.6114, equation 3).
+# elbo_mc: the KL estimated from the same draws (equation 2 of the same paper).
+# iwae: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, equation 8).
+reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact)
+elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -model.prior.kl(q))
+elbo_mc = Objective("elbo_mc", importance_weight, MEAN, exact=zero_exact)
+iwae = Objective("iwae", importance_weight, LOG_MEAN_EXP, exact=zero_exact)

@@ -1,4 +1,4 @@
-"""Problems with known answers, to hold estimators and the evaluator to."""
+"""Problems with exact solutions, against which tests check the estimators and the evaluator."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
-from vaezoo.posteriors import DiagonalNormal
+from vaezoo.distributions.posteriors import DiagonalNormal
 
 
 @dataclass(frozen=True)
 class LinearGaussian:
-    """x = W z + c + s * noise with z and noise standard normal: probabilistic PCA.
+    """Probabilistic PCA: x = W z + c + s * noise, with standard normal z and noise.
 
-    With orthogonal columns of W the exact posterior is a diagonal normal.
+    weight is W, offset c and scale s. If the columns of W are orthogonal, the exact posterior is a diagonal normal.
     Source: Tipping and Bishop 1999, Probabilistic principal component analysis.
     """
 
@@ -27,26 +27,26 @@ class LinearGaussian:
     scale: float = 1.0
 
     def posterior(self, x: Float[Tensor, "B P"]) -> DiagonalNormal:
-        """p(z|x): precision 1 + ‖w_d‖²/s², mean w_d'(x - c)/s² over it. Right for orthogonal columns only."""
+        """Return p(z|x) for orthogonal columns of W: precision 1 + ‖w_d‖²/s², mean w_d'(x - c)/s² / precision."""
         precision = 1 + self.weight.square().sum(0) / self.scale**2
         mean = (x - self.offset) @ self.weight / self.scale**2 / precision
         return DiagonalNormal(mean, (-0.5 * precision.log()).expand_as(mean))
 
     def log_px(self, x: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
-        """log N(x; c, W W' + s² I), nats."""
+        """Return log p(x) = log N(x; c, W W' + s² I), nats."""
         diagonal = torch.full_like(self.offset, self.scale**2)
         value: Tensor = LowRankMultivariateNormal(self.offset, self.weight, diagonal).log_prob(x)
         return value
 
     def expected_log_px(self, x: Float[Tensor, "B P"], q: DiagonalNormal) -> Float[Tensor, " B"]:
-        """E_q[log p(x|z)] in closed form, for any W and q, nats: differentiable, so it gives the exact gradient."""
+        """Return E_q[log p(x|z)] in closed form, for any W and q, nats; differentiable."""
         error = (x - self.offset - q.mean @ self.weight.T).square().sum(-1)
         spread = ((2 * q.log_scale).exp() * self.weight.square().sum(0)).sum(-1)
         constant = x.shape[-1] * (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
         return -0.5 * (error + spread) / self.scale**2 - constant
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "N P"]:
-        """`count` draws of x."""
+        """Return `count` examples drawn from the model."""
         pixels, latents = self.weight.shape
         z = torch.randn(count, latents, generator=generator, dtype=self.weight.dtype)
         noise = torch.randn(count, pixels, generator=generator, dtype=self.weight.dtype)
@@ -55,10 +55,14 @@ class LinearGaussian:
 
 @dataclass(frozen=True)
 class Integrand:
-    """f(z) under z ~ N(mu, sigma²), with the variances of one draw's gradient estimate in mu, in closed form.
+    """f(z) with z ~ N(mu, sigma²), and closed-form variances of one-draw estimates of its gradient in mu.
 
-    Both take (mu, sigma). Source: Mohamed et al. 2020, Monte Carlo gradient estimation in machine learning,
-    arXiv:1906.10652, section 3, where these integrands are compared.
+    Args:
+        f: the integrand.
+        pathwise_variance: (mu, sigma) -> variance of the pathwise estimate.
+        score_variance: (mu, sigma) -> variance of the score-function estimate without baseline.
+
+    Source: Mohamed et al. 2020, Monte Carlo gradient estimation in machine learning, arXiv:1906.10652, section 3.
     """
 
     f: Callable[[Tensor], Tensor]
@@ -67,7 +71,7 @@ class Integrand:
 
 
 def quadratic(k: float) -> Integrand:
-    """f(z) = (z - k)²; with m = mu - k: pathwise 4 s², score m⁴/s² + 14 m² + 15 s²."""
+    """Return f(z) = (z - k)². With m = mu - k, the variances are 4 s² (pathwise) and m⁴/s² + 14 m² + 15 s² (score)."""
 
     def score(mu: float, sigma: float) -> float:
         m = mu - k
@@ -77,24 +81,26 @@ def quadratic(k: float) -> Integrand:
 
 
 def centred(mu: float) -> Integrand:
-    """f(z) = z - mu, mu held fixed in f: pathwise 0, score 2. A baseline doubles it where a reward's mean is 0."""
+    """Return f(z) = z - mu with a constant mu in f: variances 0 (pathwise) and 2 (score)."""
     return Integrand(lambda z: z - mu, lambda mu, sigma: 0.0, lambda mu, sigma: 2.0)
 
 
 def cosine(k: float) -> Integrand:
-    """f(z) = cos(kz): for large k the score function has the lower variance.
+    """Return f(z) = cos(kz); for large k the score function has the smaller variance.
 
-    With z ~ N(0, 1): pathwise k²/2 (1 - e^(-2k²)), score (1 + (1 - 4k²) e^(-2k²)) / 2.
+    With z ~ N(0, 1) the variances are k²/2 (1 - e^(-2k²)) (pathwise) and (1 + (1 - 4k²) e^(-2k²)) / 2 (score).
     """
 
     def squared_mean(mu: float, sigma: float) -> float:
         return (k * math.sin(k * mu)) ** 2 * math.exp(-((k * sigma) ** 2))
 
-    def wave(mu: float, sigma: float) -> float:
+    def doubled_mean(mu: float, sigma: float) -> float:
         return math.cos(2 * k * mu) * math.exp(-2 * (k * sigma) ** 2)
 
     return Integrand(
         lambda z: (k * z).cos(),
-        lambda mu, sigma: k**2 / 2 * (1 - wave(mu, sigma)) - squared_mean(mu, sigma),
-        lambda mu, sigma: (1 + (1 - 4 * (k * sigma) ** 2) * wave(mu, sigma)) / (2 * sigma**2) - squared_mean(mu, sigma),
+        lambda mu, sigma: k**2 / 2 * (1 - doubled_mean(mu, sigma)) - squared_mean(mu, sigma),
+        lambda mu, sigma: (
+            (1 + (1 - 4 * (k * sigma) ** 2) * doubled_mean(mu, sigma)) / (2 * sigma**2) - squared_mean(mu, sigma)
+        ),
     )

@@ -1,4 +1,4 @@
-"""Reductions: how the log weights of K draws become one objective, and what estimators need to know of it."""
+"""Reductions F: functions of the log weights of K draws, with the derivatives and rewards that estimators need."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Reduction:
-    """F(log w_1 .. log w_K) over the first dimension, in nats per example.
+    """F(log w_1 .. log w_K) over the first dimension, nats per example, and two functions of the log weights [K, B].
 
-    value: F.
-    path_scale: 1 - F_kk / F_k, with F's first and second derivatives in log w_k (the factor of DReG's path;
-        Tucker et al. 2019, arXiv:1810.04152, gives it for log-mean-exp).
-    reward: r_k, the part of F in which draw k takes part: what a score-function estimator weighs the score by.
+    Args:
+        value: F, [B].
+        path_scale: 1 - F_kk / F_k, [K, B], with the first and second derivative of F in log w_k. DReG multiplies the
+            path of draw k by it (Tucker et al. 2019, arXiv:1810.04152, for log-mean-exp).
+        reward: r_k, [K, B], nats: the terms of F that depend on draw k. A score-function estimator multiplies the score
+            of draw k by it.
     """
 
     name: str
@@ -28,40 +30,39 @@ class Reduction:
 
 
 def mean(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, " *B"]:
-    """F = (1/K) sum_k log w_k: the evidence lower bound."""
+    """Return F = (1/K) sum_k log w_k, the evidence lower bound."""
     return log_w.mean(0)
 
 
 def log_mean_exp(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, " *B"]:
-    """F = log (1/K) sum_k w_k: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, equation 8)."""
+    """Return F = log (1/K) sum_k w_k, the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, eq. 8)."""
     return log_w.logsumexp(0) - math.log(len(log_w))
 
 
-def share(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
-    """r_k = log w_k / K: under the mean, a draw takes part in its own term alone."""
+def mean_reward(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
+    """Return r_k = log w_k / K: in the mean, only one term depends on draw k."""
     return log_w / len(log_w)
 
 
-def whole(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
-    """r_k = F: under log-mean-exp, every draw takes part in the whole."""
+def log_mean_exp_reward(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
+    """Return r_k = F: log-mean-exp cannot be split into terms, so all of it depends on draw k."""
     return log_mean_exp(log_w).expand_as(log_w)
 
 
 def softmax(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
-    """w_k / sum_l w_l, the normalised importance weights."""
+    """Return w_k / sum_l w_l, the normalised importance weights."""
     return log_w.softmax(0)
 
 
-MEAN = Reduction("mean", value=mean, path_scale=torch.ones_like, reward=share)
-LOG_MEAN_EXP = Reduction("log_mean_exp", value=log_mean_exp, path_scale=softmax, reward=whole)
+MEAN = Reduction("mean", value=mean, path_scale=torch.ones_like, reward=mean_reward)
+LOG_MEAN_EXP = Reduction("log_mean_exp", value=log_mean_exp, path_scale=softmax, reward=log_mean_exp_reward)
 
 
 def convex(b: float) -> Reduction:
-    """F = b mean + (1 - b) log-mean-exp: between the evidence lower bound (b = 1) and the importance-weighted one.
+    """Return F = b mean + (1 - b) log-mean-exp, b in [0, 1], which interpolates between the two bounds.
 
     With w~ the normalised weights, F_k = b/K + (1 - b) w~_k and F_kk = (1 - b) w~_k (1 - w~_k).
-    Source: Rainforth et al. 2018, Tighter variational bounds are not necessarily better, arXiv:1802.04537
-    (CIWAE).
+    Source: Rainforth et al. 2018, Tighter variational bounds are not necessarily better, arXiv:1802.04537 (CIWAE).
     """
 
     def path_scale(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
@@ -72,5 +73,5 @@ def convex(b: float) -> Reduction:
         f"convex({b:g})",
         value=lambda log_w: b * mean(log_w) + (1 - b) * log_mean_exp(log_w),
         path_scale=path_scale,
-        reward=lambda log_w: b * share(log_w) + (1 - b) * whole(log_w),
+        reward=lambda log_w: b * mean_reward(log_w) + (1 - b) * log_mean_exp_reward(log_w),
     )

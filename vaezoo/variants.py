@@ -1,16 +1,17 @@
-"""Variants: what is compared. A variant is (architecture, objective, estimator, draws), a claim and a source."""
+"""Variants: an architecture, an objective, an estimator and a number of draws. `VARIANTS` is the registry."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from vaezoo.baselines import LEARNED, LEAVE_ONE_OUT, MOVING_AVERAGE, NONE
+from vaezoo.baselines import LEARNED, LEAVE_ONE_OUT, MOVING_AVERAGE, NO_BASELINE, ZeroPrediction
+from vaezoo.distributions.posteriors import Posterior
 from vaezoo.estimators import (
     Estimator,
     blocked,
@@ -21,17 +22,23 @@ from vaezoo.estimators import (
 )
 from vaezoo.models import DataSpec, Model, mlp_normal, mlp_point
 from vaezoo.objectives import Objective, beta_elbo, ciwae, elbo, elbo_mc, iwae, reconstruction
-from vaezoo.posteriors import Posterior
 
 
 @dataclass(frozen=True)
 class Variant:
     """One way to train an autoencoder.
 
-    architecture: (data's shape and likelihood, latent_dim) -> model.
-    draws: K, latents drawn per example and step.
-    unbiased: the claim that the estimate's mean is the objective's gradient; tests hold the variant to it.
-    source: paper and arXiv number or venue.
+    Args:
+        name: identifier, unique in the registry.
+        architecture: (spec of the data, latent_dim) -> model.
+        objective: L(x), to be maximised.
+        estimator: the estimator of the gradient of L.
+        draws: K, latent samples per example and training step.
+        unbiased: whether the mean of the gradient estimate is declared to be the gradient of L; `check` tests it.
+        source: paper and arXiv number or venue.
+
+    Raises:
+        ValueError: the baseline of the estimator needs more draws.
     """
 
     name: str
@@ -43,37 +50,47 @@ class Variant:
     source: str = ""
 
     def __post_init__(self) -> None:
-        baseline = self.estimator.baseline
-        if self.draws < baseline.min_draws:
+        min_draws = self.estimator.min_draws
+        if self.draws < min_draws:
             raise ValueError(
-                f"{self.name}: {baseline.name} compares each draw with the others, so it needs at least "
-                f"{baseline.min_draws} draws per example, got {self.draws}; set draws to {baseline.min_draws} or more, "
-                "or choose a variant without it"
+                f"{self.name}: baseline {self.estimator.baseline_name} needs at least {min_draws} draws per example, "
+                f"got {self.draws}; set draws to {min_draws} or more, or choose a variant without this baseline"
             )
 
 
 def build(variant: Variant, spec: DataSpec, latent_dim: int) -> Model:
-    """The variant's model, with the network of its baseline where that one learns."""
+    """Return the model of the variant, with the network of its baseline.
+
+    Args:
+        variant: architecture and estimator.
+        spec: shape and likelihood of the data, and hidden widths.
+        latent_dim: D, the number of latents.
+    """
     model = variant.architecture(spec, latent_dim)
-    model.baseline = variant.estimator.baseline.network(math.prod(spec.shape))
+    model.baseline = variant.estimator.make_network(math.prod(spec.shape))
     return model
 
 
-def parts(
+def estimate_parts(
     variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"], average: Float[Tensor, ""]
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """F(log w), which carries the gradient estimate, and A(x): the two parts of the objective, nats per example.
+    """Return the two parts of the objective: F(log w) with the gradient estimate, and A(x), [B] each, nats.
 
-    average: the moving average of a baseline that predicts, as it was before this draw; 0 otherwise.
+    Args:
+        variant: objective and estimator.
+        model: the model, with the network of the baseline.
+        x: B examples.
+        noise: noise of K draws per example.
+        average: moving average of a baseline that predicts, before these draws, nats; 0 otherwise.
     """
     prediction = average + model.baseline(x.flatten(1)).squeeze(-1).to(x.dtype)
-    return parts_at(variant, model, model.encoder(x), x, noise, prediction)
+    return estimate_parts_at(variant, model, model.encoder(x), x, noise, prediction)
 
 
-def parts_at(
+def estimate_parts_at(
     variant: Variant, model: Model, q: Posterior, x: Tensor, noise: Float[Tensor, "K B D"], prediction: Tensor
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """The two parts for a posterior q and a baseline's prediction [B] that are given."""
+    """Return the parts of `estimate_parts` for a given posterior q and a given prediction [B] of the baseline, nats."""
     objective = variant.objective
 
     def log_weight(z: Tensor, q: Posterior) -> Tensor:
@@ -83,21 +100,51 @@ def parts_at(
     return stochastic, objective.exact(model, q)
 
 
-def started(variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"]) -> Float[Tensor, ""]:
-    """The moving average that a predicting baseline starts from: the mean F of one draw of its own; 0 for others."""
-    nothing = torch.zeros((), dtype=x.dtype, device=x.device)
-    if not variant.estimator.baseline.rate:
-        return nothing
+def initial_average(variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"]) -> Float[Tensor, ""]:
+    """Return the initial moving average of a baseline that predicts: the mean of F over x, nats; 0 for other variants.
+
+    Use noise that is independent of that of the training steps.
+    """
+    zero = torch.zeros((), dtype=x.dtype, device=x.device)
+    if not variant.estimator.averaging_rate:
+        return zero
     with torch.no_grad():
-        return parts(variant, model, x, noise, nothing)[0].mean()
+        return estimate_parts(variant, model, x, noise, zero)[0].mean()
 
 
 def estimate(
     variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"], average: Float[Tensor, ""]
 ) -> Float[Tensor, " B"]:
-    """The variant's objective L(x) for each example, nats; its gradient is the variant's gradient estimate."""
-    stochastic, exact = parts(variant, model, x, noise, average)
+    """Return the objective L(x) of each example, nats, with the gradient estimate (see `estimate_parts`)."""
+    stochastic, exact = estimate_parts(variant, model, x, noise, average)
     return stochastic + exact
+
+
+@dataclass(frozen=True)
+class FittedVariant:
+    """A variant with the fitted and frozen state of its baseline.
+
+    Args:
+        variant: the variant.
+        baseline: network that maps x [B, pixels] to the learned part of the prediction, [B, 1], nats.
+        average: moving average of F, nats.
+    """
+
+    variant: Variant
+    baseline: nn.Module = field(default_factory=ZeroPrediction)
+    average: Float[Tensor, ""] = field(default_factory=lambda: torch.zeros(()))
+
+    def attach_to(self, model: Model) -> Model:
+        """Return a model that has this baseline and shares all other parts with `model`."""
+        fitted = Model(model.encoder, model.decoder, model.prior, model.latent_dim)
+        fitted.baseline = self.baseline
+        return fitted
+
+    @torch.no_grad()
+    def predict(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, " B"]:
+        """Return the baseline's prediction c of F for each example, nats."""
+        prediction: Tensor = self.average + self.baseline(x.flatten(1)).squeeze(-1)
+        return prediction
 
 
 KINGMA = "Kingma and Welling 2014, Auto-encoding variational Bayes, arXiv:1312.6114"
@@ -139,7 +186,7 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant("vae-mc-kl", mlp_normal, elbo_mc, pathwise, source=f"{KINGMA}, equation 6"),
     Variant("vae-stl", mlp_normal, elbo_mc, sticking_the_landing, source=STL),
-    Variant("reinforce-vae", mlp_normal, elbo, score_function(NONE), source=REINFORCE),
+    Variant("reinforce-vae", mlp_normal, elbo, score_function(NO_BASELINE), source=REINFORCE),
     Variant(
         "reinforce-vae-ema", mlp_normal, elbo, score_function(MOVING_AVERAGE), source=f"{NVIL}, the constant c alone"
     ),

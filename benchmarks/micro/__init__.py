@@ -1,1 +1,1 @@
-"""Small benchmarks of single parts."""
+"""Benchmarks of single parts of the project: speed, memory, and the cost of the harness."""

@@ -1,51 +1,48 @@
-"""The encoder's gradient variance from 1,000 draws on a batch of 100 (784-400-20), against a loop of backward passes.
+"""Time the measurement of the encoder's gradient variance, and compare it with a loop of backward passes.
 
     python -m benchmarks.micro.gradient_variance
 
-The loop differentiates the encoder alone and does no work but the squared norm. Both have the same threads and kernels;
-they take turns, and medians are compared.
+The model is 784-400-20, with 1,000 draws on a minibatch of 100. The loop takes one backward pass per draw, in the
+encoder only, and sums squared norms. Both sides use one thread. They take turns, and medians are compared.
 """
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from vaezoo import VARIANTS, DataSpec, Model, Variant, estimate, initialise, mlp_normal
-from vaezoo.measurement import measure
-from vaezoo.replay import Subject
+from benchmarks.common.environment import peak_memory_mib
+from vaezoo import VARIANTS, DataSpec, FittedVariant, Model, Variant, estimate, initialise, measure, mlp_normal
 
 DRAWS, BATCH, LATENTS, TURNS, THREADS = 1000, 100, 20, 5, 1
-LOOP = 100  # draws of the loop, whose time grows with them
+LOOP_DRAWS = 100  # the time of the loop is proportional to its draws
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _time(function: Callable[[], object]) -> float:
     start = time.perf_counter()
-    work()
+    function()
     return time.perf_counter() - start
 
 
-def _loop(model: Model, variant: Variant, x: Tensor, noise: Tensor) -> None:
+def _run_loop(model: Model, variant: Variant, x: Tensor, noise: Tensor) -> None:
     parameters = list(model.encoder.parameters())
-    for repeat in noise[:LOOP]:
+    for repeat in noise[:LOOP_DRAWS]:
         value = estimate(variant, model, x, repeat, torch.zeros(())).mean()
         sum(g.square().sum() for g in torch.autograd.grad(value, parameters))
 
 
-def _together(model: Model, variants: Sequence[Variant], x: Tensor, noise: Tensor) -> None:
-    networks = {v.name: v.estimator.baseline.network(784) for v in variants}
-    measure(model, {v.name: Subject(v, networks[v.name]) for v in variants}, x, lambda r: noise[:, :, r], decoder=None)
+def _measure_together(model: Model, variants: Sequence[Variant], x: Tensor, noise: Tensor) -> None:
+    fitted = {v.name: FittedVariant(v, v.estimator.make_network(784)) for v in variants}
+    measure(model, fitted, x, lambda rows: noise[:, :, rows], None)
 
 
 def main() -> None:
-    """Print the ratios and the peak of the resident memory, also that of an idle interpreter with torch."""
-    idle = _peak()
+    """Print times, ratios and the peak memory, which includes the memory of an idle interpreter with torch."""
+    idle = peak_memory_mib()
     torch.set_num_threads(THREADS)
     source = torch.Generator().manual_seed(0)
     model = mlp_normal(DataSpec((28, 28), "bernoulli", (400,)), LATENTS)
@@ -55,36 +52,31 @@ def main() -> None:
     one_draw = [v for v in VARIANTS if v.draws == 1 and v.architecture is mlp_normal]
     plain = [v for v in one_draw if v.objective.name == "elbo"]
     pathwise = next(v for v in plain if v.estimator.name == "pathwise")
-    score = next(v for v in plain if v.estimator.baseline.name == "none")
-    works: dict[str, Callable[[], object]] = {
-        "pathwise": lambda: _together(model, [pathwise], x, noise),
-        "score function": lambda: _together(model, [score], x, noise),
-        "all": lambda: _together(model, one_draw, x, noise),
+    score = next(v for v in plain if v.estimator.baseline_name == "none")
+    functions: dict[str, Callable[[], object]] = {
+        "pathwise": lambda: _measure_together(model, [pathwise], x, noise),
+        "score function": lambda: _measure_together(model, [score], x, noise),
+        "all": lambda: _measure_together(model, one_draw, x, noise),
     }
-    for work in works.values():  # warm-up, and the peak without the loop's share
-        work()
-    peak = _peak()
-    works |= {
-        "pathwise, loop": lambda: _loop(model, pathwise, x, noise),
-        "score function, loop": lambda: _loop(model, score, x, noise),
+    for function in functions.values():  # warm-up; the peak memory then excludes the loop
+        function()
+    peak = peak_memory_mib()
+    functions |= {
+        "pathwise, loop": lambda: _run_loop(model, pathwise, x, noise),
+        "score function, loop": lambda: _run_loop(model, score, x, noise),
     }
-    times: dict[str, list[float]] = {name: [] for name in works}
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(TURNS):
-        for name, work in works.items():
-            times[name].append(_seconds(work) * (DRAWS / LOOP if name.endswith("loop") else 1))
-    median = {name: statistics.median(own) for name, own in times.items()}
-    for name, seconds in median.items():
+        for name, function in functions.items():
+            times[name].append(_time(function) * (DRAWS / LOOP_DRAWS if name.endswith("loop") else 1))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    for name, seconds in medians.items():
         print(f"{name:22} {seconds:6.2f} s")
     for name in ("pathwise", "score function"):
-        print(f"{name}: {median[f'{name}, loop'] / median[name]:.2f} times faster than the loop")
-    dearest = max(median["pathwise"], median["score function"])
-    print(f"all {len(one_draw)} one-draw estimators together: {median['all'] / dearest:.2f} times the dearest alone")
-    print(f"peak memory {peak:.0f} MiB, of which {idle:.0f} MiB are the idle interpreter with torch")
-
-
-def _peak() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+        print(f"{name}: {medians[f'{name}, loop'] / medians[name]:.2f} times faster than the loop")
+    slowest = max(medians["pathwise"], medians["score function"])
+    print(f"all {len(one_draw)} one-draw estimators together: {medians['all'] / slowest:.2f} times the slowest of them")
+    print(f"peak memory {peak:.0f} MiB; an idle interpreter with torch has {idle:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the harness takes for a cell that does nothing: real files, real processes, 1,000 and 10,000 of them.
+"""Measure the time and memory of the harness for 1,000 and 10,000 cells that do not train.
 
     python -m benchmarks.micro.many [local|dask] 2> /dev/null
 
-Two cells run side by side. Seconds a cell are those of the whole run over its cells, without the start of the engine;
-memory is the commanding process's while it still has all records.
+Each cell has a process and writes its file; two run at a time. The time per cell is the time of the run without the
+start of the executor, divided by the number of cells. The memory is that of the main process at the end.
 """
 
 from __future__ import annotations
@@ -13,62 +13,65 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import cases, runner, settings, store, training
-from benchmarks.cases import Case
-from benchmarks.executors import apart, choice
-from benchmarks.executors.events import Limits, Task
-from benchmarks.micro.nothing import nothing
-from benchmarks.runner import Kind
+from benchmarks.execution import executor
+from benchmarks.execution.interface import Task
+from benchmarks.planning.cases import Case
+from benchmarks.planning.settings import load_settings
+from benchmarks.reporting import results_table
+from benchmarks.runs import cell_files, runner
+from benchmarks.runs.runner import Kind
+from benchmarks.training import task
 
 WORKERS = 2
-FIRST, MANY = 1_000, 10_000
+CELL_COUNTS = (1_000, 10_000)
+
+
+def write_empty_cell(case: Case, folder: str) -> None:
+    """Write the file of a cell, with one row, without training."""
+    row = {"epoch": 0, "step": 0, "status": "ok", "reconstruction_error": 1.0, "processor_seconds": 0.0}
+    cell_files.write_cell(Path(folder), cell_files.make_record(case, [row]), {})
 
 
 KIND = Kind(
-    planned=cases.planned,
-    task=Task(training.prepare, nothing, cases.data_folder, cases.moved),
-    lost=training.KIND.lost,
-    write=store.write_results,
+    task=Task(task.prepare_cells, write_empty_cell),
+    write_tables=results_table.write_results,
     note=lambda record: "",
     cost=lambda case: 1.0,
 )
 
 
-def planned(count: int) -> list[Case]:
-    """So many cells of one variant."""
-    return apart.call(training.plan, settings.load("quick", {"seeds": str(count)}), ["autoencoder"], [], None, 60.0)
-
-
-def whole(name: str, count: int) -> tuple[float, float, float]:
-    """Seconds of a run, and its memory at its end."""
-    engine = choice.chosen(name, None, "cpu", WORKERS, Limits())
+def run_all(executor_name: str, count: int) -> tuple[float, float, float]:
+    """Run this number of cells; return the seconds, and the private and resident memory at the end, MiB."""
+    cell_executor = executor.make_executor(executor_name, None, "cpu", WORKERS)
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
-        records = runner.execute(Path(out) / "many", planned(count), engine, False, KIND)
-        took = time.perf_counter() - start
+        settings = load_settings("quick", {"seeds": str(count)})
+        plan = task.plan_run(settings, ["autoencoder"], [], None, 60.0)
+        records = runner.run_cells(Path(out) / "many", plan, cell_executor, False, KIND)
+        seconds = time.perf_counter() - start
         assert {record["status"] for record in records} == {"ok"}, records[0]
-        return took, *memory()
+        return seconds, *read_memory()
 
 
-def memory() -> tuple[float, float]:
-    """MiB of this process: what it has written, and with the pages of libraries' files, which all processes share."""
+def read_memory() -> tuple[float, float]:
+    """Return the private memory of this process, and its resident memory, which includes shared libraries, MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    found = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
-    return found["RssAnon:"], found["VmRSS:"]
+    sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
+    return sizes["RssAnon:"], sizes["VmRSS:"]
 
 
 def main() -> None:
-    """Print one line a count."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "local"
-    empty = min(whole(name, 1)[0] for _ in range(3))
-    for count in (FIRST, MANY):
-        seconds, own, resident = whole(name, count)
-        each = 1e3 * (seconds - empty) / (count - 1)
-        print(
-            f"{name}, {count:,} cells: {each:.1f} ms a cell; {own:.0f} MiB of its own, {resident:.0f} in all",
-            flush=True,
-        )
+    """Print one line for each number of cells."""
+    executor_name = sys.argv[1] if len(sys.argv) > 1 else "local"
+    start_seconds = min(run_all(executor_name, 1)[0] for _ in range(3))
+    for count in CELL_COUNTS:
+        seconds, private, resident = run_all(executor_name, count)
+        milliseconds = 1e3 * (seconds - start_seconds) / (count - 1)
+        memory_text = f"{private:.0f} MiB private, {resident:.0f} MiB resident"
+        print(f"{executor_name}, {count:,} cells: {milliseconds:.1f} ms per cell; {memory_text}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    from benchmarks.micro import many  # so that the processes of the cells can import the function by name
+
+    many.main()

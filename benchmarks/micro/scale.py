@@ -1,9 +1,9 @@
-"""What a run of 10,000 cells costs to plan, to skip when it is finished, to show and to plot.
+"""Measure the time to plan a run of 10,000 cells, to skip its finished cells, and to show and plot its results.
 
     python -m benchmarks.micro.scale
 
-The cells are simulated: 16 variants, 625 seeds, 5 checkpoints, 50,000 rows. Commands run as a user's do, in processes
-of their own; planning and skipping leave out the import of torch, which has nothing to do with their number.
+The cells are simulated: 16 variants, 625 seeds, 5 checkpoints, 50,000 rows. `show` and `plot` run as commands, in new
+processes. The times of planning and skipping do not include the import of torch.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, data, files, manifests, places, planning, plugins, runner, settings, training
-from benchmarks.cases import Case
-from benchmarks.executors import local
-from benchmarks.executors.events import Limits
+from benchmarks.common import atomic_files
+from benchmarks.common.environment import count_cores
+from benchmarks.execution import isolated_call, local
+from benchmarks.execution.interface import Limits
+from benchmarks.planning import planner, settings
+from benchmarks.planning.cases import Case
+from benchmarks.runs import cell_files, manifests, runner
+from benchmarks.training import task
 
-SEEDS = 625
-NAME = "simulated"
-# A small process in between: a child's peak memory counts what its parent held when it forked.
-WATCH = """
+SEEDS, NAME = 625, "simulated"
+# A small process starts the command, because a child's peak memory includes its parent's memory at the fork.
+MEASURING_PROGRAM = """
 import resource, subprocess, sys, time
 start = time.perf_counter()
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
@@ -33,61 +36,61 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).
 """
 
 
-def planned() -> list[Case]:
-    """As `run --all --preset quick` plans them."""
-    chosen = settings.load("quick", {"seeds": str(SEEDS)})
-    protocol = planning.resolve(chosen)
-    prepared = data.prepare(protocol.dataset, places.data_root())
-    return planning.plan(plugins.registry(plugins.read([])).values(), protocol, chosen.seeds, prepared)
+def plan_cases(names: Sequence[str], preset: str, **overrides: Any) -> list[Case]:
+    """Plan the cells of these variants, or of all if `names` is empty, with compiled steps as in `run`."""
+    cases = planner.plan_run(settings.load_settings(preset, overrides), names, [], None)
+    return task.prepare_cells(cases, 1, Limits())
 
 
-def row(epoch: int, source: random.Random) -> dict[str, Any]:
-    """The numbers of a checkpoint, simulated."""
+def simulate_row(epoch: int, source: random.Random) -> dict[str, Any]:
+    """Return a row with simulated metrics of a checkpoint."""
     error, kl = source.gauss(20, 1), source.gauss(5, 0.2)
     bounds = {"elbo": -error - kl, "elbo_se": 0.01, "log_likelihood": 1 - error - kl, "log_likelihood_se": 0.01}
     variance = {"gradient_variance": source.expovariate(1), "gradient_variance_se": 0.1}
     other = {"reconstruction_mse": 0.05, "active_units": 8.0, "throughput": 1e5, "train_seconds": 1.0}
-    common = {"epoch": epoch, "step": epoch, "status": "ok", "processor_seconds": 1.0}
-    return {**common, "reconstruction_error": error, "kl": kl, **bounds, **variance, **other}
+    rest = {"epoch": epoch, "step": epoch, "status": "ok", "processor_seconds": 1.0}
+    return {**rest, "reconstruction_error": error, "kl": kl, **bounds, **variance, **other}
 
 
-def simulate(folder: Path, plan: Sequence[Case]) -> None:
-    """Leave the cells' files as a finished run does."""
+def simulate_run(folder: Path, plan: Sequence[Case]) -> None:
+    """Write the files of these cells and the manifest, as a finished run does."""
     source = random.Random(0)
     (folder / "cells").mkdir(parents=True)
-    manifest = manifests.merged(folder, None, [cases.planned(case) for case in plan])
-    files.write_json(folder / manifests.FILE, manifest)
+    manifest = manifests.merge_manifest(folder, None, [manifests.describe_cell(case) for case in plan])
+    atomic_files.write_json(folder / manifests.MANIFEST_FILE, manifest)
     for case in plan:
-        rows = [row(epoch, source) for epoch in case.protocol.checkpoints]
-        record = cases.record(case, "ok", "", "", rows, cases.utc())
-        (folder / "cells" / f"{case.cell_id}.json").write_text(files.as_json(record), encoding="utf-8")
+        rows = [simulate_row(epoch, source) for epoch in case.protocol.checkpoints]
+        record = cell_files.make_record(case, rows)
+        (folder / "cells" / f"{case.cell_id}.json").write_text(atomic_files.format_json(record), encoding="utf-8")
 
 
-def _command(words: Sequence[str]) -> tuple[float, float]:
-    """Seconds and peak memory in MiB of a command."""
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH, sys.executable, "-m", "benchmarks", *words],
+def _measure_command(arguments: Sequence[str]) -> tuple[float, float]:
+    """Return the seconds and the peak memory, MiB, of a command."""
+    process = subprocess.run(
+        [sys.executable, "-c", MEASURING_PROGRAM, sys.executable, "-m", "benchmarks", *arguments],
         stdout=subprocess.PIPE,
         check=True,
         text=True,
     )
-    seconds, peak = map(float, done.stdout.split())
+    seconds, peak = map(float, process.stdout.split())
     return seconds, peak / 1024
 
 
 def main() -> None:
-    """Print one line a measurement."""
+    """Print one line for each measurement."""
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
-        plan = planned()
+        plan = planner.plan_run(settings.load_settings("quick", {"seeds": str(SEEDS)}), [], [], None)
         print(f"planning {len(plan):,} cells: {time.perf_counter() - start:.2f} s")
-        simulate(Path(out) / NAME, plan)
+        simulate_run(Path(out) / NAME, plan)
+        isolated_call.call_isolated(count_cores)  # returns after the fork server has imported torch
         start = time.perf_counter()
-        records = runner.execute(Path(out) / NAME, plan, local.executor([{}], Limits()), False, training.KIND)
-        print(f"skipping them and writing results.csv anew: {time.perf_counter() - start:.2f} s")
+        executor = local.make_local_executor([{}], Limits())
+        records = runner.run_cells(Path(out) / NAME, plan, executor, False, task.TRAINING)
+        print(f"skipping the finished cells and rewriting results.csv: {time.perf_counter() - start:.2f} s")
         print(f"rows: {sum(len(record['rows']) for record in records):,}")
         for command in ("show", "plot"):
-            seconds, memory = _command([command, NAME, "--out", out])
+            seconds, memory = _measure_command([command, NAME, "--out", out])
             print(f"{command}: {seconds:.2f} s, peak memory {memory:.0f} MiB")
 
 

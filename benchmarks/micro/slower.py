@@ -1,10 +1,10 @@
-"""Whether `compare` finds a training step that is a tenth slower while the machine is busy with other work.
+"""Test whether `compare` detects a training step that is 10 % slower on a busy machine.
 
     python -m benchmarks.micro.slower [--trials 50]
 
-Each trial trains ten cells as they are and ten whose every step spins for a tenth of its own time more, two and two in
-turns as `.ci/regression` does, beside as many processes that multiply matrices as there are other cores. It is found
-where `compare` ends with exit code 1. The ten of a kind, dealt to two sides in turns, are the trials of equals.
+Each trial trains ten cells with the usual step and ten with a step that takes 10 % longer. The two sides take turns,
+two cells each, as in `.ci/regression`. Meanwhile a process multiplies matrices on every other core. The slow step is
+detected if `compare` ends with exit code 1. For false alarms, the two halves of the cells of a side are compared.
 """
 
 from __future__ import annotations
@@ -20,111 +20,110 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks import data, experiment, kernels, places, planning, train
-from benchmarks.cases import Case
-from benchmarks.environment import cores
-from benchmarks.metrics import RESULT_COLUMNS
-from benchmarks.plugins import Entry
-from benchmarks.regressions import comparison, speed
-from benchmarks.regressions.verdicts import exit_code
-from benchmarks.settings import load
-from benchmarks.store import rows
-from vaezoo import VARIANTS
+from benchmarks.common import kernels
+from benchmarks.common.environment import count_cores
+from benchmarks.comparison import run_comparison, speed
+from benchmarks.comparison.verdicts import choose_exit_code
+from benchmarks.planning import planner
+from benchmarks.planning.cases import Case
+from benchmarks.planning.settings import load_settings
+from benchmarks.reporting.results_table import RESULT_COLUMNS, record_rows
+from benchmarks.training import cell, loop
 
-SLOWER = 0.1
-TURNS, TOGETHER = 5, 2
-FEW = {"evaluation_draws": 2, "log_likelihood_draws": 2, "gradient_repeats": 10}  # what is not timed
+SLOWDOWN = 0.1
+TURNS, CELLS_PER_TURN = 5, 2
+FAST_EVALUATION = {"evaluation_draws": 2, "log_likelihood_draws": 2, "gradient_repeats": 10}  # it is not timed
 FORK = multiprocessing.get_context("fork")
 
 
 def main() -> None:
-    """Print how many of the trials found it, and how many false alarms there were."""
+    """Print how many trials detected the slow step, and the number of false alarms."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--variant", default="vae")
-    parser.add_argument("--keep", help="a CSV file for the rows of all cells")
-    given = parser.parse_args()
-    found: dict[str, list[bool]] = {"a tenth slower": [], "equal": []}
-    kept = []
-    with busy(cores() - 1):
-        for trial in range(given.trials):
-            base, new = sides = measured(given.variant)
-            found["a tenth slower"].append(alarm(base, new))
-            found["equal"] += [alarm(*in_turns(side)) for side in sides]
-            kept += [side.assign(trial=trial, side=name) for side, name in zip(sides, ("base", "new"), strict=True)]
-            said = [f"{kind}: {sum(called)} of {len(called)} called worse" for kind, called in found.items()]
-            print(f"trial {trial + 1}: {'; '.join(said)}", flush=True)
-    if given.keep:
-        pd.concat(kept).to_csv(given.keep, index=False)
+    parser.add_argument("--keep", help="write the rows of all cells to this CSV file")
+    options = parser.parse_args()
+    alarms: dict[str, list[bool]] = {"10 % slower": [], "equal": []}
+    tables = []
+    with keep_cores_busy(count_cores() - 1):
+        for trial in range(options.trials):
+            base, new = sides = train_both(options.variant)
+            alarms["10 % slower"].append(is_worse(base, new))
+            alarms["equal"] += [is_worse(*split_in_turns(side)) for side in sides]
+            tables += [side.assign(trial=trial, side=name) for side, name in zip(sides, ("base", "new"), strict=True)]
+            counts = [f"{kind}: {sum(verdicts)} of {len(verdicts)} called worse" for kind, verdicts in alarms.items()]
+            print(f"trial {trial + 1}: {'; '.join(counts)}", flush=True)
+    if options.keep:
+        pd.concat(tables).to_csv(options.keep, index=False)
 
 
-def measured(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of either side; seeds are equal, so that speed alone can differ."""
-    protocol = planning.resolve(load("ci", FEW))
-    entry = Entry(next(v for v in VARIANTS if v.name == name))
-    plan = planning.plan([entry], protocol, range(TURNS * TOGETHER), data.prepare(protocol.dataset, places.data_root()))
+def train_both(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of both sides. Their seeds are equal, so only the speed can differ."""
+    settings = load_settings("ci", {**FAST_EVALUATION, "seeds": str(TURNS * CELLS_PER_TURN)})
+    plan = planner.plan_run(settings, [name], [], None)
     sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for turn in range(TURNS):
         for slow in (False, True):
-            for case in plan[turn * TOGETHER : (turn + 1) * TOGETHER]:
+            for case in plan[turn * CELLS_PER_TURN : (turn + 1) * CELLS_PER_TURN]:
                 with FORK.Pool(1) as process:
-                    record = process.apply(cell, (case, slow))
-                sides[slow].extend(rows(record))
-    return table(sides[0]), table(sides[1])
+                    record: dict[str, Any] = process.apply(run_case, (case, slow))
+                sides[slow].extend(record_rows(record))
+    return make_table(sides[0]), make_table(sides[1])
 
 
-def cell(case: Case, slow: bool) -> dict[str, Any]:
-    """What a worker does, and slower."""
-    kernels.settle(case.protocol.threads, case.protocol.precision)
-    stepping = train.stepping
+def run_case(case: Case, slow: bool) -> dict[str, Any]:
+    """Return the record of a case, trained with the usual or the slow step."""
+    kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
+    make_step = loop.make_step
     if slow:
-        train.stepping = lambda *arguments: slowed(stepping(*arguments))
-    return experiment.run(case)[0]
+        loop.make_step = lambda *arguments: slow_down(make_step(*arguments))
+    return cell.train_and_measure(case)[0]
 
 
-def slowed(advance: train.Advance) -> train.Advance:
-    """The step, and a tenth of its processor time more."""
+def slow_down(advance: loop.Advance) -> loop.Advance:
+    """Return a step that takes 10 % more processor time."""
 
-    def longer(rows: Tensor) -> Tensor:
-        began = time.process_time()
+    def slow_advance(rows: Tensor) -> Tensor:
+        start = time.process_time()
         loss = advance(rows)
-        until = began + (1 + SLOWER) * (time.process_time() - began)
-        while time.process_time() < until:
+        end = start + (1 + SLOWDOWN) * (time.process_time() - start)
+        while time.process_time() < end:
             pass
         return loss
 
-    return longer
+    return slow_advance
 
 
-def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """As results.csv has it."""
+def make_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the rows with the columns of results.csv."""
     return pd.DataFrame(rows).reindex(columns=list(RESULT_COLUMNS))
 
 
-def in_turns(side: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cells of one kind dealt to two sides, as if these had taken turns."""
+def split_in_turns(side: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the cells of a side into two tables, in turns by their start."""
     order = side["started"].rank(method="dense").astype(int)
     return side[order % 2 == 1], side[order % 2 == 0]
 
 
-def alarm(base: pd.DataFrame, new: pd.DataFrame) -> bool:
-    """Whether the speed of the second makes `compare` end with exit code 1."""
-    return exit_code(comparison.compare(base, new, [metric.name for metric in speed.METRICS])) == 1
+def is_worse(base: pd.DataFrame, new: pd.DataFrame) -> bool:
+    """Return whether `compare` ends with exit code 1 because of the speed of `new`."""
+    names = [metric.name for metric in speed.SPEED_METRICS]
+    return choose_exit_code(run_comparison.compare_runs(base, new, names)) == 1
 
 
 @contextmanager
-def busy(processes: int) -> Iterator[None]:
-    """Other work meanwhile, one thread each."""
-    others = [FORK.Process(target=multiply, daemon=True) for _ in range(processes)]
-    for other in others:
-        other.start()
+def keep_cores_busy(count: int) -> Iterator[None]:
+    """Keep this number of cores busy within the context."""
+    processes = [FORK.Process(target=multiply_forever, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
     yield
-    for other in others:
-        other.kill()
+    for process in processes:
+        process.kill()
 
 
-def multiply() -> None:
-    """Without end."""
+def multiply_forever() -> None:
+    """Multiply matrices until the process is killed."""
     torch.set_num_threads(1)
     a = torch.ones(700, 700)
     while True:

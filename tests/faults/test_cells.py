@@ -1,4 +1,4 @@
-"""Cells that go wrong: each has its row, none stops the others, and nothing of them is left."""
+"""Cells that fail: each has its row, none stops the others, and none leaves a process."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ import sys
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has ceilings and /proc")
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has memory limits and /proc")
 
 EXPECTED = {
     "vae": ("ok", ""),
@@ -25,7 +25,7 @@ EXPECTED = {
 }
 
 
-def test_every_way_to_fail_has_its_row_and_leaves_no_process(
+def test_every_kind_of_failure_has_its_row_and_leaves_no_process(
     command, words, undisturbed, faulty, tmp_path, mark, survivors, numbers
 ):
     more = ["--plugin", faulty, "--seeds", 1, "--timeout", 8, "--memory", 1500]
@@ -35,7 +35,7 @@ def test_every_way_to_fail_has_its_row_and_leaves_no_process(
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stderr
-    assert "10 of 14 cells failed; the same command runs them again" in done.stderr
+    assert "10 of 14 cells failed; run the same command again to repeat them" in done.stderr
     results = pd.read_csv(tmp_path / "x" / "results.csv", keep_default_na=False)
     for name, (status, error) in EXPECTED.items():
         last = results[results["variant"] == name].iloc[-1]
@@ -48,24 +48,24 @@ def test_every_way_to_fail_has_its_row_and_leaves_no_process(
     assert "nothing there" in cells["raises"]["log"]
     assert cells["prints-much"]["log"].endswith("much the end of it\n")
     assert len(cells["prints-much"]["log"]) <= 8192
-    own, whole = numbers(tmp_path / "x"), numbers(undisturbed)
-    of_interest = [(table["variant"].isin(["vae", "reinforce-vae"])) & (table["seed"] == "0") for table in (own, whole)]
-    pd.testing.assert_frame_equal(
-        own[of_interest[0]].reset_index(drop=True), whole[of_interest[1]].reset_index(drop=True)
-    )
+    compared = []
+    for table in (numbers(tmp_path / "x"), numbers(undisturbed)):
+        rows = table["variant"].isin(["vae", "reinforce-vae"]) & (table["seed"] == "0")
+        compared.append(table[rows].reset_index(drop=True))
+    pd.testing.assert_frame_equal(*compared)
 
 
-def test_a_plug_in_that_ends_the_process_that_plans_is_a_line(command, words, tmp_path):
+def test_a_plug_in_that_ends_the_planning_process_gives_one_line(command, words, tmp_path):
     path = tmp_path / "ends.py"
     path.write_text("import os\nos._exit(3)\n")
     done = command(*words(tmp_path, "x", "--plugin", path))
     assert done.returncode == 2
-    assert "ended with exit code 3 and no answer; does a plug-in end it" in done.stderr
+    assert "ended with exit code 3 and no answer; check that no plug-in ends it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("option", "value"), [("--timeout", "0"), ("--timeout", "nan"), ("--memory", "-1")])
-def test_limits_that_no_cell_can_keep_to_are_refused(command, words, tmp_path, option, value):
+def test_invalid_limits_are_refused(command, words, tmp_path, option, value):
     done = command(*words(tmp_path, "x", option, value))
     assert done.returncode == 64
     assert done.stderr.startswith(f"error: {option} ")

@@ -1,4 +1,4 @@
-"""Cells on a Dask cluster: the same bits, whoever dies, and a clear word where it can't be used."""
+"""Cells on a Dask cluster: the same bits after any death, and one line if the cluster can't be used."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from benchmarks.errors import UserError
-from benchmarks.executors import cluster, devices, remote
+from benchmarks.common.errors import UserError
+from benchmarks.execution import dask_executor, dask_worker, executor
 
 
 @pytest.fixture
 def start(tmp_path, mark, cache):
-    """Start `dask scheduler` and `dask worker`s by hand, with the settings that they have by default."""
+    """Start `dask scheduler` and `dask worker` processes by hand, with their default settings."""
     processes = []
 
     def process(*words, **environment):
@@ -61,8 +61,8 @@ def start(tmp_path, mark, cache):
         one.wait()
 
 
-def landmark(folder, count):
-    """As many finished cells lie there."""
+def wait_for_cells(folder, count):
+    """Wait until the folder has this number of finished cells."""
     deadline = time.monotonic() + 120
     while len(list(folder.glob("cells/*.json"))) < count:
         assert time.monotonic() < deadline
@@ -75,7 +75,7 @@ def test_two_workers_started_by_hand_one_of_them_killed_half_way(
     running = start()
     words = arguments(tmp_path, "x", "--executor", "dask", "--scheduler", running.address)
     with started(words, tmp_path / "x" / "environment.json", **mark) as process:
-        landmark(tmp_path / "x", 1)
+        wait_for_cells(tmp_path / "x", 1)
         running.workers[0].kill()  # its nanny: the worker ends with it, and so does the cell
         assert len(list((tmp_path / "x" / "cells").glob("*.json"))) < 4
         _, error = process.communicate(timeout=120)
@@ -105,12 +105,12 @@ def test_a_scheduler_that_is_killed_stops_the_run_and_the_same_command_goes_on(
     running = start(workers=1)
     more = ("--executor", "dask", "--scheduler", running.address)
     with started(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json", **mark) as process:
-        landmark(tmp_path / "x", 1)
+        wait_for_cells(tmp_path / "x", 1)
         running.scheduler.kill()
         _, error = process.communicate(timeout=120)
     assert process.returncode == 2, error
     assert "Traceback" not in error
-    assert "the same command goes on" in error
+    assert "run the same command again to continue" in error
     kept = {path: path.read_bytes() for path in tmp_path.glob("x/cells/*.json")}
     again = start(workers=1)
     done = command(*words(tmp_path, "x", "--executor", "dask", "--scheduler", again.address))
@@ -139,7 +139,7 @@ def test_cells_on_a_cluster_end_with_the_run(number, start, arguments, started, 
 
 
 def cells_of(running):
-    """The cells' processes below the workers: each is the first of a session."""
+    """The cells' processes below the workers; each is the first of its session."""
     done = subprocess.run(["ps", "-eww", "-o", "pid,ppid,sid,args"], capture_output=True, text=True, check=True)
     rows = [line.split(None, 3) for line in done.stdout.splitlines()[1:]]
     below, grown = {str(one.pid) for one in running.workers}, True
@@ -151,7 +151,7 @@ def cells_of(running):
 
 @pytest.mark.faults
 def test_faulty_cells_have_the_same_rows_on_a_cluster(command, words, faulty, tmp_path):
-    """The plug-in's source travels: the worker is asked where its file does not lie."""
+    """The source of the plug-in is sent to the worker, which does not have the file."""
     names = ["raises", "sleeps", "dies", "swells", "leaves-a-child"]
     more = ["--plugin", faulty, "--seeds", 1, "--timeout", 8, "--memory", 1500, "--executor", "dask"]
     done = command(*words(tmp_path, "x", *names, *more))
@@ -162,7 +162,7 @@ def test_faulty_cells_have_the_same_rows_on_a_cluster(command, words, faulty, tm
 
 
 @pytest.mark.faults
-def test_a_worker_of_another_python_stops_the_run_by_both_names(start, command, words, tmp_path):
+def test_a_worker_of_another_python_stops_the_run_with_both_versions(start, command, words, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '0')\n"
     )
@@ -170,7 +170,7 @@ def test_a_worker_of_another_python_stops_the_run_by_both_names(start, command, 
     done = command(*words(tmp_path, "x", "--executor", "dask", "--scheduler", running.address))
     assert done.returncode == 64, done.stderr
     here = ".".join(map(str, sys.version_info[:2]))
-    assert f"has Python 3.99, and here it is {here}; equal numbers take equal versions" in done.stderr
+    assert f"has Python 3.99, and this machine has {here}; equal results need equal versions" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -207,11 +207,11 @@ def test_a_cell_whose_workers_die_is_given_up_and_the_others_are_not(
     pd.testing.assert_frame_equal(others, numbers(undisturbed))
 
 
-def test_no_scheduler_where_one_is_named(monkeypatch):
-    monkeypatch.setattr(cluster, "SECONDS", 1)
+def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
+    monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 1)
     with (
-        pytest.raises(UserError, match=r"--scheduler tcp://127.0.0.1:9: no scheduler answers there"),
-        cluster._connected("tcp://127.0.0.1:9", [], "cpu"),
+        pytest.raises(UserError, match=r"--scheduler tcp://127.0.0.1:9: no scheduler answers"),
+        dask_executor._connect("tcp://127.0.0.1:9", [], "cpu"),
     ):
         pass
 
@@ -219,31 +219,31 @@ def test_no_scheduler_where_one_is_named(monkeypatch):
 def test_a_scheduler_without_dask_is_refused(ask, words, tmp_path):
     done = ask(*words(tmp_path, "x", "--scheduler", "tcp://127.0.0.1:9"))
     assert done.returncode == 64
-    assert done.stderr == (
-        "error: --scheduler tcp://127.0.0.1:9 is an address of Dask's; add --executor dask, or leave it out\n"
-    )
+    reason = "--scheduler tcp://127.0.0.1:9 is the address of a Dask scheduler"
+    assert done.stderr == f"error: {reason}; add --executor dask, or leave it out\n"
     done = ask(*words(tmp_path, "x", "--executor", "slurm"))
     assert "unknown executor 'slurm'; known: dask, local" in done.stderr
 
 
-@pytest.mark.parametrize("what", ["vaezoo", "torch", "Python"])
-def test_workers_of_another_version_are_refused_by_both_names(what):
-    mine = {"vaezoo": "0.1.0 (code 1)", "torch": "2.14.1", "Python": "3.11"}
-    remote.refuse_others(mine, mine, "tcp://there")
-    with pytest.raises(UserError, match=rf"tcp://there has {what} 9, and here it is {mine[what].split(' ')[0]}"):
-        remote.refuse_others(mine, mine | {what: "9"}, "tcp://there")
+@pytest.mark.parametrize("package", ["vaezoo", "torch", "Python"])
+def test_workers_of_another_version_are_refused_with_both_versions(package):
+    expected = {"vaezoo": "0.1.0 (code 1)", "torch": "2.14.1", "Python": "3.11"}
+    dask_worker.check_versions(expected, expected, "tcp://there")
+    version = expected[package].split(" ")[0]
+    with pytest.raises(UserError, match=rf"tcp://there has {package} 9, and this machine has {version}"):
+        dask_worker.check_versions(expected, expected | {package: "9"}, "tcp://there")
 
 
-def test_the_scheduler_here_listens_to_this_machine_alone():
-    with cluster._here([{}], "cpu") as here:
-        assert here.scheduler_address.startswith("tcp://127.0.0.1:")
-        assert "//127.0.0.1:" in here.dashboard_link
+def test_a_local_scheduler_listens_only_to_this_machine():
+    with dask_executor._start_local_cluster([{}], "cpu") as cluster:
+        assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
+        assert "//127.0.0.1:" in cluster.dashboard_link
 
 
-def test_each_cell_has_a_gpu_of_its_own(monkeypatch):
+def test_each_cell_uses_another_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-abc")
-    assert devices.slots("cuda", None) == [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "GPU-abc"}]
-    assert devices.slots("cuda", 1) == [{"CUDA_VISIBLE_DEVICES": "3"}]
-    with pytest.raises(UserError, match="--workers 3: each cell has a GPU of its own, and there are 2"):
-        devices.slots("cuda", 3)
-    assert devices.slots("cpu", 2) == [{}, {}]
+    assert executor.make_slots("cuda", None) == [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "GPU-abc"}]
+    assert executor.make_slots("cuda", 1) == [{"CUDA_VISIBLE_DEVICES": "3"}]
+    with pytest.raises(UserError, match="--workers 3: each cell needs one GPU, and there are 2"):
+        executor.make_slots("cuda", 3)
+    assert executor.make_slots("cpu", 2) == [{}, {}]

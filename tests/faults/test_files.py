@@ -1,4 +1,4 @@
-"""Full disks, folders that vanish or can't be written, files that are cut, two runs at once, a clock set back."""
+"""Full disks, deleted or read-only folders, files that are cut off, two runs at once, a clock set back."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def copy(undisturbed, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """mount(size, *options): a file system of its own in tmp_path / "disk"."""
+    """mount(*options): mount a small file system at tmp_path / "disk"."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     folder = tmp_path / "disk"
@@ -49,7 +49,7 @@ def check_same(folder, undisturbed, numbers):
 @pytest.mark.parametrize(
     "cut", [pytest.param(c, marks=[] if c == 0.999 else pytest.mark.faults, id=f"{c:.3f}") for c in CUTS]
 )
-def test_the_same_command_mends_a_file_that_is_cut(command, words, copy, undisturbed, numbers, pattern, cut):
+def test_the_same_command_restores_a_file_that_is_cut(command, words, copy, undisturbed, numbers, pattern, cut):
     path = sorted(copy.glob(pattern))[0]
     content = path.read_bytes()
     path.write_bytes(content[: int(cut * len(content))])
@@ -67,7 +67,7 @@ def test_the_same_command_mends_a_file_that_is_cut(command, words, copy, undistu
 @pytest.mark.faults
 @pytest.mark.parametrize("cut", CUTS, ids=lambda c: f"{c:.3f}")
 @pytest.mark.parametrize("pattern", FILES)
-def test_commands_that_read_a_file_that_is_cut_say_so(ask, copy, pattern, cut):
+def test_commands_report_a_file_that_is_cut(ask, copy, pattern, cut):
     path = sorted(copy.glob(pattern))[0]
     content = path.read_bytes()
     path.write_bytes(content[: int(cut * len(content))])
@@ -78,7 +78,7 @@ def test_commands_that_read_a_file_that_is_cut_say_so(ask, copy, pattern, cut):
     assert done.returncode == 0  # rebuilt
 
 
-def test_rebuild_makes_the_tables_anew_and_counts_what_is_missing(ask, copy):
+def test_rebuild_writes_the_tables_again_and_counts_missing_cells(ask, copy):
     before = {name: (copy / name).read_bytes() for name in ("results.csv", "summary.csv")}
     for name in before:
         (copy / name).unlink()
@@ -96,7 +96,7 @@ def test_rebuild_makes_the_tables_anew_and_counts_what_is_missing(ask, copy):
     "size",
     [pytest.param("60k", id="at a cell"), pytest.param("200k", id="at a figure", marks=pytest.mark.faults)],
 )
-def test_a_full_disk_stops_the_run_and_what_is_finished_stays(
+def test_a_full_disk_stops_the_run_and_finished_cells_are_kept(
     size, command, words, small_disk, undisturbed, numbers, mark, survivors
 ):
     disk = small_disk(f"size={size}")
@@ -106,7 +106,7 @@ def test_a_full_disk_stops_the_run_and_what_is_finished_stays(
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "No space left on device" in done.stderr
     if size == "60k":
-        assert "what is finished is kept, and the same command goes on once that is mended" in done.stderr
+        assert "finished cells are kept; fix the problem and run the same command again" in done.stderr
     assert survivors() == []
     kept = {path: path.read_bytes() for path in disk.glob("x/cells/*.json")}
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
@@ -117,7 +117,7 @@ def test_a_full_disk_stops_the_run_and_what_is_finished_stays(
 
 
 @pytest.mark.faults
-def test_a_folder_that_can_only_be_read_is_refused(command, words, small_disk, undisturbed):
+def test_a_read_only_folder_is_refused(command, words, small_disk, undisturbed):
     disk = small_disk("size=50m")
     shutil.copytree(undisturbed, disk / "x")
     (disk / "x" / "manifest.json").unlink()
@@ -131,7 +131,9 @@ def test_a_folder_that_can_only_be_read_is_refused(command, words, small_disk, u
 
 
 @pytest.mark.faults
-def test_a_folder_that_vanishes_is_said_and_not_made_again(arguments, started, tmp_path, mark, survivors):
+def test_a_folder_deleted_during_the_run_is_reported_and_not_created_again(
+    arguments, started, tmp_path, mark, survivors
+):
     with started(arguments(tmp_path, "x", "--epochs", 3000), tmp_path / "x" / "environment.json", **mark) as process:
         time.sleep(0.5)
         shutil.rmtree(tmp_path / "x", ignore_errors=True)
@@ -154,7 +156,7 @@ def test_the_second_of_two_runs_in_a_folder_is_refused(arguments, words, command
 
 @pytest.mark.faults
 def test_a_clock_that_was_set_back(command, words, copy, undisturbed, numbers):
-    """All that is there comes from the future."""
+    """All files have times in the future."""
     sorted((copy / "cells").glob("*.json"))[0].unlink()
     for path in [copy, *copy.rglob("*")]:
         os.utime(path, (4e9, 4e9))
@@ -167,8 +169,8 @@ def test_a_clock_that_was_set_back(command, words, copy, undisturbed, numbers):
 
 
 @pytest.mark.faults
-def test_a_clock_that_is_set_back_while_a_run_goes_on(arguments, started, undisturbed, numbers, tmp_path):
-    """By faketime, where it is installed: back by a day, and half as fast; only the clock that can be set back."""
+def test_a_clock_that_is_set_back_during_a_run(arguments, started, undisturbed, numbers, tmp_path):
+    """With faketime, if installed: a day back and at half speed; the monotonic clock is left alone."""
     if not shutil.which("faketime"):
         pytest.skip("faketime is not installed")
     words = ["faketime", "-f", "-1d i0.5", *arguments(tmp_path, "x")]

@@ -1,4 +1,4 @@
-"""Whatever dies, and whenever: what is finished stays, the same command does the rest, and nothing is left running."""
+"""Killed processes: finished cells are kept, the same command does the rest, and no process is left running."""
 
 import contextlib
 import os
@@ -20,12 +20,12 @@ def cells(folder):
 
 
 def finished(folder):
-    """What is finished, as it lies there."""
+    """Content of the files of finished cells, by name."""
     return {name: content for name, content in cells(folder).items() if b'"status": "ok"' in content.split(b'"log"')[0]}
 
 
-def completed(command, words, folder, undisturbed, numbers):
-    """The same command does the rest, keeps what was finished, and ends as a run that nothing disturbed."""
+def check_continuation(command, words, folder, undisturbed, numbers):
+    """Check that the same command keeps finished cells and ends with the results of an undisturbed run."""
     before = finished(folder)
     done = command(*words(folder.parent, folder.name))
     assert done.returncode == 0, done.stderr
@@ -46,7 +46,7 @@ def test_a_run_that_is_killed_between_two_cells(
         process.kill()
     assert 1 <= len(finished(tmp_path / "x")) < 4
     assert survivors() == []
-    completed(command, words, tmp_path / "x", undisturbed, numbers)
+    check_continuation(command, words, tmp_path / "x", undisturbed, numbers)
 
 
 @pytest.mark.faults
@@ -57,7 +57,7 @@ def test_a_run_that_is_killed(moment, arguments, words, command, undisturbed, nu
         time.sleep(moment)
         process.kill()
     assert survivors() == []
-    completed(command, words, tmp_path / "x", undisturbed, numbers)
+    check_continuation(command, words, tmp_path / "x", undisturbed, numbers)
 
 
 def children_of(parent):
@@ -71,7 +71,7 @@ def children_of(parent):
 
 
 def kill(parent, which, after):
-    """Kill a cell, or the server that forks them, when so many cells have been seen; whether that came to pass."""
+    """Kill a cell or the fork server after `after` cells were seen; return whether it was killed."""
     seen = set()
     while parent.poll() is None:
         for pid in children_of(parent.pid):
@@ -97,7 +97,7 @@ def test_a_process_of_the_run_that_is_killed(
     assert process.returncode in (0, 2), error
     assert "Traceback" not in error
     assert survivors() == []
-    completed(command, words, tmp_path / "x", undisturbed, numbers)
+    check_continuation(command, words, tmp_path / "x", undisturbed, numbers)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_run_that_is_interrupted_ends_within_two_seconds(
     assert process.returncode in ((130,) if len(signals) == 1 else (130, -signal.SIGINT))  # to a shell the same
     assert "Traceback" not in error
     if len(signals) == 1:
-        assert "the same command goes on" in error
+        assert "run the same command again to continue" in error
     assert survivors() == []
 
 
@@ -136,7 +136,7 @@ def test_a_run_on_dask_that_is_interrupted_ends_within_two_seconds(arguments, st
         _, error = process.communicate(timeout=60)
         assert time.monotonic() - begun < 2.0
     assert process.returncode == 130
-    assert error.splitlines()[-1] == "interrupted; the same command goes on where this one stopped"
+    assert error.splitlines()[-1] == "interrupted; run the same command again to continue"
     assert "Traceback" not in error
     assert survivors() == []
 

@@ -1,4 +1,4 @@
-"""A cell that is killed goes on from its last snapshot, and ends with the bits of one that was left alone."""
+"""A killed cell continues from its last snapshot, and ends with the bits of an undisturbed cell."""
 
 import dataclasses
 import json
@@ -13,26 +13,28 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import compiling, data, experiment, places, planning, snapshots
-from benchmarks.metrics import TIMINGS
-from benchmarks.plugins import Entry
-from benchmarks.seeds import generator
-from benchmarks.settings import load
-from benchmarks.train import begun, train
-from vaezoo import VARIANTS, build, initialise
+from benchmarks.common import cache_paths
+from benchmarks.planning import datasets, planner
+from benchmarks.planning.registry import RegisteredVariant
+from benchmarks.planning.settings import load_settings
+from benchmarks.reporting.metrics import TIMINGS
+from benchmarks.training import cell, compilation
+from benchmarks.training import state as snapshots
+from benchmarks.training.loop import train
+from vaezoo import VARIANTS
 
 
 @pytest.fixture
 def case(tiny):
     def make(variant=VARIANTS[1], **overrides):
-        protocol = planning.resolve(load(tiny, {"epochs": 6, **overrides}))
-        prepared = data.prepare(protocol.dataset, places.data_root())
-        return planning.plan([Entry(variant)], protocol, (0,), prepared, 0.0)[0]
+        protocol = planner.resolve_protocol(load_settings(tiny, {"epochs": 6, **overrides}))
+        prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+        return planner.plan_cells([RegisteredVariant(variant)], protocol, (0,), prepared, 0.0)[0]
 
     return make
 
 
-def whole(record):
+def rows_without_timings(record):
     return [{k: v for k, v in row.items() if k not in TIMINGS} for row in record["rows"]]
 
 
@@ -47,48 +49,42 @@ STATEFUL = ("vae", "reinforce-vae-ema", "reinforce-vae-nvil")
     "variant",
     [pytest.param(v, marks=[] if v.name in STATEFUL else pytest.mark.faults, id=v.name) for v in VARIANTS],
 )
-def test_every_variant_continued_equals_uninterrupted(case, tmp_path, monkeypatch, variant):
-    """Stopped after each epoch but the last, and continued by a new process's state."""
+def test_every_variant_continues_with_the_same_bits(case, tmp_path, monkeypatch, variant):
+    """Stopped after each epoch, and each time continued from a new state."""
     own = case(variant, epochs=3)
-    reference, pictures = experiment.run(own)
+    reference, images = cell.train_and_measure(own)
     (tmp_path / "cells").mkdir()
-    path = snapshots.path_of(tmp_path, own)
-    real, stops = snapshots.save, []
+    path = snapshots.snapshot_path(tmp_path, own)
+    real, stops = snapshots.save_snapshot, []
 
     def save(*arguments):
         real(*arguments)
         stops.append(arguments[2].epoch)
         raise StopError
 
-    monkeypatch.setattr(snapshots, "save", save)
+    monkeypatch.setattr(snapshots, "save_snapshot", save)
     for _ in range(3):
-        record, again = experiment.run(own, path)
+        record, again = cell.train_and_measure(own, path)
         assert record["status"] == "failed"
-    monkeypatch.setattr(snapshots, "save", real)
-    record, again = experiment.run(own, path)
+    monkeypatch.setattr(snapshots, "save_snapshot", real)
+    record, again = cell.train_and_measure(own, path)
     assert stops == [1, 2, 3]
     assert record["status"] == reference["status"] == "ok"
-    assert whole(record) == whole(reference)
-    assert pictures.keys() == again.keys()
-    assert all((pictures[name] == again[name]).all() for name in pictures)
+    assert rows_without_timings(record) == rows_without_timings(reference)
+    assert images.keys() == again.keys()
+    assert all((images[name] == again[name]).all() for name in images)
 
 
-def test_a_snapshot_holds_all_that_training_changes(case, tmp_path):
-    """Not one tensor or generator of the state is left as it started."""
-    own = case(next(v for v in VARIANTS if v.estimator.baseline.rate))
-    variant, images = planning.entry(own).variant, data.load("digits", own.data_folder, "dynamic", "cpu")
-
-    def fresh():
-        model = build(variant, planning.spec(own.protocol), own.protocol.latent_dim)
-        initialise(model, lambda name: generator(0, f"init/{name}"))
-        return begun(model, variant, images.train, own.protocol, 0)
-
-    trained, restored = fresh(), fresh()
-    for progress in train(trained, variant, images.train, own.protocol):
+def test_a_snapshot_contains_all_that_training_changes(case, tmp_path):
+    """No tensor or generator of the state keeps its initial value."""
+    own = case(next(v for v in VARIANTS if v.estimator.averaging_rate))
+    setup = snapshots.setup_case(own)
+    trained, restored = snapshots.initial_state(setup), snapshots.initial_state(snapshots.setup_case(own))
+    for progress in train(trained, setup):
         if progress.epoch == 3:
             break
-    snapshots.save(tmp_path / "x", own, trained, [{"epoch": 0}], 1.5)
-    rows, spent = snapshots.restore(tmp_path / "x", own, restored)
+    snapshots.save_snapshot(tmp_path / "x", own, trained, [{"epoch": 0}], 1.5)
+    rows, spent = snapshots.restore_snapshot(tmp_path / "x", own, restored)
     assert rows == [{"epoch": 0}]
     assert spent > 1.5
     assert restored.epoch == 3
@@ -105,19 +101,17 @@ def test_a_snapshot_holds_all_that_training_changes(case, tmp_path):
 def saved(case, tmp_path):
     """A case, and its snapshot after two epochs."""
     own = case()
-    variant, images = VARIANTS[1], data.load("digits", own.data_folder, "dynamic", "cpu")
-    model = build(variant, planning.spec(own.protocol), own.protocol.latent_dim)
-    initialise(model, lambda name: generator(0, f"init/{name}"))
-    state = begun(model, variant, images.train, own.protocol, 0)
-    for progress in train(state, variant, images.train, own.protocol):
+    setup = snapshots.setup_case(own)
+    state = snapshots.initial_state(setup)
+    for progress in train(state, setup):
         if progress.epoch == 2:
             break
     (tmp_path / "cells").mkdir()
-    snapshots.save(snapshots.path_of(tmp_path, own), own, state, [], 0.0)
-    return own, state, snapshots.path_of(tmp_path, own)
+    snapshots.save_snapshot(snapshots.snapshot_path(tmp_path, own), own, state, [], 0.0)
+    return own, state, snapshots.snapshot_path(tmp_path, own)
 
 
-def test_a_snapshot_that_is_cut_or_full_of_noise_is_not_continued(saved, capsys):
+def test_a_damaged_snapshot_is_not_continued(saved, capsys):
     own, state, path = saved
     content = path.read_bytes()
     before = [p.clone() for p in state.optimizer.tensors]
@@ -127,16 +121,16 @@ def test_a_snapshot_that_is_cut_or_full_of_noise_is_not_continued(saved, capsys)
     noisy += [content[:-3000] + bytes(a ^ (source.random() < 0.01) for a in content[-3000:]) for _ in range(30)]
     for broken in [*(content[:end] for end in ends), *noisy, b"", b"\x80\x04cos\nsystem\n(S'touch /tmp/owned'\ntR."]:
         path.write_bytes(broken)
-        assert snapshots.restore(path, own, state) == ([], 0.0)
-        assert "begins anew" in capsys.readouterr().out
+        assert snapshots.restore_snapshot(path, own, state) == ([], 0.0)
+        assert "starts from epoch 0" in capsys.readouterr().out
     assert all(torch.equal(a, b) for a, b in zip(before, state.optimizer.tensors, strict=True))
 
 
-@pytest.mark.parametrize("what", ["commit", "cell_id", "step"])
-def test_a_snapshot_of_other_code_or_settings_is_not_continued(saved, capsys, what):
+@pytest.mark.parametrize("key", ["commit", "cell_id", "step"])
+def test_a_snapshot_of_other_code_or_settings_is_not_continued(saved, capsys, key):
     own, state, path = saved
-    assert snapshots.restore(path, dataclasses.replace(own, **{what: "another"}), state) == ([], 0.0)
-    assert "is of other code, settings or machine" in capsys.readouterr().out
+    assert snapshots.restore_snapshot(path, dataclasses.replace(own, **{key: "another"}), state) == ([], 0.0)
+    assert "is of other code, other settings or another machine" in capsys.readouterr().out
 
 
 def test_nothing_in_a_snapshot_is_pickled(saved):
@@ -150,14 +144,14 @@ def test_nothing_in_a_snapshot_is_pickled(saved):
 @pytest.mark.parametrize("kills", [2, 10])
 @pytest.mark.parametrize("variant", ["reinforce-vae-nvil", "iwae"])
 def test_a_cell_that_is_killed_again_and_again(command, started, numbers, tiny, tmp_path, variant, kills):
-    """SIGKILL of the whole run at random moments of one long cell's training."""
-    epochs = 60 if kills == 2 else 150  # so many are compiled, where there is a compiler
+    """SIGKILL of the whole run at random moments while one long cell trains."""
+    epochs = 60 if kills == 2 else 150  # with 150 epochs the step is compiled, if there is a compiler
     words = ["run", variant, "--preset", tiny, "--seeds", 1, "--epochs", epochs, "--snapshot", 0, "--out", tmp_path]
-    done = command(*words, "--name", "left-alone")
+    done = command(*words, "--name", "undisturbed")
     assert done.returncode == 0, done.stderr
     source, cells = random.Random(kills), tmp_path / "killed" / "cells"
-    modes = pd.read_csv(tmp_path / "left-alone" / "results.csv")["mode"]
-    assert set(modes) == {"compiled" if kills == 10 and compiling.compiler() else "eager"}
+    modes = pd.read_csv(tmp_path / "undisturbed" / "results.csv")["mode"]
+    assert set(modes) == {"compiled" if kills == 10 and compilation.find_compiler() else "eager"}
     epochs = []
     arguments = [sys.executable, "-m", "benchmarks", *map(str, words), "--name", "killed"]
     for _ in range(kills):
@@ -166,7 +160,7 @@ def test_a_cell_that_is_killed_again_and_again(command, started, numbers, tiny, 
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline and process.poll() is None:
                 now = {path: path.stat().st_mtime_ns for path in cells.glob("*.snapshot")}
-                if now and now != seen:  # it has gone on from the last
+                if now and now != seen:  # it has continued from the last snapshot
                     break
                 time.sleep(0.002)
             time.sleep(source.uniform(0, 0.1))
@@ -176,10 +170,10 @@ def test_a_cell_that_is_killed_again_and_again(command, started, numbers, tiny, 
             with np.load(path) as arrays:
                 epochs.append(json.loads(arrays["about"].tobytes())["epoch"])
     assert len(epochs) >= min(kills, 2)
-    assert epochs == sorted(set(epochs)), "each attempt went on from the last"
+    assert epochs == sorted(set(epochs)), "each attempt continued from the last snapshot"
     done = command(*words, "--name", "killed")
     assert done.returncode == 0, done.stderr
-    pd.testing.assert_frame_equal(numbers(tmp_path / "killed"), numbers(tmp_path / "left-alone"))
-    first, second = (next((tmp_path / n / "cells").glob("*.npz")).read_bytes() for n in ("left-alone", "killed"))
+    pd.testing.assert_frame_equal(numbers(tmp_path / "killed"), numbers(tmp_path / "undisturbed"))
+    first, second = (next((tmp_path / n / "cells").glob("*.npz")).read_bytes() for n in ("undisturbed", "killed"))
     assert first == second
     assert list(cells.glob("*.snapshot")) == []

@@ -1,4 +1,4 @@
-"""`.ci/regression` as CI runs it, in a clone with history: a planted regression, and a change that changes nothing."""
+"""`.ci/regression` in a clone with history: a change without effect, and a planted regression."""
 
 import os
 import shutil
@@ -22,29 +22,29 @@ def clone(tmp_path_factory):
 
 
 def change(folder, path, old, new):
-    """Commit a change of the code."""
+    """Replace `old` with `new` in a file, and commit."""
     text = (folder / path).read_text()
     assert old in text
     (folder / path).write_text(text.replace(old, new))
-    who = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
-    subprocess.run(["git", *who, "commit", "--quiet", "--all", "--message", "x"], cwd=folder, check=True)
+    author = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+    subprocess.run(["git", *author, "commit", "--quiet", "--all", "--message", "x"], cwd=folder, check=True)
 
 
-def regression(folder, out):
+def run_script(folder, out):
     env = {**os.environ, **SMALL}
     return subprocess.run(["bash", ".ci/regression", "HEAD^", out], cwd=folder, env=env, capture_output=True, text=True)
 
 
-def test_a_comment_is_none(clone, tmp_path):
-    change(clone, "benchmarks/adam.py", "BETA1,", "# as the paper has them\nBETA1,")
-    done = regression(clone, tmp_path)
+def test_comment_changes_nothing(clone, tmp_path):
+    change(clone, "benchmarks/training/step.py", "BETA1, BETA2,", "# values of the paper\nBETA1, BETA2,")
+    done = run_script(clone, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 identical" in done.stdout  # elbo and gradient_variance of both variants
     assert "test_evaluation" in done.stdout
 
 
-def test_steps_half_as_long_are_one(clone, tmp_path):
-    change(clone, "benchmarks/adam.py", "torch.tensor(learning_rate,", "torch.tensor(learning_rate / 2,")
-    done = regression(clone, tmp_path)
+def test_halved_steps_regress(clone, tmp_path):
+    change(clone, "benchmarks/training/step.py", "torch.tensor(learning_rate,", "torch.tensor(learning_rate / 2,")
+    done = run_script(clone, tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert sum("elbo" in line and "regressed" in line for line in done.stdout.splitlines()) == 2

@@ -29,7 +29,7 @@ def at_exact_posterior(tools, examples=64):
 
 def test_the_oracles_posterior_and_evidence_agree_by_bayes(tools):
     model, x, _ = at_exact_posterior(tools)
-    oracle = tools.oracle_of(model)
+    oracle = tools.linear_gaussian_oracle(model)
     q, z = oracle.posterior(x), tools.normal(3, 64, 2, seed=3)
     joint = model.decoder.log_prob(x, z) + model.prior.log_prob(z)
     torch.testing.assert_close(joint - q.log_prob(z), oracle.log_px(x).expand(3, 64), rtol=1e-12, atol=1e-12)
@@ -37,7 +37,7 @@ def test_the_oracles_posterior_and_evidence_agree_by_bayes(tools):
 
 def test_the_oracles_evidence_is_the_normals(tools):
     model, x, _ = at_exact_posterior(tools)
-    oracle = tools.oracle_of(model)
+    oracle = tools.linear_gaussian_oracle(model)
     covariance = oracle.weight @ oracle.weight.T + SCALE**2 * torch.eye(5, dtype=torch.float64)
     expected = torch.distributions.MultivariateNormal(oracle.offset, covariance).log_prob(x)
     torch.testing.assert_close(oracle.log_px(x), expected, rtol=1e-10, atol=1e-10)
@@ -48,16 +48,16 @@ def test_the_oracles_expected_log_px_is_its_monte_carlo_mean(tools):
     model.decoder.likelihood.scale = SCALE
     q = model.encoder(x)
     draws = model.decoder.log_prob(x, q.sample(tools.normal(100_000, 4, 2)))
-    exact = tools.oracle_of(model).expected_log_px(x, q)
+    exact = tools.linear_gaussian_oracle(model).expected_log_px(x, q)
     assert ((draws.mean(0) - exact) / (draws.std(0) / 100_000**0.5)).abs().max() < 5
 
 
 def test_at_the_exact_posterior_every_bound_is_log_px(tools):
     model, x, exact = at_exact_posterior(tools)
-    found = evaluate(model, x, tools.generator(), draws=400, log_likelihood_draws=3)
-    assert found["log_likelihood"] == pytest.approx(exact, abs=1e-10)
-    assert found["log_likelihood_se"] < 1e-7
-    assert abs(found["elbo"] - exact) < 5 * found["elbo_se"]
+    metrics = evaluate(model, x, tools.generator(), draws=400, log_likelihood_draws=3)
+    assert metrics["log_likelihood"] == pytest.approx(exact, abs=1e-10)
+    assert metrics["log_likelihood_se"] < 1e-7
+    assert abs(metrics["elbo"] - exact) < 5 * metrics["elbo_se"]
 
 
 def test_elbo_and_likelihood_are_right_away_from_the_posterior(tools):
@@ -66,20 +66,20 @@ def test_elbo_and_likelihood_are_right_away_from_the_posterior(tools):
         model.encoder.heads["log_scale"].bias += 0.3
         model.encoder.heads["mean"].bias += 0.1
         truth = tools.exact_elbo(model, x).mean().item()
-    found = evaluate(model, x, tools.generator(), draws=400, log_likelihood_draws=20_000)
-    assert abs(found["elbo"] - truth) < 5 * found["elbo_se"]
+    metrics = evaluate(model, x, tools.generator(), draws=400, log_likelihood_draws=20_000)
+    assert abs(metrics["elbo"] - truth) < 5 * metrics["elbo_se"]
     assert truth < exact - 0.05
-    assert abs(found["log_likelihood"] - exact) < 5 * found["log_likelihood_se"] + 1e-3
+    assert abs(metrics["log_likelihood"] - exact) < 5 * metrics["log_likelihood_se"] + 1e-3
 
 
 def test_monte_carlo_errors_are_the_spread_of_repeated_evaluations(tools):
     model, x, _ = at_exact_posterior(tools, 40)
     with torch.no_grad():
         model.encoder.heads["log_scale"].bias += 0.1
-    found = [evaluate(model, x, tools.generator(s), draws=8, log_likelihood_draws=50) for s in range(200)]
+    evaluations = [evaluate(model, x, tools.generator(s), draws=8, log_likelihood_draws=50) for s in range(200)]
     for name in ("elbo", "log_likelihood"):
-        spread = torch.tensor([f[name] for f in found]).std().item()
-        claimed = sum(f[f"{name}_se"] for f in found) / len(found)
+        spread = torch.tensor([m[name] for m in evaluations]).std().item()
+        claimed = sum(m[f"{name}_se"] for m in evaluations) / len(evaluations)
         assert claimed / spread == pytest.approx(1, abs=0.25), name
 
 
@@ -88,25 +88,25 @@ def test_the_likelihoods_error_is_honest_where_few_draws_carry_the_weight(tools)
     with torch.no_grad():
         model.encoder.heads["log_scale"].bias += 0.4
         model.encoder.heads["mean"].bias += 1.5
-    found = [evaluate(model, x, tools.generator(s), draws=2, log_likelihood_draws=100) for s in range(200)]
-    spread = torch.tensor([f["log_likelihood"] for f in found]).std().item()
-    claimed = sum(f["log_likelihood_se"] for f in found) / len(found)
+    evaluations = [evaluate(model, x, tools.generator(s), draws=2, log_likelihood_draws=100) for s in range(200)]
+    spread = torch.tensor([m["log_likelihood"] for m in evaluations]).std().item()
+    claimed = sum(m["log_likelihood_se"] for m in evaluations) / len(evaluations)
     assert claimed / spread == pytest.approx(1, abs=0.4)  # the delta method claims half of it
 
 
 @pytest.mark.parametrize("at_once", [7, 32, 33])
 def test_a_last_short_batch_changes_nothing(tools, monkeypatch, at_once):
     model, x = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,)), (tools.normal(65, 3, 3) > 0).double()
-    whole = evaluate(model, x, tools.generator())
-    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", at_once)
-    assert evaluate(model, x, tools.generator()) == pytest.approx(whole, rel=1e-12)
+    one_block = evaluate(model, x, tools.generator())
+    monkeypatch.setattr(evaluation, "ROWS_PER_THREAD", at_once)
+    assert evaluate(model, x, tools.generator()) == pytest.approx(one_block, rel=1e-12)
 
 
-def test_the_elbo_is_what_its_parts_add_up_to(tools):
+def test_the_elbo_is_the_sum_of_its_parts(tools):
     model, x = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,)), (tools.normal(65, 3, 3) > 0).double()
-    found = evaluate(model, x, tools.generator())
-    assert abs(found["elbo"] + found["reconstruction_error"] + found["kl"]) < 1e-12 * abs(found["elbo"])
-    assert found["kl"] == pytest.approx(model.prior.kl(model.encoder(x)).mean().item(), rel=1e-12)
+    metrics = evaluate(model, x, tools.generator())
+    assert abs(metrics["elbo"] + metrics["reconstruction_error"] + metrics["kl"]) < 1e-12 * abs(metrics["elbo"])
+    assert metrics["kl"] == pytest.approx(model.prior.kl(model.encoder(x)).mean().item(), rel=1e-12)
 
 
 def test_draws_are_sampled_not_the_posteriors_mean(tools):
@@ -118,12 +118,12 @@ def test_draws_are_sampled_not_the_posteriors_mean(tools):
 
 def test_the_squared_error_is_that_of_sampled_codes(tools):
     model, x, _ = at_exact_posterior(tools, 500)
-    q, oracle = model.encoder(x), tools.oracle_of(model)
+    q, oracle = model.encoder(x), tools.linear_gaussian_oracle(model)
     at_mean = (x - oracle.offset - q.mean @ oracle.weight.T).square()
     exact = at_mean.mean() + (q.scale.square() * oracle.weight.square().sum(0)).sum(-1).mean() / 5
-    found = evaluate(model, x, tools.generator(), draws=200)["reconstruction_mse"]
-    assert found == pytest.approx(exact.item(), rel=0.02)
-    assert found > 1.2 * at_mean.mean()
+    error = evaluate(model, x, tools.generator(), draws=200)["reconstruction_mse"]
+    assert error == pytest.approx(exact.item(), rel=0.02)
+    assert error > 1.2 * at_mean.mean()
 
 
 def test_a_unit_is_active_above_a_variance_of_a_hundredth(tools):
@@ -142,10 +142,10 @@ def test_active_units_are_counted(tools):
     assert evaluate(model, x, tools.generator())["active_units"] == 1
 
 
-def test_a_point_mass_has_reconstructions_and_nothing_else(tools):
+def test_a_point_mass_has_reconstruction_metrics_only(tools):
     model, x = tools.build(mlp_point), tools.normal(8, 3)
-    found = evaluate(model, x, tools.generator())
-    assert set(found) == {"reconstruction_error", "reconstruction_mse", "active_units"}
-    assert found["reconstruction_mse"] == pytest.approx(
+    metrics = evaluate(model, x, tools.generator())
+    assert set(metrics) == {"reconstruction_error", "reconstruction_mse", "active_units"}
+    assert metrics["reconstruction_mse"] == pytest.approx(
         (x - model.decoder.mean(model.encoder(x).mean[None])[0]).square().mean().item()
     )

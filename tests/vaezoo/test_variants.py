@@ -1,4 +1,4 @@
-"""The contract: every registered variant is held to it, and a new one is by being listed."""
+"""The contract of variants: every property holds for every registered variant, and initial weights are shared."""
 
 import hashlib
 
@@ -16,10 +16,10 @@ from vaezoo import (
     iwae,
     mlp_normal,
     sticking_the_landing,
-    testing,
 )
+from vaezoo.testing import properties
 
-SPEC = testing.SPEC
+SPEC = properties.SPEC
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda v: v.name)
@@ -27,9 +27,9 @@ def v(request):
     return request.param
 
 
-@pytest.mark.parametrize("name", testing.PROPERTIES)
+@pytest.mark.parametrize("name", properties.PROPERTIES)
 def test_every_property_holds(v, name):
-    for finding in testing.PROPERTIES[name](v):
+    for finding in properties.PROPERTIES[name](v):
         assert finding.holds, finding.figure
 
 
@@ -37,30 +37,30 @@ def test_an_error_within_a_property_is_a_finding():
     def broken(log_weight, reduction, q, noise, prediction):
         return reduction.value(log_weight(q.rsample(noise), q)).sum().item()
 
-    findings = list(testing.check(Variant("broken", mlp_normal, elbo, Estimator("broken", broken))))
+    findings = list(properties.check(Variant("broken", mlp_normal, elbo, Estimator("broken", broken))))
     assert {finding.property for finding in findings if finding.holds} == {"KL in closed form"}
 
 
 @pytest.mark.parametrize("v", VARIANTS, ids=lambda v: v.name)
 def test_decoder_passes_are_counted(v):
-    assert testing.decoder_passes(v) == v.draws
+    assert properties.count_decoder_passes(v) == v.draws
 
 
-def test_an_estimator_that_decodes_twice_is_seen_to():
+def test_an_estimator_that_decodes_twice_has_twice_the_passes():
     def twice(log_weight, reduction, q, noise, prediction):
         log_weight(q.sample(noise), q)
         return reduction.value(log_weight(q.rsample(noise), q))
 
-    assert testing.decoder_passes(Variant("twice", mlp_normal, elbo, Estimator("twice", twice), draws=3)) == 6
+    assert properties.count_decoder_passes(Variant("twice", mlp_normal, elbo, Estimator("twice", twice), draws=3)) == 6
 
 
 @pytest.mark.parametrize("draws", [20, 200])
 def test_a_bias_is_found_whatever_the_draws(draws):
     """Sticking the landing on the importance-weighted bound, and its unbiased neighbour."""
     wrong = Variant("wrong", mlp_normal, iwae, sticking_the_landing, draws)
-    assert [finding.holds for finding in testing.declared_bias(wrong)] == [False, True]
+    assert [finding.holds for finding in properties.check_bias(wrong)] == [False, True]
     right = Variant("right", mlp_normal, iwae, doubly_reparameterized, draws)
-    assert [finding.holds for finding in testing.declared_bias(right)] == [True, True]
+    assert [finding.holds for finding in properties.check_bias(right)] == [True, True]
 
 
 def by_name(name):
@@ -68,7 +68,7 @@ def by_name(name):
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
 
 
-def test_what_variants_share_starts_equal(v):
+def test_parameters_that_variants_share_start_equal(v):
     model = v.architecture(SPEC, 2)
     initialise(model, by_name)
     mine = dict(model.named_parameters())
@@ -90,7 +90,7 @@ def test_each_parameter_is_drawn_from_its_own_name():
     assert torch.equal(model.encoder.trunk[0].weight, expected)
 
 
-def test_it_declares_a_source_and_an_estimator(v):
+def test_each_variant_declares_a_source_and_an_estimator(v):
     assert v.source
     assert isinstance(v.estimator, Estimator)
 

@@ -1,0 +1,186 @@
+"""`compare`, `baseline`, `power` and `history`: regressions between runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import Out, Run
+from benchmarks.common.errors import ExitCode, UserError, unknown
+
+Alpha = Annotated[
+    float, typer.Option(min=1e-9, max=0.5, help="Probability of a false alarm in a comparison, over all its tests.")
+]
+
+
+def compare(
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="Reference run: its folder, its results.csv, or its name in --out.")
+    ],
+    new: Annotated[
+        str,
+        typer.Argument(
+            metavar="NEW", help="Run to judge: its folder, its results.csv, its name in --out, or 'latest'."
+        ),
+    ],
+    metrics: Annotated[str, typer.Option(help=r"Metrics to compare, separated by commas. \[default: all]")] = "",
+    variants: Annotated[str, typer.Option(help=r"Variants to compare, separated by commas. \[default: all]")] = "",
+    alpha: Alpha = 0.01,
+    format_: Annotated[str, typer.Option("--format", help="Format of the output: text, markdown or json.")] = "text",
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VARIANT", help=r"Accept that VARIANT is worse, removed or redefined. Repeatable. \[default: none]"
+        ),
+    ] = None,
+    out: Out = Path("results"),
+) -> int:
+    """Judge whether NEW is worse than BASE, for each data set, variant and metric.
+
+    BASE and NEW can also be JSON files of pytest-benchmark, or folders of them.
+
+    Exit code: 1 if a metric regressed, 2 if a training run failed or is missing, 3 if the runs can't be compared.
+    """
+    from benchmarks.comparison import microbenchmarks, run_comparison, verdict_tables, verdicts
+    from benchmarks.reporting import results_table
+    from benchmarks.runs import folders, manifests
+
+    allow = allow or []
+    timings = microbenchmarks.find_benchmark_files(base), microbenchmarks.find_benchmark_files(new)
+    if all(timings):
+        for option, value in (("--metrics", metrics), ("--variants", variants)):
+            if value:
+                raise UserError(f"{option} {value}: files of pytest-benchmark contain only times; remove the option")
+        comparisons = microbenchmarks.compare_benchmarks(*timings, alpha)
+        _check_known("variant", allow, {comparison.variant for comparison in comparisons})
+        code = verdicts.choose_exit_code(comparisons, allow)
+        print(verdict_tables.render_verdicts(comparisons, format_, allow, code, show_all=True))
+        return code
+    metric_names, variant_names = _split(metrics), _split(variants)
+    _check_known("metric", metric_names, run_comparison.METRIC_NAMES)
+    paths = [folders.find_results(run, out) for run in (base, new)]
+    tables = {path: results_table.read_results(path) for path in paths}
+    known = {name for results in tables.values() for name in results["variant"]}
+    _check_known("variant", [*allow, *variant_names], known)
+    base_results, new_results = (tables[path][tables[path]["variant"].isin(variant_names or known)] for path in paths)
+    comparisons = run_comparison.compare_runs(
+        base_results, new_results, metric_names or run_comparison.METRIC_NAMES, alpha
+    )
+    shortfalls = [manifests.describe_shortfall(path, tables[path]) for path in paths]
+    code = max(verdicts.choose_exit_code(comparisons, allow), ExitCode.INCOMPLETE if any(shortfalls) else ExitCode.OK)
+    headers = [verdict_tables.describe_side(path, tables[path]) for path in paths]
+    print(verdict_tables.render_verdicts(comparisons, format_, allow, code, bool(metric_names), headers))
+    for line in filter(None, dict.fromkeys(shortfalls)):
+        print(line, file=sys.stderr)
+    return code
+
+
+def _check_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise unknown(kind, name, known)
+
+
+def _split(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def baseline(
+    run: Run,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Replace the reference run even if variants are missing or settings changed."),
+    ] = False,
+    out: Out = Path("results"),
+) -> None:
+    """Make RUN the reference run in the folder baseline in --out, and print the changes since the last one.
+
+    The code of RUN must be committed, each variant needs at least 20 seeds, and no training run may have failed.
+    """
+    from benchmarks.comparison.history.reference_run import install_reference
+    from benchmarks.runs import folders
+
+    print(install_reference(folders.find_results(run, out), out, replace))
+    print(f"\n{out / 'baseline'} is now the reference run; commit it and {out / 'history.csv'}")
+
+
+def power(
+    run: Run,
+    worse: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WORSE",
+            help="Optional: run of deliberately worse code with other seeds, to measure how often it is detected.",
+        ),
+    ] = None,
+    alpha: Alpha = 0.01,
+    out: Out = Path("results"),
+) -> None:
+    """Estimate the false-alarm rate and the power of 'compare', from a run of about 100 seeds.
+
+    With WORSE: estimate how often 'compare' calls it worse, for random subsets of the seeds of both runs.
+    """
+    from benchmarks.comparison.power import error_rates
+    from benchmarks.comparison.power.resampling import Effort
+    from benchmarks.reporting import results_table
+    from benchmarks.runs import folders
+
+    results, effort = results_table.read_results(folders.find_results(run, out)), Effort()
+    if worse is None:
+        rates = error_rates.measure_error_rates(results, alpha, effort)
+        print(error_rates.describe_error_rates(rates, alpha, effort))
+    else:
+        others = results_table.read_results(folders.find_results(worse, out))
+        detected = error_rates.measure_power(results, others, alpha, effort)
+        print(error_rates.describe_power(detected, alpha, effort))
+
+
+def history(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN", help=r"Runs, or folders that contain runs. \[default: all reference runs so far]"
+        ),
+    ] = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help=r"Metrics to show, separated by commas. \[default: elbo,gradient_variance,processor_throughput]"
+        ),
+    ] = "",
+    out: Out = Path("results"),
+) -> None:
+    """Show metrics over successive runs, oldest first, to find slow changes; print tables and draw a figure."""
+    from benchmarks.comparison.history import history_figure, history_table
+    from benchmarks.reporting import plots, results_table
+    from benchmarks.runs import folders, manifests
+
+    names = _split(metrics)
+    _check_known("metric", names, [metric.name for metric in history_table.HISTORY_METRICS])
+    if runs:
+        paths = list(dict.fromkeys(path for run in runs for path in folders.find_all_results(run, out)))
+        tables = {path: results_table.read_results(path) for path in paths}
+        for path, results in tables.items():
+            for line in manifests.list_problems(path, results):
+                print(line, file=sys.stderr)
+        table = history_table.build_history(list(tables.values()))
+    elif (out / history_table.HISTORY_FILE).is_file():
+        table = history_table.read_history(out / history_table.HISTORY_FILE)
+    else:
+        raise UserError(
+            f"{out / history_table.HISTORY_FILE} does not exist, because there is no reference run yet; name runs, or "
+            "make one with 'python -m benchmarks baseline'"
+        )
+    names = names or list(history_table.DEFAULT_METRICS)
+    comparable = history_table.keep_latest_protocol(table)
+    if not comparable["metric"].isin(names).any():
+        raise UserError(f"nothing to show: no run has {' or '.join(names)}; choose others with --metrics")
+    print(history_table.render_history(comparable, names))
+    if len(comparable) < len(table):
+        print(f"\n{len(table) - len(comparable)} rows of earlier protocols are left out", file=sys.stderr)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    print(f"\n{plots.save_figure(history_figure.draw_history(comparable, names), out / 'figures' / 'history')}")

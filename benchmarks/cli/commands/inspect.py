@@ -1,0 +1,114 @@
+"""`list` and `check`: list variants, data sets, presets and metrics; test a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.cli.options import Plugin, Variant
+from benchmarks.common.errors import ExitCode, unknown
+from benchmarks.reporting.metrics import METRICS, Metric
+
+if TYPE_CHECKING:  # imports torch, which most lists do not need
+    from benchmarks.planning.registry import RegisteredVariant
+
+LISTS = ("variants", "datasets", "presets", "metrics")
+VARIANT_HEADER = ("variant", "objective", "estimator", "baseline", "draws", "decoder passes", "unbiased", "source")
+Row = Sequence[str]
+
+
+def list_(
+    what: Annotated[
+        str, typer.Argument(metavar="variants|datasets|presets|metrics", help="Which list to print.")
+    ] = "variants",
+    plugin: Plugin = None,
+) -> None:
+    """List variants, data sets, presets or metrics."""
+    from benchmarks.reporting.formats import text_table
+
+    if what not in LISTS:
+        raise unknown("list", what, LISTS)
+    others = {"datasets": _list_datasets, "presets": _list_presets, "metrics": _list_metrics}
+    header, *body = others[what]() if what in others else _list_variants(plugin or [])
+    print(text_table(header, body))
+
+
+def check(variant: Variant, plugin: Plugin = None) -> int:
+    """Test a variant: shapes, value, gradient, declared bias. Exit code 1 if a test fails."""
+    from benchmarks.planning import registry
+    from vaezoo.testing import check as find_findings
+
+    v = registry.find_variant(variant, None, registry.read_plugins(plugin or [])).variant
+    estimator = f"{v.estimator.name} {v.estimator.baseline_name}".strip()
+    print(f"{v.name}: {v.objective.name}, {estimator}, {v.draws} draw{'s' if v.draws > 1 else ''}", flush=True)
+    failures = []
+    for finding in find_findings(v):
+        print(f"{'pass' if finding.holds else 'FAIL'}  {finding.property}: {finding.figure}", flush=True)
+        failures += [] if finding.holds else [finding.property]
+    print(f"{len(failures)} properties do not hold: {'; '.join(failures)}" if failures else "all properties hold")
+    return ExitCode.VERDICT if failures else ExitCode.OK
+
+
+def _list_variants(files: Sequence[Path]) -> Iterator[Row]:
+    from benchmarks.planning import registry
+
+    yield VARIANT_HEADER
+    yield from map(_make_variant_row, registry.load_registry(registry.read_plugins(files)).values())
+
+
+def _make_variant_row(entry: RegisteredVariant) -> Row:
+    from vaezoo.testing import count_decoder_passes
+
+    v = entry.variant
+    try:
+        passes = str(count_decoder_passes(v))
+    except Exception:  # list a failing variant of a plug-in too; check prints its error
+        passes = "fails"
+    names = (v.name, v.objective.name, v.estimator.name, v.estimator.baseline_name)
+    return (*names, str(v.draws), passes, "yes" if v.unbiased else "no", v.source)
+
+
+def variants_markdown() -> str:
+    """Return the table of the project's own variants, for the documentation."""
+    from benchmarks.planning.registry import RegisteredVariant
+    from benchmarks.reporting.formats import markdown_table
+    from vaezoo import VARIANTS
+
+    rows = [_make_variant_row(RegisteredVariant(v)) for v in VARIANTS]
+    return markdown_table(VARIANT_HEADER, [[f"`{name}`", *others] for name, *others in rows])
+
+
+def _list_datasets() -> Iterator[Row]:
+    from benchmarks.planning.datasets import DATASETS
+
+    yield ("data set", "shape", "likelihood", "binarization", "latents", "contents")
+    for name, d in DATASETS.items():
+        yield (name, " x ".join(map(str, d.shape)), d.likelihood, d.binarization, str(d.latent_dim), d.summary)
+
+
+def _list_presets() -> Iterator[Row]:
+    from benchmarks.planning import settings
+
+    yield ("preset", "data set", "epochs", "seeds", "purpose")
+    for name in settings.list_presets():
+        preset = settings.load_settings(name, {})
+        comment = settings.read_preset(name)[1].splitlines()[0].removeprefix("# ")
+        yield (name, preset.dataset, str(preset.epochs), str(len(preset.seeds)), comment)
+
+
+def _list_metrics() -> Iterator[Row]:
+    directions = {"higher": "higher is better", "lower": "lower is better", "none": ""}
+    yield ("metric", "unit", "", "tolerance of compare", "meaning")
+    for m in METRICS:
+        yield (m.name, m.unit, directions[m.direction], _describe_tolerance(m), m.meaning)
+
+
+def _describe_tolerance(metric: Metric) -> str:
+    if not metric.tolerance:
+        return ""
+    logarithm = " of the logarithm" if metric.scale == "log" else ""
+    decides = ", decides" if metric.gates else f", decides without {metric.instead_of}" if metric.instead_of else ""
+    return f"{metric.tolerance:g}{logarithm}{decides}"

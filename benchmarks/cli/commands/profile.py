@@ -1,0 +1,30 @@
+"""`profile`: the time of each operation in a training step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import DataRoot, Dataset, Out, Plugin, Preset, Variant
+
+
+def profile(
+    variant: Variant,
+    preset: Preset = "default",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Number of training steps to measure.")] = 200,
+    out: Out = Path("results"),
+    plugin: Plugin = None,
+) -> None:
+    """Measure the time of each operation in a variant's training step; print a table and write a Chrome trace."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no warning of the profiler about a missing GPU
+    from benchmarks.cli.step_profile import profile_step
+    from benchmarks.planning.planner import plan_run
+    from benchmarks.planning.settings import load_settings
+
+    case, *_ = plan_run(load_settings(preset, {"dataset": dataset}), [variant], plugin or [], data_root)
+    print(profile_step(case, steps, out / f"profile-{variant}.json"))

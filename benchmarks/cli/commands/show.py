@@ -1,0 +1,82 @@
+"""`show`, `plot` and `rebuild`: tables and figures of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import Out, Run
+from benchmarks.common.atomic_files import Record
+from benchmarks.common.errors import UserError
+
+
+def show(
+    run: Run = "latest",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help=r"Metrics to show, separated by commas; see 'list metrics'. \[default: the seven main metrics]"
+        ),
+    ] = "",
+    format_: Annotated[str, typer.Option("--format", help="Format: text, markdown, csv or latex.")] = "text",
+    epoch: Annotated[int | None, typer.Option(help=r"Epoch of the checkpoint to show. \[default: the last]")] = None,
+    out: Out = Path("results"),
+) -> None:
+    """Print the table of a run: each metric of each variant, with its interval over seeds."""
+    from benchmarks.reporting import formats, results_table, summaries
+    from benchmarks.runs import folders, manifests
+
+    table_metrics = formats.choose_metrics([metric.strip() for metric in metrics.split(",") if metric.strip()])
+    path = folders.find_results(run, out)
+    results = results_table.read_results(path)
+    if epoch is not None and epoch not in set(results["epoch"].dropna()):
+        known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
+        raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
+    print(formats.render_table(summaries.summarize(results, epoch), table_metrics, format_))
+    if shortfall := manifests.describe_shortfall(path, results):
+        print(shortfall, file=sys.stderr)
+    headline = summaries.make_headline(results)
+    if headline and format_ in ("text", "markdown"):
+        print(f"\n{headline}")
+
+
+def plot(run: Run = "latest", out: Out = Path("results")) -> None:
+    """Draw the figures of a run, or of gradient studies, to the folder figures inside the run folder."""
+    from benchmarks.runs import folders
+
+    if table := folders.find_study_table(run, out):
+        from benchmarks.gradient_studies.report import figures, tables
+
+        figure_paths = figures.write_figures(tables.read_gradients(table), table.parent / "figures")
+    else:
+        from benchmarks.reporting import report, results_table
+
+        path = folders.find_results(run, out)
+        figure_paths = list(report.write_figures(results_table.read_results(path), path.parent))
+    print(*figure_paths, sep="\n")
+
+
+def rebuild(run: Run = "latest", out: Out = Path("results")) -> int:
+    """Write a run's tables again, from the files of its cells. Exit code 2 if a cell is missing or damaged."""
+    from benchmarks.runs import folders
+    from benchmarks.runs.rebuild import rebuild_tables
+
+    return rebuild_tables(folders.find_run(run, out), _write_tables)
+
+
+def _write_tables(folder: Path, records: Sequence[Record]) -> str:
+    if any("study" in row for record in records for row in record["rows"]):
+        from benchmarks.gradient_studies.report import tables
+
+        tables.write_gradients(folder, records)
+        return tables.GRADIENTS_FILE
+    from benchmarks.reporting import results_table, summaries
+
+    results_table.write_results(folder, records)
+    results = results_table.read_results(folder / "results.csv")
+    summaries.write_summary(folder / "summary.csv", summaries.summarize(results))
+    return "results.csv and summary.csv"

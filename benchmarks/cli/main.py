@@ -1,0 +1,82 @@
+"""The program: its commands, and the exit code of each outcome."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.exceptions import TyperException
+
+from benchmarks.cli.commands import compare, gradients, inspect, profile, run, show
+from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # not a mistake of the user
+MAX_PATH_LENGTH = 200
+
+app = typer.Typer(
+    name="python -m benchmarks",
+    help="Train variants of the variational autoencoder with equal settings, and compare them.",
+    epilog="Start with: python -m benchmarks run --all --preset quick",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
+    "Run and read": {
+        "run": (run.run, "run vae reinforce-vae --preset quick --seeds 3"),
+        "show": (show.show, "show latest --metrics elbo,kl"),
+        "plot": (show.plot, "plot results/default"),
+        "list": (inspect.list_, "list metrics"),
+    },
+    "Gradients": {
+        "gradients": (gradients.gradients, "gradients --preset quick --study training"),
+        "check": (inspect.check, "check mine --plugin mine.py"),
+        "profile": (profile.profile, "profile vae --steps 500"),
+    },
+    "Compare runs": {
+        "compare": (compare.compare, "compare results/baseline latest"),
+        "baseline": (compare.baseline, "baseline latest"),
+        "history": (compare.history, "history --metrics elbo"),
+        "power": (compare.power, "power results/hundred-seeds"),
+    },
+    "Repair": {"rebuild": (show.rebuild, "rebuild latest")},
+}
+for panel, commands in COMMANDS.items():
+    for name, (function, example) in commands.items():
+        app.command(name, rich_help_panel=panel, epilog=f"Example: python -m benchmarks {example}")(function)
+
+
+def main() -> int:
+    """Run the command line and return its exit code; print errors as one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # print ? if the terminal lacks a character such as ±
+    try:
+        code = app(standalone_mode=False)  # returns 130 after Ctrl-C
+    except SystemExit:  # Typer exits with 1 if the output was closed, but 1 means a regression
+        return ExitCode.READER_GONE
+    except UserError as error:
+        return _fail(str(error), ExitCode.USAGE)
+    except StoppedError as error:
+        return _fail(str(error), ExitCode.INCOMPLETE)
+    except OSError as error:
+        path = str(error.filename or "standard output")
+        short = path if len(path) <= MAX_PATH_LENGTH else f"{path[:MAX_PATH_LENGTH]}..."
+        code = ExitCode.INCOMPLETE if error.errno in DISK_ERRORS else ExitCode.USAGE
+        return _fail(f"{error.strerror}: {short}; fix that and run again", code)
+    except TyperException as error:
+        if not error.format_message():
+            return ExitCode.USAGE  # the help has been shown
+        return _fail(f"{error.format_message().rstrip('.')}; see 'python -m benchmarks --help'", ExitCode.USAGE)
+    if code == ExitCode.INTERRUPTED:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _fail(text: str, code: ExitCode) -> ExitCode:
+    print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
+    return code

@@ -1,0 +1,1 @@
+"""Helpers of all packages: errors, files, locks, the machine, statistics over seeds."""

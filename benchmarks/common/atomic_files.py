@@ -1,0 +1,86 @@
+"""Files of a run: written atomically, and read after a check of their schema version."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.errors import DamageError, UserError
+
+SCHEMA_VERSION = 3  # of every file of a run; older versions can be read
+# names of runs, variants and cells: they name files, so no path separators, and appear in figures, so no markup
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+# names of objectives, estimators and baselines: they appear in figures, where $ starts a formula
+WORD_PATTERN = re.compile(r"[^$\x00-\x1f\x7f-\x9f]*")
+SNAPSHOT_SUFFIX = ".snapshot"
+Record = dict[str, Any]
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write the file atomically: to a temporary file in the same folder, flushed to disk, then renamed."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the folder may have vanished
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # the error of a full disk names no file
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the content as indented JSON, atomically."""
+    write_bytes(path, format_json(content).encode())
+
+
+def format_json(content: Mapping[str, Any]) -> str:
+    """Return the content as JSON in the format of all files of a run: one key on each line."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path) -> Record:
+    """Read a JSON object that has a schema_version.
+
+    Raises `FileNotFoundError`, `DamageError` if it is not such an object, or `UserError` if its schema is newer.
+    """
+    try:
+        content: Record = json.loads(path.read_text(encoding="utf-8"))
+        version = content["schema_version"]
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamageError(_explain_damage(path, error)) from error
+    check_version(version, path)
+    return content
+
+
+def check_version(version: object, path: Path) -> None:
+    """Raise `UserError` if the schema version is newer than this code, `DamageError` if it is not a version."""
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise DamageError(f"its schema_version is {str(version)[:40]!r}, not a positive integer")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path} was written by a newer vaezoo (schema {version}; this one reads up to {SCHEMA_VERSION}); "
+            "update vaezoo to read it"
+        )
+
+
+def _explain_damage(path: Path, error: Exception) -> str:
+    with contextlib.suppress(OSError):
+        if not path.stat().st_size:
+            return "it is empty"
+    if isinstance(error, KeyError | TypeError):
+        return "it is not a JSON object with a schema_version"
+    return f"{type(error).__name__}: {error}"[:120]

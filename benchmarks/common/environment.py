@@ -1,0 +1,137 @@
+"""Environment of a run: versions, machine, code. Does not import torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import resource
+import runpy
+import subprocess
+import sys
+import types
+from collections.abc import Iterable
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT_PACKAGES = ("vaezoo", "benchmarks")
+PACKAGES = (
+    "vaezoo",
+    "torch",
+    "dask",
+    "distributed",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "mlxtend",
+    "seaborn",
+    "matplotlib",
+)
+
+
+def _run_git(*arguments: str) -> str | None:
+    try:
+        process = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return process.stdout.decode(errors="replace").strip()
+
+
+@functools.cache
+def read_commit() -> str:
+    """Return the commit of the project's code, followed by "+" and a hash of the changes if some are not committed.
+
+    If the code is not in a git repository (after `pip install`), return "source-" and a hash of the source.
+    """
+    if _run_git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
+        return f"source-{hash_source()}"
+    head = (_run_git("rev-parse", "HEAD") or "")[:12]
+    changes = _run_git("diff", "HEAD", "--", *PROJECT_PACKAGES, "pyproject.toml")
+    return f"{head}+{hashlib.sha256(changes.encode()).hexdigest()[:6]}" if changes else head
+
+
+def list_versions() -> dict[str, str]:
+    """Return the versions that must be equal on all machines of a run, by name."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"vaezoo": f"{_version('vaezoo')} (code {hash_source()})", "torch": read_torch_version(), "Python": python}
+
+
+@functools.cache
+def hash_source() -> str:
+    """Return a hash of the project's source."""
+    return _hash_files(path for package in PROJECT_PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def hash_modules(*modules: types.ModuleType) -> str:
+    """Return a hash of the source of these modules; a package stands for all its modules."""
+    files = [Path(module.__file__ or "") for module in modules]
+    return _hash_files(
+        path for file in files for path in (file.parent.rglob("*.py") if file.stem == "__init__" else [file])
+    )
+
+
+def _hash_files(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident memory of this process so far, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+@functools.cache
+def read_torch_version() -> str:
+    """Return `torch.__version__` without importing torch; the version of the package lacks the build (+cu126)."""
+    spec = find_spec("torch")
+    (folder,) = (spec and spec.submodule_search_locations) or ("",)
+    return str(runpy.run_path(str(Path(folder) / "version.py"))["__version__"])
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+@functools.cache
+def read_processor() -> dict[str, str]:
+    """Return "model name", "vendor_id" and "flags" of the first CPU from /proc/cpuinfo; empty if unknown."""
+    processor = {"model name": platform.processor() or platform.machine(), "vendor_id": "", "flags": ""}
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        first_cpu = info.read_text(errors="replace").split("\n\n")[0]
+        lines = dict(line.split(":", 1) for line in first_cpu.splitlines() if ":" in line)
+        values = {key.strip(): value.strip() for key, value in lines.items()}
+        processor |= {key: values[key] for key in processor if key in values}
+    return processor
+
+
+def describe_environment(threads: int, workers: int) -> dict[str, Any]:
+    """Return the content of environment.json, except the part about kernels."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "processor": read_processor()["model name"],
+        "cores": count_cores(),
+        "threads_per_cell": threads,
+        "workers": workers,
+        "commit": read_commit(),
+        "dirty": "+" in read_commit(),
+        "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
+    }

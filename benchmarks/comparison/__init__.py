@@ -1,0 +1,1 @@
+"""Compare two runs: is the new one worse or slower?"""

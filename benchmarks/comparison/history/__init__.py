@@ -1,0 +1,1 @@
+"""The reference run, with which new runs are compared, and the history of reference runs."""

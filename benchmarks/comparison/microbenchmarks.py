@@ -1,0 +1,97 @@
+"""Comparison of micro-benchmarks, from JSON files of pytest-benchmark, by the same rules as the speed of cells.
+
+Each file holds one measurement of each benchmark by one process. Several files per side, written in turns, can decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import AliasPath, BaseModel, Field, ValidationError
+
+from benchmarks.common.errors import UserError
+from benchmarks.comparison import speed
+from benchmarks.comparison.run_groups import Key, SeedRows
+from benchmarks.comparison.verdicts import Pending, Verdict, decide_verdicts
+from benchmarks.reporting.metrics import Metric
+
+CALL_TIME = Metric("seconds", "s", "lower", "median time of a call", "time")
+
+
+class _Machine(BaseModel):
+    processor: str = Field("", validation_alias=AliasPath("cpu", "brand_raw"))
+
+
+class _Benchmark(BaseModel):
+    fullname: str
+    name: str
+    mode: str = Field("", validation_alias=AliasPath("extra_info", "mode"))
+    seconds: float = Field(gt=0, allow_inf_nan=False, validation_alias=AliasPath("stats", "median"))
+
+
+class _File(BaseModel):
+    machine_info: _Machine
+    datetime: str
+    benchmarks: list[_Benchmark]
+
+
+def find_benchmark_files(place: str) -> list[Path]:
+    """Return the JSON file, or the JSON files of the folder; empty if `place` is a run folder or neither."""
+    path = Path(place)
+    if path.suffix == ".json" and path.is_file():
+        return [path]
+    if path.is_dir() and not (path / "manifest.json").exists() and not (path / "results.csv").exists():
+        return sorted(path.rglob("*.json"))
+    return []
+
+
+def compare_benchmarks(base: Sequence[Path], new: Sequence[Path], alpha: float) -> list[Verdict]:
+    """Return a verdict for each benchmark of either side."""
+    base_rows, new_rows = read_benchmarks(base), read_benchmarks(new)
+    pending: list[Pending] = []
+    for key in dict.fromkeys([*base_rows, *new_rows]):
+        if key not in base_rows:
+            pending.append(Verdict(*key, CALL_TIME.name, "new", note="missing in base"))
+        elif key not in new_rows:
+            pending.append(Verdict(*key, CALL_TIME.name, "missing", note="missing in new"))
+        else:
+            pending.append(speed.make_speed_test(*key, CALL_TIME, base_rows[key], new_rows[key], gates=True))
+    return sorted(decide_verdicts(pending, alpha), key=lambda v: (v.dataset, v.variant))
+
+
+def read_benchmarks(paths: Sequence[Path]) -> dict[Key, SeedRows]:
+    """Return the measurements by module and benchmark, one row per file; raise `UserError` if a file is invalid."""
+    measurements: dict[Key, list[tuple[str, str, str, float]]] = {}
+    for path in paths:
+        content = _parse(path)
+        for benchmark in content.benchmarks:
+            key = Path(benchmark.fullname.partition("::")[0]).stem, benchmark.name
+            row = (content.datetime, content.machine_info.processor, benchmark.mode, benchmark.seconds)
+            measurements.setdefault(key, []).append(row)
+    return {
+        key: SeedRows(
+            np.arange(len(rows)),
+            {CALL_TIME.name: np.array([seconds for *_, seconds in rows])},
+            np.array([time for time, *_ in rows]),
+            np.full(len(rows), ""),
+            frozenset(processor for _, processor, _, _ in rows),
+            frozenset(mode for _, _, mode, _ in rows),
+        )
+        for key, rows in measurements.items()
+    }
+
+
+def _parse(path: Path) -> _File:
+    try:
+        return _File.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        else:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+        raise UserError(
+            f"can't read {path} as results of pytest-benchmark ({reason}); write it with pytest --benchmark-json"
+        ) from error

@@ -1,0 +1,194 @@
+"""Tables of verdicts as text, Markdown or JSON."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.atomic_files import SCHEMA_VERSION
+from benchmarks.common.errors import printable, unknown
+from benchmarks.comparison import microbenchmarks, speed
+from benchmarks.comparison.verdicts import SEEDS, Verdict, VerdictWord, choose_exit_code
+from benchmarks.reporting.formats import format_decimal, format_number, markdown_table, text_table
+from benchmarks.reporting.metrics import METRIC_BY_NAME, Metric
+
+SIDE_NAMES = ("base", "new")
+VERDICT_FORMATS = ("text", "markdown", "json")
+HEADERS = ("data set", "variant", "metric", "verdict", "base", "new", "difference [95 % interval]", "note")
+QUIET_ADVICE = ("identical", "unchanged", "inconclusive")  # advice that the table leaves out
+WORD_ORDER: tuple[VerdictWord, ...] = (
+    "incomparable",
+    "failed",
+    "missing",
+    "regressed",
+    "inconclusive",
+    "improved",
+    "new",
+    "unchanged",
+    "identical",
+)
+TIME_METRICS = (*speed.SPEED_METRICS, microbenchmarks.CALL_TIME)
+ALL_METRICS: dict[str, Metric] = {**METRIC_BY_NAME, **{metric.name: metric for metric in TIME_METRICS}}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two compared runs. variants, seeds: how many."""
+
+    place: str
+    commits: Sequence[str]
+    day: str
+    variants: int
+    seeds: int
+
+    def __str__(self) -> str:
+        """Return one line for the head of the table."""
+        origin = f"commit {', '.join(self.commits) or 'unknown'}, {self.day}".rstrip(", ")
+        return f"{self.place} ({origin}; variants: {self.variants}; seeds: {self.seeds})"
+
+
+def describe_side(path: Path, results: pd.DataFrame) -> Side:
+    """Describe the run of this results.csv."""
+    commits, started = (results[name].dropna().astype(str) for name in ("commit", "started"))
+    folder = path.parent if path.name == "results.csv" else path
+    return Side(
+        str(folder), sorted(set(commits)), min(started, default="")[:10], results["variant"].nunique(),
+        results["seed"].nunique(),
+    )  # fmt: skip
+
+
+def render_verdicts(
+    verdicts: Sequence[Verdict],
+    style: str,
+    allowed: Sequence[str] = (),
+    code: int | None = None,
+    show_all: bool = False,
+    sides: Sequence[Side] = (),
+) -> str:
+    """Return a table of the verdicts, worst first, and a line with their numbers and the exit code.
+
+    Unless `show_all`, advice that needs no action is left out. JSON contains all verdicts. sides: base and new, if the
+    output is to name them.
+    """
+    if style not in VERDICT_FORMATS:
+        raise unknown("format", style, VERDICT_FORMATS)
+    if style == "json":
+        return _render_json(verdicts, code, sides)
+    listed = [v for v in verdicts if show_all or not v.advice or v.word not in QUIET_ADVICE]
+    listed = [v for v in listed if v.metric != SEEDS or v.word != "unchanged" or v.note]
+    rows = [_format_row(v, allowed) for v in sorted(listed, key=lambda v: (v.advice, WORD_ORDER.index(v.word)))]
+    head = [f"{name}: {side}" for name, side in zip(SIDE_NAMES, sides, strict=False)]
+    used = [i for i in range(len(HEADERS)) if style == "markdown" or any(row[i] for row in rows)]
+    table = (markdown_table if style == "markdown" else text_table)(
+        [HEADERS[i] for i in used], [[row[i] for i in used] for row in rows]
+    )
+    line_break = "  \n" if style == "markdown" else "\n"
+    return "\n\n".join(filter(None, [line_break.join(head), table, count_verdicts(verdicts, allowed, code)]))
+
+
+def count_verdicts(verdicts: Sequence[Verdict], allowed: Sequence[str], code: int | None) -> str:
+    """Return one line: the number of verdicts of each kind, first without advice, then advice, and the exit code."""
+    parts = []
+    for label, advice in (("", False), ("advice: ", True)):
+        chosen = [v for v in verdicts if v.advice == advice]
+        counts = collections.Counter((v.word, _format_word(v, allowed).removesuffix(" (advice)")) for v in chosen)
+        if counts:
+            words = sorted(counts, key=lambda pair: WORD_ORDER.index(pair[0]))
+            parts.append(label + ", ".join(f"{counts[pair]} {pair[1]}" for pair in words))
+    parts = parts or ["nothing to compare"]
+    return "; ".join(parts if code is None else [*parts, f"exit code {code}"])
+
+
+def _format_row(v: Verdict, allowed: Sequence[str]) -> list[str]:
+    numbers = _format_value(v, v.base), _format_value(v, v.new), _format_difference(v)
+    return list(map(printable, (v.dataset, v.variant, v.metric, _format_word(v, allowed), *numbers, _format_note(v))))
+
+
+def _format_word(v: Verdict, allowed: Sequence[str]) -> str:
+    """Return the verdict, with the reason in brackets if the exit code ignores it."""
+    if v.advice:
+        return f"{v.word} (advice)"
+    return f"{v.word} (allowed)" if choose_exit_code([v]) and not choose_exit_code([v], allowed) else v.word
+
+
+def _format_value(v: Verdict, value: float) -> str:
+    if math.isnan(value):
+        return ""
+    if v.metric == SEEDS:
+        return f"{value:.0f}"
+    precise = ALL_METRICS[v.metric] in (METRIC_BY_NAME["machine_fraction"], microbenchmarks.CALL_TIME)
+    return f"{value:,.3g}" if precise else format_number(ALL_METRICS[v.metric], value)
+
+
+def _format_difference(v: Verdict) -> str:
+    if math.isnan(v.difference):
+        return ""
+    finite = math.isfinite(v.low) and math.isfinite(v.high)
+    interval = f" [{_format_change(v, v.low)}, {_format_change(v, v.high)}]" if finite else ""
+    return _format_change(v, v.difference) + interval
+
+
+def _format_change(v: Verdict, value: float) -> str:
+    """Return a difference with its sign; logarithms of ratios in per cent, or as a factor if they are large."""
+    if not is_ratio(v.metric):
+        return format_decimal(value, ALL_METRICS[v.metric].decimals, "+")
+    percent = 100 * math.expm1(min(value, 3.0))
+    return f"{percent:+.{0 if abs(percent) >= 10 else 1}f} %" if value < 3 else f"x {math.exp(min(value, 700)):.3g}"
+
+
+def is_ratio(name: str) -> bool:
+    """Return whether differences of the metric are logarithms of ratios."""
+    return ALL_METRICS[name].scale == "log" or ALL_METRICS[name] in TIME_METRICS
+
+
+def _format_note(v: Verdict) -> str:
+    parts = [v.note] if v.note else []
+    if v.test == "ranks":
+        parts.append("rank test, because of outliers")
+    elif v.test == "paired t":
+        parts.append("paired by turn" if ALL_METRICS[v.metric] in TIME_METRICS else "paired by seed")
+    if v.word == "regressed" and v.metric != SEEDS:
+        parts.append(f"p = {v.p:.2g}")
+    if v.word == "inconclusive" and v.metric != SEEDS:
+        parts += _explain_inconclusive(v)
+    return "; ".join(parts)
+
+
+def _explain_inconclusive(v: Verdict) -> list[str]:
+    metric = ALL_METRICS[v.metric]
+    unit = "turns" if metric in TIME_METRICS and not v.advice else "measurements" if metric in TIME_METRICS else "seeds"
+    if not math.isfinite(v.smallest):
+        return [f"too few {unit} for a verdict"]
+    if not v.low <= 0 <= v.high:
+        undirected = metric.direction == "none"
+        reason = "no direction is better" if undirected else "a difference beyond the tolerance is not certain"
+        return [f"the interval excludes 0, but {reason}; decide by its size"]
+    parts = []
+    if metric.direction != "none":
+        worst = -v.smallest if metric.direction == "higher" else v.smallest
+        parts.append(f"smallest detectable change: {_format_change(v, worst)}")
+    if v.seeds is not None:
+        parts.append(f"a clear verdict needs {v.seeds:,} {unit} per run")
+    return parts
+
+
+def _render_json(verdicts: Sequence[Verdict], code: int | None, sides: Sequence[Side]) -> str:
+    records = [
+        {
+            "verdict" if name == "word" else name: None
+            if isinstance(value, float) and not math.isfinite(value)
+            else value
+            for name, value in dataclasses.asdict(v).items()
+        }
+        for v in verdicts
+    ]
+    described = {name: dataclasses.asdict(side) for name, side in zip(SIDE_NAMES, sides, strict=False)}
+    content = {"schema_version": SCHEMA_VERSION, **described, "exit_code": code, "verdicts": records}
+    return json.dumps(content, indent=1, allow_nan=False)

@@ -1,0 +1,74 @@
+"""The choice of the executor and of the environment of each cell."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from benchmarks.common import environment
+from benchmarks.common.errors import UserError, unknown
+from benchmarks.execution import child_process, isolated_call, local
+from benchmarks.execution.forkserver import start_forkserver
+from benchmarks.execution.interface import Executor, Limits
+from benchmarks.execution.local import Slot
+
+EXECUTOR_NAMES = ("local", "dask")
+
+
+def make_executor(
+    name: str,
+    scheduler: str | None,
+    device: str,
+    workers: int | None,
+    timeout: float | None = None,
+    memory: int | None = None,
+) -> Executor:
+    """Make the executor of that name, and start the server that forks its cells.
+
+    timeout: seconds for each cell. memory: MiB that each cell may allocate. Raises `UserError` if an option is invalid.
+    """
+    if name not in EXECUTOR_NAMES:
+        raise unknown("executor", name, EXECUTOR_NAMES)
+    if scheduler is not None and name != "dask":
+        raise UserError(
+            f"--scheduler {scheduler} is the address of a Dask scheduler; add --executor dask, or leave it out"
+        )
+    for limit, value in (("timeout", timeout), ("memory", memory)):
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"--{limit} {value} is not a positive number; give more than 0, or leave it out")
+    child_process.check_memory_limit(memory)
+    limits = Limits(timeout, memory)
+    start_forkserver()
+    slots = make_slots(device, workers) if scheduler is None else [{}] * (workers or 1)
+    if name == "local":
+        return local.make_local_executor(slots, limits)
+    from benchmarks.execution import dask_executor  # Dask is an extra
+
+    return dask_executor.make_dask_executor(scheduler, slots, device, limits)
+
+
+def make_slots(device: str, workers: int | None) -> list[Slot]:
+    """Return environment variables for each of the cells that run at the same time; on CUDA each gets another GPU."""
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one per core")
+    if device != "cuda":
+        return [{}] * (workers or environment.count_cores())
+    visible = isolated_call.call_isolated(list_gpus)
+    if not visible:
+        raise UserError(
+            "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
+        )
+    if workers is not None and workers > len(visible):
+        raise UserError(
+            f"--workers {workers}: each cell needs one GPU, and there are {len(visible)}; use at most {len(visible)}"
+        )
+    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in visible[:workers]]
+
+
+def list_gpus() -> list[str]:
+    """Return the CUDA names of the GPUs that this process may use."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in visible.split(",")] if visible else map(str, range(torch.cuda.device_count()))
+    return list(names)

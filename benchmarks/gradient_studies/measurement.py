@@ -1,0 +1,220 @@
+"""Gradient moments and cost of one gradient, for all variants at equal parameters, minibatch and noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.planning import datasets
+from benchmarks.planning.cases import Protocol
+from benchmarks.planning.random_streams import make_generator
+from benchmarks.training.baseline_fitting import fit_baseline
+from vaezoo import FittedVariant, Model, Variant, pathwise
+from vaezoo.gradients import (
+    Measurement,
+    Route,
+    ValueWithError,
+    leading_spread,
+    measure,
+    measure_between_examples,
+    minibatch_gradient,
+)
+from vaezoo.gradients.joint_measurement import SpreadOfLayer
+from vaezoo.objectives import Objective
+from vaezoo.testing import count_decoder_passes
+
+TIMED_GRADIENTS = 3
+MinibatchParts = dict[tuple[Objective, int], dict[str, ValueWithError]]
+
+
+@dataclass(frozen=True)
+class VariantMeasurement:
+    """Moments of one variant's gradient from `repeats` estimates; seconds and decoder passes of one gradient."""
+
+    variant: Variant
+    repeats: int
+    measurement: Measurement
+    seconds: float
+    passes: int
+
+
+@dataclass
+class MeasurementContext:
+    """A model at fixed parameters, its images, protocol and seed, and a cache that the studies share.
+
+    measured, fits, routes: measurements, fitted baselines and measurement routes, each by the inputs that determine it.
+    """
+
+    model: Model
+    images: Tensor
+    protocol: Protocol
+    seed: int
+    checkpoint: str
+    measured: dict[Hashable, list[VariantMeasurement]] = field(default_factory=dict)
+    fits: dict[Hashable, FittedVariant] = field(default_factory=dict)
+    routes: dict[Hashable, Route] = field(default_factory=dict)
+
+    def minibatch(self) -> Tensor:
+        """Return the first minibatch, binarized equally for every seed and checkpoint."""
+        return datasets.draw_minibatch(self.images, self.protocol, make_generator(0, "binarize/gradient"))
+
+    def noise(self, draws: int, repeats: int) -> Callable[[slice], Tensor]:
+        """Return a function: slice of the minibatch's examples -> noise [R, K, b, D].
+
+        Each draw of each example has a separate generator. So the noise of K draws starts with that of fewer draws.
+        """
+
+        def draw_noise(draw: int, example: int) -> Tensor:
+            source = make_generator(self.seed, f"gradient/{self.checkpoint}/{draw}/{example}")
+            return torch.randn(repeats, self.protocol.latent_dim, generator=source)
+
+        def draw_examples(rows: slice) -> Tensor:
+            examples = range(self.protocol.batch_size)[rows]
+            noise = torch.stack([torch.stack([draw_noise(k, b) for b in examples], 1) for k in range(draws)], 1)
+            return noise.to(self.protocol.device)
+
+        return draw_examples
+
+    def fit(self, variant: Variant) -> FittedVariant:
+        """Return the variant with its baseline fitted to these parameters, with the fewest draws that suffice."""
+        draws = max(fewest_draws(variant), variant.estimator.min_draws)
+        key = (variant.objective, variant.estimator, draws)
+        if key not in self.fits:
+            reduced = dataclasses.replace(variant, draws=draws)
+            network = variant.estimator.make_network(self.images[0].numel()).to(self.images.device)
+            model = FittedVariant(reduced, network).attach_to(self.model)
+            self.fits[key] = fit_baseline(reduced, model, self.images, self.protocol, self.seed)
+        return dataclasses.replace(self.fits[key], variant=variant)
+
+    def measure(
+        self, variants: dict[int, FittedVariant], draws: int, repeats: int, spread_of_layer: SpreadOfLayer | None
+    ) -> dict[int, Measurement]:
+        """Measure variants on the minibatch with equal noise; keep the chosen routes, so that they are chosen once."""
+        keys = {i: (v.variant.objective, v.variant.estimator, v.variant.draws) for i, v in variants.items()}
+        measurements = measure(
+            self.model,
+            {str(i): fitted for i, fitted in variants.items()},
+            self.minibatch(),
+            self.noise(draws, repeats),
+            spread_of_layer,
+            {str(i): self.routes[key] for i, key in keys.items() if key in self.routes},
+        )
+        self.routes |= {key: measurements[str(i)].route for i, key in keys.items()}
+        return {i: measurements[str(i)] for i in variants}
+
+
+def add_references(variants: Iterable[Variant]) -> list[Variant]:
+    """Return the variants and the missing pathwise estimates: one for each objective and number of draws.
+
+    Objectives that are means over draws also get the pathwise estimate with one draw.
+    """
+    complete = list(variants)
+    for variant in list(complete):
+        for draws in {variant.draws, fewest_draws(variant)}:
+            if not any(is_reference(v, variant, draws) for v in complete):
+                name = f"pathwise {variant.objective.name}"
+                complete.append(dataclasses.replace(variant, name=name, estimator=pathwise, draws=draws, unbiased=True))
+    return complete
+
+
+def is_reference(candidate: Variant, variant: Variant, draws: int) -> bool:
+    """Return whether the candidate is the pathwise estimate of the variant's objective with this number of draws."""
+    same = candidate.objective == variant.objective and candidate.estimator == pathwise
+    return same and candidate.draws == draws
+
+
+def fewest_draws(variant: Variant) -> int:
+    """Return 1 if the objective is a mean over draws, whose gradient does not depend on K; else the variant's K."""
+    log_w = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    is_mean = torch.equal(variant.objective.reduction.path_scale(log_w), torch.ones_like(log_w))
+    return 1 if is_mean else variant.draws
+
+
+def measure_all(
+    context: MeasurementContext,
+    variants: Sequence[Variant],
+    repeats: Callable[[int], int],
+    spread_of_layer: SpreadOfLayer | None = leading_spread,
+) -> list[VariantMeasurement]:
+    """Measure the variants and their reference estimates, and time one gradient of each.
+
+    repeats: function from the number of draws to the number of estimates. Variants with equally many estimates are
+    measured together. spread_of_layer: as in `vaezoo.gradients.measure`.
+    """
+    complete = add_references(variants)
+    key = (tuple((v.name, v.draws, repeats(v.draws)) for v in complete), spread_of_layer)
+    if key not in context.measured:
+        context.measured[key] = _measure_all(context, complete, repeats, spread_of_layer)
+    return context.measured[key]
+
+
+def _measure_all(
+    context: MeasurementContext,
+    variants: Sequence[Variant],
+    repeats: Callable[[int], int],
+    spread_of_layer: SpreadOfLayer | None,
+) -> list[VariantMeasurement]:
+    fitted = {i: context.fit(variant) for i, variant in enumerate(variants)}
+    measurements: dict[int, Measurement] = {}
+    for count in {repeats(v.draws) for v in variants}:
+        group = {i: fitted[i] for i, v in enumerate(variants) if repeats(v.draws) == count}
+        draws = max(f.variant.draws for f in group.values())
+        measurements |= context.measure(group, draws, count, spread_of_layer)
+    seconds = _time_gradients(context, list(fitted.values()))
+    return [
+        VariantMeasurement(v, repeats(v.draws), measurements[i], seconds[i], count_decoder_passes(v))
+        for i, v in enumerate(variants)
+    ]
+
+
+def _time_gradients(context: MeasurementContext, fitted: Sequence[FittedVariant]) -> list[float]:
+    x = context.minibatch()
+    times: list[list[float]] = [[] for _ in fitted]
+    for _ in range(TIMED_GRADIENTS):
+        for variant_times, variant in zip(times, fitted, strict=True):
+            noise = context.noise(variant.variant.draws, 1)(slice(0, len(x)))[0]
+            start = time.perf_counter()
+            minibatch_gradient(context.model, variant, x, noise)
+            if context.protocol.device == "cuda":
+                torch.cuda.synchronize()
+            variant_times.append(time.perf_counter() - start)
+    return [statistics.median(variant_times) for variant_times in times]
+
+
+def variant_columns(variant: Variant) -> dict[str, Any]:
+    """Return the columns that identify a variant: name, objective, estimator, baseline and draws."""
+    return {
+        "variant": variant.name,
+        "objective": variant.objective.name,
+        "estimator": variant.estimator.name,
+        "baseline": variant.estimator.baseline_name,
+        "draws": variant.draws,
+    }
+
+
+def measure_minibatch_parts(context: MeasurementContext, variants: Iterable[Variant], examples: int) -> MinibatchParts:
+    """Measure the variance per example that the choice of examples adds, for each objective and number of draws."""
+    distinct = {(v.objective, v.draws): v for v in variants}
+    return {key: _measure_minibatch_part(context, variant, examples) for key, variant in distinct.items()}
+
+
+def _measure_minibatch_part(context: MeasurementContext, variant: Variant, examples: int) -> dict[str, ValueWithError]:
+    source = make_generator(context.seed, f"minibatch/{context.checkpoint}")
+    x = draw_images(context, examples, source)
+    noise = torch.randn(2, variant.draws, examples, context.protocol.latent_dim, generator=source).to(x.device)
+    reference = FittedVariant(dataclasses.replace(variant, estimator=pathwise, unbiased=True))
+    return measure_between_examples(context.model, reference, x, noise)
+
+
+def draw_images(context: MeasurementContext, count: int, source: torch.Generator) -> Tensor:
+    """Draw training images with replacement, each with a new binarization."""
+    rows = torch.randint(len(context.images), (count,), generator=source).to(context.images.device)
+    protocol = dataclasses.replace(context.protocol, batch_size=count)
+    return datasets.draw_minibatch(context.images[rows], protocol, source)

@@ -1,0 +1,203 @@
+"""gradients.csv from the records of the cells, with rows over all seeds; and the findings as sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.atomic_files import Record
+from benchmarks.common.errors import UserError
+from benchmarks.common.seed_statistics import fit_slope, geometric_mean, t_half_width
+from benchmarks.gradient_studies.columns import BEST, BEST_AT_EDGE, COLUMN_NAMES, KINDS, UNITS, Row
+from benchmarks.reporting.csv_tables import TEXT_KINDS, parse_numbers, read_table, write_table
+
+GRADIENTS_FILE = "gradients.csv"
+VARIANT_COLUMNS = ["variant", "objective", "estimator", "baseline"]
+PLACE_COLUMNS = ["study", "dataset", "checkpoint", "setting"]
+NUMBER_COLUMNS = tuple(name for name, kind in KINDS.items() if kind not in TEXT_KINDS)
+EXCHANGE_QUANTITIES = ("exchange_rate", "exchange_rate_seconds")
+SLOPE_QUANTITIES = {
+    "latent-dim": (("variance", "latent"),),
+    "draws": (("variance", "latent"), ("snr", "latent")),
+    "batch-size": (("variance", "total"),),
+    "posterior-scale": (("variance", "latent"),),
+}
+
+
+def write_gradients(folder: Path, records: Iterable[Record]) -> None:
+    """Write gradients.csv: the rows of all cells with status ok, then the rows over all seeds."""
+    rows = [row for record in records if record["status"] == "ok" for row in record["rows"]]
+    rows.sort(key=lambda row: (row["study"], math.inf if row["seed"] is None else row["seed"]))
+    if not rows:
+        return
+    table = make_frame(rows)
+    write_table(folder / GRADIENTS_FILE, COLUMN_NAMES, [*rows, *_mean_exchange_rates(table), *_slopes(table)])
+
+
+def make_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return rows as a table with all columns; a missing text is empty, a missing number NaN."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMN_NAMES))
+    text = [name for name in COLUMN_NAMES if name not in NUMBER_COLUMNS]
+    return table.assign(
+        **{name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in text},
+        **{name: parse_numbers(table[name]) for name in NUMBER_COLUMNS},
+    )
+
+
+def read_gradients(path: Path) -> pd.DataFrame:
+    """Read a gradients.csv; raises `UserError` if the file is damaged or is another table."""
+    table = read_table(path, KINDS, {})
+    try:
+        blank = (table[["study", "dataset", "quantity", "variant"]].fillna("") == "").any(axis=1)
+        if blank.any():
+            line = int(blank.to_numpy().argmax()) + 2
+            raise UserError(
+                f"{path}, line {line} has no study, data set, quantity or variant; give an unchanged gradients.csv"
+            )
+        return make_frame(table.to_dict("records"))
+    except ValueError as error:
+        raise UserError(
+            f"cannot read {path}: {' '.join(str(error).split())}; give an unchanged gradients.csv"
+        ) from error
+
+
+def _mean_exchange_rates(table: pd.DataFrame) -> Iterator[Row]:
+    """Yield geometric means over seeds, with t-intervals of the logarithms."""
+    chosen = table[table["quantity"].isin(EXCHANGE_QUANTITIES) & (table["value"] > 0)]
+    keys = [*PLACE_COLUMNS, "setting_value", *VARIANT_COLUMNS, "draws", "batch_size", "latent_dim"]
+    keys += ["parameters", "part", "quantity", "unit"]
+    for key, group in chosen.groupby(keys, sort=False, dropna=False):
+        if len(group) < 2:
+            continue
+        ratio = geometric_mean(group["value"].tolist())
+        flag = next((flag for flag in group["flag"] if flag), "")
+        mean = {"value": ratio.value, "low": ratio.low, "high": ratio.high, "kurtosis": group["kurtosis"].max()}
+        yield dict(zip(keys, key, strict=True)) | mean | {"flag": flag, "passes": group["passes"].iloc[0]}
+
+
+def _slopes(table: pd.DataFrame) -> Iterator[Row]:
+    """Yield exponents of power laws in the setting: one per seed, then their mean with a t-interval."""
+    for study, quantities in SLOPE_QUANTITIES.items():
+        for quantity, part in quantities:
+            rows = table[(table["study"] == study) & (table["quantity"] == quantity) & (table["part"] == part)]
+            rows = rows[(rows["parameters"] == "encoder") & (rows["layer"] == "") & (rows["value"] > 0)]
+            for key, group in rows.groupby([*PLACE_COLUMNS, *VARIANT_COLUMNS], sort=False):
+                common = dict(zip([*PLACE_COLUMNS, *VARIANT_COLUMNS], key, strict=True))
+                yield from _slope_rows(common, group, quantity, part)
+
+
+def _slope_rows(common: Row, group: pd.DataFrame, quantity: str, part: str) -> Iterator[Row]:
+    common = common | {"parameters": "encoder", "part": part if quantity == "variance" else quantity}
+    common |= {"quantity": "slope", "unit": UNITS["slope"]}
+    values = []
+    for seed, points in group.groupby("seed"):
+        if len(points) >= 2:
+            slope = fit_slope(points["setting_value"].tolist(), points["value"].tolist())
+            values.append(slope.value)
+            yield common | {"seed": seed, "value": slope.value, "low": slope.low, "high": slope.high}
+    if len(values) >= 2:
+        mean, half = sum(values) / len(values), t_half_width(values)
+        yield common | {"value": mean, "low": mean - half, "high": mean + half}
+
+
+def select_over_seeds(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """Return the rows of a quantity over all seeds, or else the rows of single seeds."""
+    rows = table[table["quantity"] == quantity]
+    over_seeds = rows[rows["seed"].isna()]
+    return over_seeds if len(over_seeds) else rows
+
+
+def list_findings(table: pd.DataFrame) -> list[str]:
+    """Return the findings, one sentence each."""
+    return [*_exchange_findings(table), *_bias_findings(table), *_counter_example(table), *_trained_findings(table)]
+
+
+def _exchange_findings(table: pd.DataFrame) -> Iterator[str]:
+    rows = select_over_seeds(table[table["study"] == "training"], "exchange_rate")
+    rows = rows[(rows["estimator"] == "score_function") & (rows["objective"] == "elbo")]
+    for (dataset, baseline), rates in rows.groupby(["dataset", "baseline"], sort=False):
+        estimator = "without a baseline" if baseline == "none" else f"with baseline {baseline}"
+        counts = [
+            f"{format_digits(row.value, row.low, row.high)} draws "
+            f"({row.checkpoint}{', heavy tails' if row.flag else ''})"
+            for row in rates[rates["draws"] == rates["draws"].min()].itertuples()
+        ]
+        yield (
+            f"{dataset}: REINFORCE {estimator} needs {', '.join(counts)} to match the gradient variance of one "
+            "reparameterized draw."
+        )
+
+
+def _bias_findings(table: pd.DataFrame) -> Iterator[str]:
+    rows = table[(table["quantity"] == "bias_z") & (table["study"] == "training")]
+    if rows.empty:
+        return
+    largest = rows.groupby("variant", sort=False)["value"].max()
+    biased, unbiased = largest[largest > 5], largest[largest <= 5]
+    if len(biased):
+        names = ", ".join(f"{name} ({z:,.0f} standard errors)" for name, z in biased.items())
+        yield f"bias: gradients that differ from the pathwise gradient of the same objective: {names}."
+    if len(unbiased):
+        others = "other" if len(biased) else "measured"
+        yield f"bias: the difference is at most {unbiased.max():.1f} standard errors for all {others} variants."
+
+
+def _counter_example(table: pd.DataFrame) -> Iterator[str]:
+    rows = table[(table["study"] == "counter-example") & (table["quantity"] == "variance")]
+    exact = rows[rows["variant"] == "closed form"].drop_duplicates(["estimator", "setting_value"])
+    wide = exact.pivot(index="setting_value", columns="estimator", values="value")
+    if {"pathwise", "score_function"} <= set(wide.columns):
+        lower = wide[wide["score_function"] < wide["pathwise"]]
+        if len(lower):
+            last = lower.iloc[-1]
+            score, pathwise = format_digits(last["score_function"]), format_digits(last["pathwise"])
+            yield (
+                f"counter-example: for f(z) = cos(kz) and k from {lower.index[0]:g} on, the score function has a lower "
+                f"variance than the pathwise gradient: {score} and {pathwise} at k = {lower.index[-1]:g}."
+            )
+
+
+def select_best_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of each variant's test ELBO over seeds at the learning rate that the validation split chose."""
+    rows = table[(table["study"] == "learning-rate") & (table["part"] == "test") & (table["seed"].isna())]
+    rates = table[(table["study"] == "learning-rate") & (table["part"] == "validation") & table["seed"].isna()]
+    best = rates[rates["flag"].str.startswith(BEST)].set_index("variant")["setting_value"]
+    return rows[rows["setting_value"] == rows["variant"].map(best)]
+
+
+def _trained_findings(table: pd.DataFrame) -> Iterator[str]:
+    rows = select_best_rates(table)
+    for dataset, best in rows[rows["objective"] == "elbo"].groupby("dataset", sort=False):
+        elbos = [
+            f"{row.variant} {format_nats(row.value, row.low, row.high)} at {row.setting_value:g}"
+            + (" (edge of the rates tried)" if row.flag == BEST_AT_EDGE else "")
+            for row in best.sort_values("value", ascending=False).itertuples()
+        ]
+        yield (
+            f"{dataset}: test ELBO in nats/example, median and range over seeds, at the best learning rate of each "
+            f"variant: {'; '.join(elbos)}."
+        )
+
+
+def format_nats(value: float, low: float, high: float) -> str:
+    """Return a value with its range, one decimal each."""
+    return f"{value:,.1f} [{low:,.1f}, {high:,.1f}]"
+
+
+def format_digits(value: float, low: float = math.nan, high: float = math.nan) -> str:
+    """Return a value with three significant digits, and with its interval unless that is NaN."""
+    if math.isnan(low) or math.isnan(high):
+        return _digits(value)
+    return f"{_digits(value)} [{_digits(low)}, {_digits(high)}]"
+
+
+def _digits(value: float) -> str:
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 1e7 or abs(value) < 1e-3:
+        return f"{value:.2e}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{float(f'{value:.3g}'):,.{decimals}f}"

@@ -1,1 +1,0 @@
-"""The gradient laboratory: the gradients of many estimators at the same parameters, minibatches and noise."""

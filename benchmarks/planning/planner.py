@@ -1,0 +1,156 @@
+"""Planner: turns settings and variants into the cases of a run, or raises `UserError` if they contradict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.common import cache_paths, environment
+from benchmarks.common.errors import UserError, unknown
+from benchmarks.planning import cases, datasets, registry
+from benchmarks.planning.cases import Case, Protocol
+from benchmarks.planning.registry import RegisteredVariant
+from benchmarks.planning.settings import Settings
+from vaezoo import DataSpec
+from vaezoo.distributions.likelihoods import LIKELIHOODS
+
+
+def plan_run(
+    settings: Settings,
+    names: Sequence[str],
+    plugin_files: Sequence[Path],
+    data_root: Path | None,
+    snapshot: float = Case.snapshot,
+) -> list[Case]:
+    """Return the cases of these variants, of all registered ones if `names` is empty, and prepare their data set."""
+    sources = registry.read_plugins(plugin_files)
+    entries = [
+        registry.find_variant(n, settings.draws, sources)
+        for n in dict.fromkeys(names or registry.load_registry(sources))
+    ]
+    protocol = resolve_protocol(settings)
+    prepared = datasets.prepare_dataset(protocol.dataset, data_root or cache_paths.data_root())
+    check_batch_size(protocol, prepared)
+    return plan_cells(entries, protocol, settings.seeds, prepared, snapshot)
+
+
+def describe_variant(entry: RegisteredVariant) -> dict[str, Any]:
+    """Describe a variant's computation by strings and numbers; the description is part of the identity of cells."""
+    variant = entry.variant
+    return {
+        "name": variant.name,
+        "architecture": variant.architecture.__name__,
+        "objective": variant.objective.name,
+        "estimator": variant.estimator.name,
+        "baseline": variant.estimator.baseline_name,
+        "draws": variant.draws,
+        "source": entry.fingerprint,
+    }
+
+
+def find_registered(case: Case) -> RegisteredVariant:
+    """Return the registered variant of a case."""
+    return registry.find_variant(case.variant, case.draws, [case.source] if case.source else [])
+
+
+def make_spec(protocol: Protocol) -> DataSpec:
+    """Return shape, likelihood and hidden widths: the input from which an architecture builds a model."""
+    info = datasets.find_dataset(protocol.dataset)
+    return DataSpec(info.shape, protocol.likelihood, info.hidden)
+
+
+def resolve_protocol(settings: Settings) -> Protocol:
+    """Return the protocol of these settings, with defaults of the data set; raise `UserError` if they contradict."""
+    info = datasets.find_dataset(settings.dataset)
+    likelihood = info.likelihood if settings.likelihood is None else settings.likelihood
+    if likelihood not in LIKELIHOODS:
+        raise unknown("likelihood", likelihood, LIKELIHOODS)
+    support = LIKELIHOODS[likelihood]().support
+    default = info.binarization if support == "binary" else "none"
+    binarization = default if settings.binarization is None else settings.binarization
+    grey = info.likelihood == "bernoulli"
+    if binarization != "none" and not grey:
+        raise UserError(
+            f"binarization {binarization} needs pixels in [0, 1], but {settings.dataset} has real numbers; "
+            "use --binarization none"
+        )
+    if support == "binary" and binarization == "none":
+        remedy = "--binarization dynamic, or --likelihood continuous-bernoulli or" if grey else "--likelihood"
+        raise UserError(
+            f"the likelihood {likelihood} is for binary data, but {settings.dataset} without binarization is not "
+            f"binary; use {remedy} gaussian"
+        )
+    if support == "unit" and binarization != "none":
+        raise UserError(
+            f"the likelihood {likelihood} is for grey pixels, but binarization {binarization} makes them binary; "
+            "use --binarization none, or --likelihood bernoulli"
+        )
+    if support == "unit" and not grey:
+        raise UserError(
+            f"the likelihood {likelihood} is for data in [0, 1], but {settings.dataset} has real numbers; "
+            "use --likelihood gaussian"
+        )
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
+        )
+    resolved = {
+        "binarization": binarization,
+        "likelihood": likelihood,
+        "latent_dim": settings.latent_dim or info.latent_dim,
+        "checkpoints": tuple(sorted({c for c in settings.checkpoints if c < settings.epochs} | {settings.epochs})),
+    }
+    return Protocol(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Protocol)} | resolved)
+
+
+def plan_cells(
+    entries: Iterable[RegisteredVariant],
+    protocol: Protocol,
+    seeds: Iterable[int],
+    prepared: datasets.PreparedDataset,
+    snapshot: float = Case.snapshot,
+) -> list[Case]:
+    """Return one case per seed and variant; seeds are the outer loop, so that an interrupted run is comparable."""
+    variants = list(entries)
+    identities = [_make_identity(entry, protocol, prepared) for entry in variants]
+    return [
+        Case(
+            entry.variant.name,
+            fields=identity["variant"],
+            source=entry.source,
+            draws=entry.variant.draws,
+            seed=seed,
+            protocol=protocol,
+            data_folder=prepared.folder,
+            data_checksum=prepared.checksum,
+            protocol_id=cases.hash_identity(identity),
+            cell_id=cases.hash_identity(identity | {"seed": seed}),
+            commit=environment.read_commit(),
+            snapshot=snapshot,
+        )
+        for seed in seeds
+        for entry, identity in zip(variants, identities, strict=True)
+    ]
+
+
+def _make_identity(entry: RegisteredVariant, protocol: Protocol, prepared: datasets.PreparedDataset) -> dict[str, Any]:
+    return {
+        "variant": describe_variant(entry),
+        "data": prepared.checksum,
+        "spec": dataclasses.asdict(make_spec(protocol)),
+        "protocol": dataclasses.asdict(protocol),
+    }
+
+
+def check_batch_size(protocol: Protocol, prepared: datasets.PreparedDataset) -> None:
+    """Raise `UserError` if a minibatch is larger than the training split."""
+    count = datasets.count_examples(prepared)
+    if protocol.batch_size > count:
+        raise UserError(
+            f"--batch-size {protocol.batch_size} is larger than the {count} training examples of {protocol.dataset}; "
+            f"use {count} or less"
+        )

@@ -1,0 +1,181 @@
+"""Settings: read from a preset, a TOML file; options of the command line replace them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from benchmarks.common.errors import UserError, unknown
+
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+CountAboveOne = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
+MAX_SEEDS = 100_000
+SEED = re.compile(r"[+-]?[0-9]{1,18}")
+SEED_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
+Binarization = Literal["dynamic", "static", "none"]
+
+
+def _parse_seeds(value: object) -> object:
+    """Return a tuple of seeds: N means 0 to N - 1. Strings come from the command line, where 5-9 means 5 to 9."""
+    if isinstance(value, str) and (bounds := SEED_RANGE.fullmatch(value.strip())):
+        first, last = int(bounds[1]), int(bounds[2])
+        if not first <= last < first + MAX_SEEDS:
+            raise ValueError(f"{_shorten(value)} is not a range of 1 to {MAX_SEEDS} seeds; give a range such as 5-9")
+        return tuple(range(first, last + 1))
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        if not all(SEED.fullmatch(part) for part in parts):
+            raise ValueError(f"{_shorten(value)} is neither a number of seeds nor a list such as 0,1,2 or 5-9")
+        numbers = [int(part) for part in parts]
+        value = numbers if len(parts) > 1 else numbers[0]
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(
+                f"the number of seeds is {value}, but must be at least 1; give a number, or a list such as 0,1,2"
+            )
+        if value > MAX_SEEDS:
+            raise ValueError(
+                f"a run can have at most {MAX_SEEDS} seeds, got {value}; give fewer, or a list such as 0,1,2"
+            )
+        return tuple(range(value))
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{_shorten(value)} is neither a number of seeds nor a list such as [0, 1, 2]")
+    return tuple(value)
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+class StudySettings(BaseModel):
+    """Settings of the gradient studies, in addition to the settings that they share with runs.
+
+    checkpoints: epochs at which the reference model is in the stages initial, early and middle; the end is its last.
+    repeats: gradient estimates per variance. fewer_seeds: number of seeds in studies at one checkpoint.
+    learning_rates: those of the runs that the study learning-rate compares, each with `fewer_seeds` seeds.
+    examples: number of examples for the minibatch variance. pairs: pairs of minibatches in the study batch-size.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], Count, Count] = (0, 1, 10)
+    repeats: Annotated[int, Field(ge=20, le=1_000_000, strict=True)] = 1000
+    fewer_seeds: Count = 3
+    latent_dims: tuple[Count, ...] = (2, 10, 20, 50, 200)
+    draws: tuple[Count, ...] = (1, 2, 4, 8, 16, 32, 64)
+    batch_sizes: tuple[Count, ...] = (10, 30, 100, 300, 1000)
+    posterior_scales: tuple[Annotated[float, Field(gt=0, le=1, strict=True)], ...] = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
+    frequencies: tuple[Annotated[float, Field(gt=0, le=1000, strict=True)], ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+    integrand_draws: Annotated[int, Field(ge=1000, le=100_000_000, strict=True)] = 100_000
+    learning_rates: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)], ...] = (3e-4, 1e-3, 3e-3)
+    examples: CountAboveOne = 1000
+    pairs: CountAboveOne = 100
+
+
+class Settings(BaseModel):
+    """Settings that a user can set. None means the default of the data set; for draws, the default of the variant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    seeds: Annotated[tuple[Annotated[int, Field(strict=True)], ...], BeforeValidator(_parse_seeds)]
+    epochs: Count
+    batch_size: Count = 100
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 1e-3
+    checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = (0,)
+    binarization: Binarization | None = None
+    likelihood: str | None = None
+    latent_dim: Count | None = None
+    draws: Count | None = None
+    evaluation_draws: CountAboveOne = 16
+    log_likelihood_draws: CountAboveOne = 100
+    gradient_repeats: CountAboveOne = 200
+    threads: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    gradients: StudySettings = StudySettings()
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("the list of seeds is empty; give a number, or a list such as [0, 1, 2]")
+        if any(seed < 0 for seed in seeds):
+            raise ValueError(f"seed {min(seeds)} is negative; give seeds of 0 or more")
+        repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if repeated:
+            raise ValueError(f"seed {repeated[0]} is repeated, which would repeat its cells; give each seed once")
+        return seeds
+
+
+def list_presets() -> list[str]:
+    """Return the names of the project's presets."""
+    folder = resources.files("benchmarks") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_preset(preset: str) -> tuple[str, str]:
+    """Return file name and text of a preset: a name from `list_presets`, or the path of a TOML file."""
+    if preset in list_presets():
+        source = resources.files("benchmarks") / "presets" / f"{preset}.toml"
+        return f"{preset}.toml", source.read_text(encoding="utf-8")
+    if not preset.endswith(".toml"):
+        raise unknown("preset", preset, list_presets())
+    try:
+        return preset, Path(preset).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UserError(
+            f"can't read the preset {preset}: {reason}; name a readable TOML file or one of {', '.join(list_presets())}"
+        ) from error
+
+
+def load_settings(preset: str, overrides: Mapping[str, Any], repeats: int | None = None) -> Settings:
+    """Load a preset and replace some of its settings.
+
+    Args:
+        preset: a name from `list_presets`, or the path of a TOML file.
+        overrides: values by the names of `Settings`; None keeps the preset's value.
+        repeats: the repeats of the gradient studies; None keeps the preset's value.
+    """
+    source, text = read_preset(preset)
+    replacements = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{source}: {error}; write it as TOML, for example: epochs = 40") from error
+    studies = table.get("gradients", {})
+    if repeats is not None and isinstance(studies, dict):
+        studies = {**studies, "repeats": repeats}
+    try:
+        return Settings(**{**table, **replacements, "gradients": studies})
+    except ValidationError as error:
+        options = {*replacements, *(["repeats"] if repeats is not None else [])}
+        raise UserError(_explain(error, options, source, text)) from error
+
+
+def _explain(error: ValidationError, options: Collection[str], source: str, text: str) -> str:
+    fault = min(error.errors(), key=lambda e: e["type"] == "missing")  # missing keys are reported last
+    key = str(fault["loc"][1 if len(fault["loc"]) > 1 and fault["loc"][0] == "gradients" else 0])
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        known = Settings.model_fields if len(fault["loc"]) == 1 else StudySettings.model_fields
+        message = f"unknown setting; known: {', '.join(sorted(known))}"
+    elif fault["type"] == "missing":
+        message = "missing; every preset needs it"
+    elif fault["type"] != "value_error":
+        message = f"{message[0].lower()}{message[1:].replace('tuple', 'list')}, got {_shorten(fault['input'])}"
+    if key in options:
+        return f"--{key.replace('_', '-')}: {message}"
+    numbers = [
+        i for i, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*['\"]?{re.escape(key)}['\"]?\s*=", line)
+    ]
+    line = f", line {numbers[0]}" if numbers else ""
+    return f"{source}{line}, key {key}: {message}"

@@ -1,1 +1,0 @@
-"""Whether one run is worse than another, or slower: needs no torch."""

@@ -1,0 +1,162 @@
+"""Metrics: name, unit, meaning, tolerance. Tables, figures, `compare` and the documentation use these definitions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "none"]
+NATS = "nats/example"
+SMALL_DATA_TOLERANCE = {"digits": 0.25, "linear-gaussian": 0.1}  # nats, for data with fewer than 28 x 28 dimensions
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Describe a measured number.
+
+    direction: "higher" or "lower" if that is better, "none" if neither is.
+    scale: scale of the axis in figures; "log" also means that `compare` uses differences of natural logarithms.
+    tolerance: smallest difference that matters (of logarithms for scale "log"); 0 if unknown.
+    gates: whether a worse value may change the exit code of `compare`.
+    instead_of: name of a metric; if a model does not have it, this metric gates instead.
+    checkpoint: checkpoint at which `compare` uses the metric.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    meaning: str
+    title: str
+    scale: Literal["linear", "log"] = "linear"
+    tolerance: float = 0.0
+    gates: bool = False
+    instead_of: str = ""
+    checkpoint: Literal["first", "last"] = "last"
+    decimals: int = 2
+
+    def tolerance_on(self, dataset: str) -> float:
+        """Return the tolerance for a data set. Nats are sums over dimensions, so small data have smaller tolerances."""
+        if self.tolerance and self.unit == NATS:
+            return SMALL_DATA_TOLERANCE.get(dataset, self.tolerance)
+        return self.tolerance
+
+
+METRICS = (
+    Metric(
+        "elbo", NATS, "higher",
+        "evidence lower bound, E_q[log p(x|z)] - KL(q‖p); beta = 1 for all variants",
+        "ELBO", tolerance=0.5, gates=True,
+    ),
+    Metric(
+        "elbo_se", NATS, "none",
+        "Monte Carlo standard error of elbo over draws; test images, binarization and seed are fixed",
+        "Monte Carlo error of the ELBO", decimals=4,
+    ),
+    Metric(
+        "reconstruction_error", NATS, "lower",
+        "-E_q[log p(x|z)], with z sampled from q(z|x), not its mean",
+        "reconstruction error", tolerance=0.5, instead_of="elbo",
+    ),
+    Metric(
+        "reconstruction_mse", "1", "lower",
+        "mean squared error per pixel between the model's input x and E[x|z], with z sampled from q(z|x)",
+        "squared error per pixel", tolerance=0.001, decimals=4,
+    ),
+    Metric("kl", NATS, "none", "KL(q(z|x)‖p(z)), mean over the test images", "KL", tolerance=0.5),
+    Metric(
+        "log_likelihood", NATS, "higher",
+        "importance-weighted lower bound of log p(x); the draws are independent of those of elbo",
+        "log-likelihood", tolerance=0.5,
+    ),
+    Metric(
+        "log_likelihood_se", NATS, "none",
+        "Monte Carlo standard error of log_likelihood, by the jackknife over draws",
+        "Monte Carlo error of the log-likelihood", decimals=4,
+    ),
+    Metric(
+        "exact_log_likelihood", NATS, "none",
+        "log p(x) of the test data under the model that generated them; empty if it cannot be computed",
+        "exact log-likelihood",
+    ),
+    Metric(
+        "validation_elbo", NATS, "higher",
+        "ELBO on the validation split, used to choose settings; empty if the data set has no validation split",
+        "ELBO (validation split)",
+    ),
+    Metric(
+        "active_units", "count", "none",
+        "number of latent variables with Var_x(E_q[z]) > 0.01",
+        "active units", decimals=1,
+    ),
+    Metric(
+        "gradient_variance", "nats²/parameter²", "lower",
+        "trace of the covariance of one minibatch gradient estimate in the encoder's parameters, "
+        "over the latent noise; parameters and minibatch are fixed",
+        "gradient variance (encoder)", scale="log", tolerance=0.2, gates=True, checkpoint="first",
+    ),
+    Metric(
+        "gradient_variance_se", "nats²/parameter²", "none",
+        "standard error of gradient_variance over the repeated gradient estimates",
+        "standard error of the gradient variance", scale="log",
+    ),
+    Metric(
+        "decoder_gradient_variance", "nats²/parameter²", "lower",
+        "the same as gradient_variance, in the decoder's parameters",
+        "gradient variance (decoder)", scale="log", tolerance=0.2, checkpoint="first",
+    ),
+    Metric(
+        "gradient_snr", "1", "higher",
+        "debiased ‖mean gradient‖² / gradient_variance of the encoder; negative if the mean is smaller than the noise",
+        "gradient signal-to-noise ratio", decimals=4,
+    ),
+    Metric(
+        "throughput", "examples/s", "higher",
+        "training examples per second in optimizer steps, without warm-up; median over epochs",
+        "throughput", decimals=0,
+    ),
+    Metric(
+        "processor_throughput", "examples/s", "higher",
+        "training examples per second of processor time, little affected by other processes; empty on a GPU",
+        "throughput by processor time", decimals=0,
+    ),
+    Metric(
+        "flops_per_second", "1/s", "higher",
+        "throughput times the floating-point operations per example: matrix products of forward and backward pass",
+        "floating-point operations per second", decimals=0,
+    ),
+    Metric(
+        "machine_fraction", "1", "higher",
+        "flops_per_second divided by the rate of large float32 matrix products, measured in the same process",
+        "fraction of the machine's matrix-product rate", decimals=2,
+    ),
+)  # fmt: skip
+
+METRIC_BY_NAME = {metric.name: metric for metric in METRICS}
+TIMINGS = frozenset({
+    "throughput", "processor_throughput", "flops_per_second", "machine_fraction", "train_seconds", "processor_seconds",
+    "peak_memory_mib",
+})  # fmt: skip
+TABLE_METRICS = (
+    "elbo", "reconstruction_error", "kl", "log_likelihood", "active_units", "gradient_variance", "throughput",
+)  # fmt: skip
+
+
+def find_inconsistency(row: Mapping[str, float | None]) -> str | None:
+    """Return why the row of an `ok` checkpoint is impossible, or None.
+
+    elbo must equal -(reconstruction_error + kl), and must not exceed log_likelihood by more than the noise.
+    """
+    elbo, error, kl = row.get("elbo"), row.get("reconstruction_error"), row.get("kl")
+    if elbo is None or error is None or kl is None:
+        return None
+    if not abs(elbo + error + kl) <= 1e-9 * (1 + abs(elbo)):
+        return f"elbo {elbo:.10g} is not -(reconstruction_error {error:.10g} + kl {kl:.10g})"
+    bound = row.get("log_likelihood")
+    if bound is None:
+        return None
+    slack = 5 * math.hypot(row.get("elbo_se") or 0.0, row.get("log_likelihood_se") or 0.0) + 1e-3
+    if not elbo <= bound + slack:
+        return f"elbo {elbo:.6g} exceeds log_likelihood {bound:.6g} by more than {slack:.3g}"
+    return None

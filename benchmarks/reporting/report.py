@@ -1,0 +1,67 @@
+"""Write the summary and figures of a finished run, and print its result. Does not import torch."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.atomic_files import Record
+from benchmarks.common.errors import printable
+from benchmarks.reporting import formats, results_table, summaries
+
+MAX_LINES = 10
+
+
+def report_run(folder: Path, records: Sequence[Record]) -> int:
+    """Write summary and figures, print table and headline, and return the exit code.
+
+    records: of all planned cells. The exit code is 0, or 2 if a cell failed or a result is inconsistent.
+    """
+    results = results_table.read_results(folder / "results.csv")
+    variants = summaries.summarize(results)
+    summaries.write_summary(folder / "summary.csv", variants)
+    figures = list(write_figures(results, folder))
+    print(formats.render_table(variants, formats.choose_metrics([]), "text"))
+    headline = summaries.make_headline(results)
+    if headline:
+        print(f"\n{headline}")
+    print(f"\n{folder}: results.csv, summary.csv and {len(figures)} figures in {folder / 'figures'}")
+    failed_records = [record for record in records if record["status"] not in results_table.FINISHED_STATUSES]
+    inconsistencies = summaries.list_inconsistencies(results)
+    print_limited([_describe_failure(record, folder) for record in failed_records])
+    print_limited([f"inconsistent result, caused by a bug in this program: {line}" for line in inconsistencies])
+    if failed_records:
+        print(
+            f"{len(failed_records)} of {len(records)} cells failed; run the same command again to repeat them",
+            file=sys.stderr,
+        )
+    return 2 if failed_records or inconsistencies else 0
+
+
+def _describe_failure(record: Record, folder: Path) -> str:
+    cell, path = record["common"], folder / "cells" / f"{record['cell_id']}.json"
+    return f"{cell['variant']} seed {cell['seed']}: {record['status']}, {record['error']} (log: {path})"
+
+
+def print_limited(lines: Sequence[str]) -> None:
+    """Print at most `MAX_LINES` lines on standard error, and the number of further lines."""
+    for line in lines[:MAX_LINES]:
+        print(printable(line), file=sys.stderr)
+    if len(lines) > MAX_LINES:
+        print(f"... and {len(lines) - MAX_LINES} more of this kind", file=sys.stderr)
+
+
+def write_figures(results: pd.DataFrame, folder: Path) -> Iterator[Path]:
+    """Write all figures for which the results and the cells' image arrays have data; yield the paths of the PNGs."""
+    from benchmarks.reporting import image_figures, plots  # importing matplotlib and seaborn takes about 1 s
+
+    has_many = results["dataset"].nunique() > 1
+    for dataset, rows in results.groupby("dataset", sort=False):
+        suffix = f"-{re.sub('[^A-Za-z0-9_-]+', '-', str(dataset))}" if has_many else ""
+        figures = {**plots.draw_figures(rows), **image_figures.draw_image_figures(rows, folder)}
+        for name, figure in figures.items():
+            yield plots.save_figure(figure, folder / "figures" / f"{name}{suffix}")

@@ -1,0 +1,135 @@
+"""Define the columns of results.csv; write, read and check the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.common.atomic_files import NAME_PATTERN, WORD_PATTERN, Record
+from benchmarks.common.errors import UserError
+from benchmarks.reporting.csv_tables import Column, Kind, read_table, write_table
+from benchmarks.reporting.formats import ARROWS, markdown_table
+from benchmarks.reporting.metrics import METRICS, Metric
+
+FINISHED_STATUSES = ("ok", "diverged")
+STATUSES = (*FINISHED_STATUSES, "failed", "timeout", "out-of-memory", "killed")
+CELL_IDENTITY = ["dataset", "variant", "protocol_id", "seed"]
+VARIANCE_COLUMNS = ["gradient_variance", "decoder_gradient_variance"]
+PATTERNS = {"name": NAME_PATTERN, "word": WORD_PATTERN}
+
+IDENTITY = (
+    Column("variant", "", "name of the variant in the registry", "name"),
+    Column("dataset", "", "name of the data set", "name"),
+    Column("seed", "", "seed of initial weights, order of examples, latent noise and dynamic binarization", "number"),
+    Column("epoch", "epochs", "passes over the training data until this checkpoint; 0 is before training", "number"),
+    Column("step", "steps", "optimizer steps until this checkpoint", "number"),
+    Column(
+        "status", "", "ok, diverged (loss, parameter or metric not finite), failed, timeout, out-of-memory or killed"
+    ),
+)
+
+SETTINGS = (
+    Column("train_seconds", "s", "time in optimizer steps until this checkpoint", "number"),
+    Column("peak_memory_mib", "MiB", "largest resident memory of the cell's process until this checkpoint", "number"),
+    Column("latent_dim", "count", "number of latent variables", "number"),
+    Column("draws", "count", "latent draws per example and optimizer step", "number"),
+    Column("batch_size", "examples", "examples per minibatch, in training and for gradient_variance", "number"),
+    Column("learning_rate", "1", "learning rate of Adam", "number"),
+    Column("likelihood", "", "distribution p(x|z)"),
+    Column("binarization", "", "dynamic (new pixels at each step), static (drawn once) or none"),
+    Column("evaluation_draws", "count", "draws per test image for elbo and both reconstruction errors", "number"),
+    Column("log_likelihood_draws", "count", "draws per test image for log_likelihood", "number"),
+    Column("gradient_repeats", "count", "gradient estimates for gradient_variance", "number"),
+    Column("threads", "count", "threads of the cell's process", "number"),
+    Column("device", "", "cpu or cuda"),
+    Column("precision", "", "number type of matrix products in training: float32 or bfloat16; others use float32"),
+    Column("objective", "", "objective that training maximizes", "word"),
+    Column("estimator", "", "estimator of the objective's gradient", "word"),
+    Column("baseline", "", "baseline (control variate) of a score-function estimator", "word"),
+)
+
+PROVENANCE = (
+    Column("started", "UTC", "start of the cell"),
+    Column("ended", "UTC", "end of the cell"),
+    Column("processor_seconds", "s", "processor time of the cell's process until this checkpoint", "number"),
+    Column("processor", "", "name of the CPU"),
+    Column("torch", "", "version of PyTorch", "label"),
+    Column("mode", "", "execution of the training step: eager or compiled"),
+    Column("commit", "", "commit of the code, with + and a hash if it has changes; without git a hash of it", "label"),
+    Column("data_checksum", "", "SHA-256 of the decoded data, shortened"),
+    Column("protocol_id", "", "hash of the variant's fields, the data and the protocol"),
+    Column("error", "", "error message, one line"),
+    Column("cell_id", "", "hash of the variant's fields, the data, the protocol and the seed; names the files", "name"),
+)
+
+COLUMNS = (*IDENTITY, *METRICS, *SETTINGS, *PROVENANCE)
+RESULT_COLUMNS = tuple(column.name for column in COLUMNS)
+RESULT_KINDS: dict[str, Kind] = {
+    column.name: column.kind if isinstance(column, Column) else "number" for column in COLUMNS
+}
+ADDED_COLUMNS = {  # schema version that introduced the column
+    **dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2),
+    "processor_throughput": 3,
+}
+
+
+def record_rows(record: Record) -> list[Record]:
+    """Return the rows of results.csv of one cell, one for each checkpoint."""
+    return [{**record["common"], **row} for row in record["rows"]]
+
+
+def write_results(folder: Path, records: Iterable[Record]) -> None:
+    """Write results.csv, sorted by variant, data set, seed and epoch, so that the order of cells has no effect."""
+    rows = [row for record in records for row in record_rows(record)]
+    order = {name: i for i, name in enumerate(dict.fromkeys(row["variant"] for row in rows))}
+    rows.sort(key=lambda row: (order[row["variant"]], row["dataset"], row["seed"], _sortable_epoch(row)))
+    write_table(folder / "results.csv", RESULT_COLUMNS, rows)
+
+
+def _sortable_epoch(row: Record) -> float:
+    epoch = row.get("epoch")
+    return math.inf if epoch is None else epoch  # the row of a failed cell has no epoch
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """Read a results.csv. Raises `UserError` if columns are missing or a row is invalid."""
+    table = read_table(path, RESULT_KINDS, ADDED_COLUMNS)
+    if table.empty:
+        raise UserError(f"{path} has no rows, so there is nothing to show; finish the run, or give another run")
+    faults = _find_name_faults(table) | _find_row_faults(table)
+    for fault, rows in faults.items():
+        if rows.any():
+            line = int(rows.to_numpy().argmax()) + 2
+            raise UserError(f"{path}, line {line} {fault}; give a results.csv that was written by a run")
+    return table
+
+
+def _find_name_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
+    required = ["variant", "dataset", "seed", "cell_id"]
+    faults = {f"has no {' or '.join(required)}": table[required].isna().any(axis=1)}
+    for name, kind in RESULT_KINDS.items():
+        if kind in PATTERNS:
+            is_valid = table[name].fillna("x").str.fullmatch(PATTERNS[kind].pattern)
+            faults[f"has a {name} with forbidden characters"] = ~is_valid
+    return faults
+
+
+def _find_row_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
+    return {
+        f"has a status that is not one of {', '.join(STATUSES)}": ~table["status"].isin(STATUSES),
+        "is ok but has no epoch": (table["status"] == "ok") & table["epoch"].isna(),
+        "has a seed that is not a whole number": (table["seed"] % 1 != 0) | (table["seed"].abs() >= 2**53),
+        "has a variance below 0": (table[VARIANCE_COLUMNS] < 0).any(axis=1),
+        "repeats a checkpoint of a cell": table.duplicated(["cell_id", "epoch"]),
+        "repeats a seed under another cell_id": table.duplicated([*CELL_IDENTITY, "epoch"]),
+        "comes after a later checkpoint of its cell": table["epoch"] < table.groupby("cell_id")["epoch"].cummax(),
+    }
+
+
+def columns_markdown() -> str:
+    """Return the table of all columns in Markdown, for the documentation."""
+    rows = [[f"`{c.name}`{ARROWS[c.direction] if isinstance(c, Metric) else ''}", c.unit, c.meaning] for c in COLUMNS]
+    return markdown_table(["column", "unit", "meaning"], rows)

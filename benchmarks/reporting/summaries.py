@@ -1,0 +1,144 @@
+"""Summarize rows of results.csv over seeds, and compute the headline of a run. Does not import torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.common.seed_statistics import Interval, Ratio, geometric_mean, summarize_values
+from benchmarks.reporting.csv_tables import write_table
+from benchmarks.reporting.metrics import METRICS, find_inconsistency
+
+WORST_VALUE = {"higher": -math.inf, "lower": math.inf, "none": math.nan}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Summarize the seeds of a variant on a data set at one checkpoint.
+
+    ok, diverged, failed: numbers of seeds. metrics: statistics over the seeds that are ok, by the metric's name.
+    A diverged seed counts as the worst value in the median.
+    """
+
+    dataset: str
+    variant: str
+    epoch: int
+    ok: int
+    diverged: int
+    failed: int
+    metrics: dict[str, Interval]
+
+
+def summarize(results: pd.DataFrame, epoch: int | None = None) -> list[Summary]:
+    """Summarize each data set and variant at `epoch`, by default at the last epoch that an ok seed reached."""
+    groups = results.groupby(["dataset", "variant"], sort=False)
+    return [_summarize_group(str(dataset), str(variant), group, epoch) for (dataset, variant), group in groups]
+
+
+def _summarize_group(dataset: str, variant: str, group: pd.DataFrame, epoch: int | None) -> Summary:
+    statuses = group.groupby("cell_id", sort=False)["status"].last()
+    ok, diverged = int((statuses == "ok").sum()), int((statuses == "diverged").sum())
+    ok_cells = group[group["cell_id"].isin(statuses.index[statuses == "ok"])]
+    if epoch is None:
+        last = (ok_cells if ok else group)["epoch"].max()
+        epoch, rows = 0 if math.isnan(last) else int(last), ok_cells
+    else:
+        rows = group[group["status"] == "ok"]
+    rows = rows[rows["epoch"] == epoch]
+    diverged_before = len(set(statuses.index[statuses == "diverged"]) - set(rows["cell_id"]))
+    metrics = {}
+    for metric in METRICS:
+        is_measured = group[metric.name].notna().any()  # if not, the metric does not exist for this variant
+        values, worst = rows[metric.name].dropna().tolist(), WORST_VALUE[metric.direction]
+        metrics[metric.name] = summarize_values(values, diverged_before if is_measured else 0, worst)
+    return Summary(dataset, variant, epoch, ok, diverged, len(statuses) - ok - diverged, metrics)
+
+
+def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
+    """Write summary.csv: one row per data set and variant, numbers with all digits."""
+    statistics = ("mean", "half_width", "median", "min", "max")
+    rows = [
+        {"dataset": s.dataset, "variant": s.variant, "epoch": s.epoch}
+        | {"seeds_ok": s.ok, "seeds_diverged": s.diverged, "seeds_failed": s.failed}
+        | {f"{m.name}_{statistic}": getattr(s.metrics[m.name], statistic) for m in METRICS for statistic in statistics}
+        for s in summaries
+    ]
+    write_table(path, list(rows[0]), rows)
+
+
+def compute_exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Ratio]:
+    """Return K V_K / V_pathwise(1) of score-function estimators of the ELBO at the initial weights, by baseline.
+
+    V: gradient variance of the encoder. K: the smallest number of draws in the results. The ratio is the number of
+    draws to average for the variance of one reparameterized draw: geometric mean over seeds, with a t-interval.
+    """
+    rows = results[(results["dataset"] == dataset) & (results["epoch"] == 0) & (results["status"] == "ok")]
+    rows = rows[(rows["objective"] == "elbo") & (rows["gradient_variance"] > 0)]
+    is_pathwise = (rows["estimator"] == "pathwise") & (rows["draws"] == 1)
+    pathwise_variances = rows[is_pathwise].drop_duplicates("seed").set_index("seed")["gradient_variance"]
+    rates = {}
+    for baseline, group in rows[rows["estimator"] == "score_function"].groupby("baseline", sort=False):
+        by_seed = group[group["draws"] == group["draws"].min()].drop_duplicates("seed").set_index("seed")
+        ratios = (by_seed["draws"] * by_seed["gradient_variance"] / pathwise_variances).dropna()
+        if len(ratios):
+            rates[str(baseline)] = geometric_mean(ratios.tolist())
+    return rates
+
+
+def make_headline(results: pd.DataFrame) -> str:
+    """Return the exchange rates of REINFORCE in words, one line per data set.
+
+    Empty if the run has no REINFORCE without a baseline, or no pathwise ELBO with one draw.
+    """
+    lines = []
+    for dataset in results["dataset"].unique():
+        rates = compute_exchange_rates(results, dataset)
+        rate = rates.pop("none", None)
+        if rate is None:
+            continue
+        line = (
+            f"On {dataset}, at the initial weights, {_format_rate(rate)} draws of REINFORCE without a baseline "
+            "must be averaged to match the gradient variance of one reparameterized draw."
+        )
+        if rates:
+            best = min(rates, key=lambda name: rates[name].value)
+            line += f" With the baseline {best}, {_format_rate(rates[best])} draws are enough."
+        seeds = "one seed, so no interval" if rate.n == 1 else f"geometric mean over {rate.n} seeds"
+        lines.append(f"{line} (Encoder's parameters; {seeds}.)")
+    return "\n".join(lines)
+
+
+def _format_rate(rate: Ratio) -> str:
+    value = _format_three_digits(rate.value)
+    if rate.n < 2:
+        return value
+    return f"{value} (95 % interval {_format_three_digits(rate.low)} to {_format_three_digits(rate.high)})"
+
+
+def _format_three_digits(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def list_inconsistencies(results: pd.DataFrame) -> list[str]:
+    """Return one line for each row whose numbers contradict each other; that is a bug of the program."""
+    return [
+        f"{row['variant']} on {row['dataset']}, seed {row['seed']}, epoch {row['epoch']:.0f}: {reason}"
+        for row, reason in find_contradictions(results)
+    ]
+
+
+def find_contradictions(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each row whose numbers contradict each other, with the reason."""
+    names = ["elbo", "elbo_se", "reconstruction_error", "kl", "log_likelihood", "log_likelihood_se"]
+    rows = results.loc[results["status"] == "ok", ["variant", "dataset", "seed", "epoch", *names]].astype(
+        dict.fromkeys(names, float)
+    )
+    for row in rows.to_dict("records"):
+        reason = find_inconsistency({name: None if math.isnan(row[name]) else row[name] for name in names})
+        if reason:
+            yield {str(name): value for name, value in row.items()}, reason

@@ -1,0 +1,1 @@
+"""Run folders: their files, and the runner that runs the missing cells."""

@@ -1,0 +1,175 @@
+"""Cell files: for each cell a JSON record, from which all tables and figures are made, and an .npz of its images."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
+from pydantic.functional_validators import AfterValidator
+
+from benchmarks.common import environment
+from benchmarks.common.atomic_files import (
+    NAME_PATTERN,
+    SCHEMA_VERSION,
+    WORD_PATTERN,
+    Record,
+    read_json,
+    write_bytes,
+    write_json,
+)
+from benchmarks.common.errors import DamageError
+from benchmarks.execution.interface import Cell
+from benchmarks.reporting.results_table import FINISHED_STATUSES, RESULT_KINDS, STATUSES, record_rows
+from benchmarks.runs.manifests import describe_cell
+
+
+def utc_now() -> str:
+    """Return the time, UTC, in ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def elapsed_seconds(record: Record) -> float:
+    """Return the seconds between a cell's start and its end."""
+    start, end = (datetime.fromisoformat(record["common"][name]) for name in ("started", "ended"))
+    return (end - start).total_seconds()
+
+
+def make_record(
+    cell: Cell, rows: list[Record], status: str = "ok", error: str = "", log: str = "", started: str = ""
+) -> Record:
+    """Return the content of a cell file: the cell's identity, status and a row for each checkpoint.
+
+    started: time when the cell started, as from `utc_now`; default: now.
+    """
+    common = {
+        **cell.columns,
+        "started": started or utc_now(),
+        "ended": utc_now(),
+        "processor": environment.read_processor()["model name"],
+        "torch": environment.read_torch_version(),
+        "commit": cell.commit,
+        "cell_id": cell.cell_id,
+    }
+    if status not in FINISHED_STATUSES:
+        rows = [*rows, {"status": status, "error": error}]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "cell_id": cell.cell_id,
+        "status": status,
+        "error": error,
+        "log": log,
+        "planned": describe_cell(cell),
+        "common": common,
+        "rows": rows,
+    }
+
+
+def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write the images first, then the record, because the record marks the cell as finished."""
+    path = folder / "cells" / f"{record['cell_id']}.json"
+    if arrays:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        write_bytes(path.with_suffix(".npz"), buffer.getvalue())
+    write_json(path, record)
+
+
+def has_complete_images(folder: Path, cell_id: str) -> bool:
+    """Return whether the cell's .npz file is absent or complete."""
+    path = folder / "cells" / f"{cell_id}.npz"
+    return not path.exists() or zipfile.is_zipfile(path)
+
+
+def is_finished(record: Record | None) -> bool:
+    """Return whether the cell need not run again."""
+    return record is not None and record["status"] in FINISHED_STATUSES
+
+
+def read_cell(folder: Path, cell_id: str) -> Record | None:
+    """Read a cell's record; None if it has no file. Raises `DamageError` if the file can't be used in a table."""
+    try:
+        record = read_json(folder / "cells" / f"{cell_id}.json")
+    except FileNotFoundError:
+        return None
+    try:
+        content = _Record.model_validate(record)
+        rows = record_rows(record)
+        if "objective" in content.common:
+            _check_results(rows)
+        else:  # a gradient study
+            for row in rows or [content.common]:
+                _StudyRow.model_validate(row)
+    except (ValidationError, OverflowError) as error:
+        raise DamageError(_describe(error)) from error
+    if not record["cell_id"] == cell_id == content.common.get("cell_id"):
+        raise DamageError(f"it contains the cell {str(record['cell_id'])[:40]}")
+    return record
+
+
+def _check_results(rows: list[Record]) -> None:
+    if not rows:
+        raise DamageError("it has no rows")
+    epochs = [_ResultRow.model_validate(row).epoch for row in rows]  # type: ignore[attr-defined]
+    if any(epoch is None and row["status"] == "ok" for epoch, row in zip(epochs, rows, strict=True)):
+        raise DamageError("a checkpoint has no epoch")
+    if len(set(epochs)) < len(epochs):
+        raise DamageError("it repeats a checkpoint")
+
+
+def _describe(error: ValidationError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return "a number is too large"
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"[:200]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it contains control characters")
+    return text
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    status: Literal[STATUSES]  # type: ignore[valid-type]
+    error: str
+    log: str
+    common: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+Label = Annotated[str, AfterValidator(_printable)]
+TYPES: dict[str, Any] = {
+    "name": Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN.pattern}$")],
+    "word": Annotated[str, StringConstraints(pattern=f"^{WORD_PATTERN.pattern}$")],
+    "label": Label,
+    "text": str,
+    "number": Annotated[float, Field(allow_inf_nan=False)],
+}
+LOOSE = TYPES | {"name": str, "word": str}
+STRICT = ConfigDict(strict=True, extra="allow")
+
+
+def _row_model(name: str, types: Mapping[str, Any], required: Mapping[str, Any]) -> type[BaseModel]:
+    # all columns except the required ones may be None
+    optional: dict[str, Any] = {column: (types[kind] | None, None) for column, kind in RESULT_KINDS.items()}
+    columns = optional | {column: (type_, ...) for column, type_ in required.items()}
+    model: type[BaseModel] = create_model(name, __config__=STRICT, **columns)
+    return model
+
+
+_ResultRow = _row_model(
+    "ResultRow",
+    TYPES,
+    {"variant": TYPES["name"], "dataset": TYPES["name"], "commit": Label, "torch": Label, "seed": int}
+    | {"status": Literal[STATUSES]},
+)
+_StudyRow = _row_model("StudyRow", LOOSE, dict.fromkeys(("variant", "dataset", "commit", "torch"), Label))

@@ -1,0 +1,159 @@
+"""Finding the run folder that an argument names, and choosing the one that a run writes to. Needs no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.common import locks
+from benchmarks.common.atomic_files import NAME_PATTERN, Record
+from benchmarks.common.errors import DamageError, UserError
+from benchmarks.execution.interface import Cell
+from benchmarks.runs import cell_files, manifests, recovery
+
+
+def list_runs(out: Path) -> list[Path]:
+    """Return the run folders under `out`, oldest first."""
+    times = {}
+    for path in out.glob(f"*/{manifests.MANIFEST_FILE}") if out.is_dir() else ():
+        with contextlib.suppress(OSError):  # another process may delete it now
+            times[path.parent] = path.stat().st_mtime_ns
+    return sorted(times, key=lambda folder: (times[folder], folder.name))
+
+
+def _list_runs_with_cells(out: Path) -> list[Path]:
+    # latest first; the folder of a reference run keeps only tables, and can't be continued
+    return [folder for folder in reversed(list_runs(out)) if (folder / "cells").is_dir()]
+
+
+def find_results(run: str, out: Path) -> Path:
+    """Return the results.csv of a run, given as its folder, its results.csv, its name under `out`, or `latest`."""
+    if run == "latest":
+        for folder in _list_runs_with_cells(out):
+            if (folder / "results.csv").is_file():
+                return folder / "results.csv"
+        raise UserError(
+            f"no run with results in {out}; start one with 'python -m benchmarks run --all', or give its folder"
+        )
+    for path in (Path(run), out / run):
+        if path.is_file():
+            return path
+        if path.is_dir():
+            if (path / "results.csv").is_file():
+                return path / "results.csv"
+            if (path / "gradients.csv").is_file():
+                raise UserError(
+                    f"{path} contains gradient studies, and this command needs a run with a results.csv; give one, or "
+                    "draw the studies with 'python -m benchmarks plot'"
+                )
+            raise UserError(
+                f"{path} has no results.csv; finish its run, write the table from its cells with "
+                "'python -m benchmarks rebuild', or give another run"
+            )
+    raise UserError(f"there is no run {run}; give a run folder, its results.csv, a name under {out}, or 'latest'")
+
+
+def find_all_results(run: str, out: Path) -> list[Path]:
+    """Return the results.csv of a run, or those of all runs in a folder of runs, oldest first."""
+    path = Path(run)
+    if path.is_dir() and not (path / "results.csv").is_file() and not (path / manifests.MANIFEST_FILE).is_file():
+        tables = [folder / "results.csv" for folder in list_runs(path) if (folder / "results.csv").is_file()]
+        if tables:
+            return tables
+    return [find_results(run, out)]
+
+
+def find_study_table(run: str, out: Path) -> Path | None:
+    """Return the gradients.csv of gradient studies, given as their folder or the file; None for any other run."""
+    for path in (Path(run), out / run):
+        if path.name == "gradients.csv" and path.is_file():
+            return path
+        if (path / "gradients.csv").is_file() and not (path / "results.csv").is_file():
+            return path / "gradients.csv"
+    return None
+
+
+def find_run(run: str, out: Path) -> Path:
+    """Return the run folder with cells, given as the folder, a file in it, its name under `out`, or `latest`."""
+    if run == "latest" and (runs := _list_runs_with_cells(out)):
+        return runs[0]
+    for path in (Path(run), out / run, Path(run).parent):
+        if (path / "cells").is_dir() and (path.name == Path(run).name or Path(run).is_file()):
+            return path
+    raise UserError(f"{run} is not a run folder with cells; give a run folder, a name under {out}, or 'latest'")
+
+
+def choose_folder(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
+    """Return the folder to write to: the named run, an unfinished run of the same cells, or a new one."""
+    if name is not None:
+        return out / name
+    cell_ids = {cell.cell_id for cell in plan}
+    for folder in _list_runs_with_cells(out):
+        with contextlib.suppress(UserError, OSError):  # an unreadable folder can't be continued
+            if _has_same_cells(folder, cell_ids) and _is_unfinished(folder, plan):
+                return folder
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (out / f"{stamp}{suffix}" for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
+    return next(folder for folder in names if not folder.exists())
+
+
+def _has_same_cells(folder: Path, cell_ids: set[str]) -> bool:
+    try:
+        return cell_ids == _planned_ids(manifests.read_manifest(folder))
+    except DamageError:
+        recovered = _planned_ids(manifests.rebuild_manifest(recovery.readable_records(folder)))
+        return bool(recovered) and recovered <= cell_ids
+
+
+def _planned_ids(manifest: Record | None) -> set[str]:
+    return {cell["cell_id"] for cell in manifest["cells"]} if manifest else set()
+
+
+def find_run_of_cells(out: Path, plan: Sequence[Cell]) -> Path | None:
+    """Return the latest run folder whose manifest contains all these cells, if any."""
+    cell_ids = {cell.cell_id for cell in plan}
+    for folder in reversed(list_runs(out)):
+        with contextlib.suppress(UserError, DamageError):
+            if cell_ids <= _planned_ids(manifests.read_manifest(folder)):
+                return folder
+    return None
+
+
+def _is_unfinished(folder: Path, plan: Sequence[Cell]) -> bool:
+    records = {record["cell_id"]: record for record in recovery.readable_records(folder)}
+    return any(not cell_files.is_finished(records.get(cell.cell_id)) for cell in plan)
+
+
+def check_destination(out: Path, name: str | None) -> None:
+    """Raise `UserError` if the run name is invalid or the output folder is not writable, before any work starts."""
+    if name is not None and (not NAME_PATTERN.fullmatch(name) or name == "latest"):
+        raise UserError(f"--name {name!r} is not allowed; use letters, digits and . _ + - ('latest' is reserved)")
+    check_writable(out)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `UserError` if files can't be created in the folder, or in its nearest parent that exists."""
+    parent = folder
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--out: results can't be written to {folder} ({parent}: {error.strerror}); give another folder with --out"
+        ) from error
+
+
+def claim_folder(folder: Path) -> None:
+    """Create the run folder; raises `UserError` if it contains files that are not a run's."""
+    run_files = {"cells", recovery.SET_ASIDE, locks.LOCK_FILE, manifests.MANIFEST_FILE}
+    if folder.is_dir() and not (folder / "cells").is_dir():
+        strays = sorted(path.name for path in folder.iterdir() if path.name not in run_files and path.name[0] != ".")
+        if strays:
+            raise UserError(f"{folder} has {strays[0]} but no cells, so it is not a run folder; use another --name")
+    check_writable(folder)
+    (folder / "cells").mkdir(parents=True, exist_ok=True)

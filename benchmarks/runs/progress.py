@@ -1,0 +1,68 @@
+"""The progress display: finished cells, running cells and the remaining time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from tqdm import tqdm
+
+from benchmarks.execution.interface import Cell
+
+
+class Display:
+    """A progress bar in a terminal; elsewhere one line for each finished cell.
+
+    costs: relative run time of each cell, in any unit, by its label. skipped: number of cells that need not run.
+    """
+
+    def __init__(self, costs: Mapping[str, float], skipped: int, stream: TextIO = sys.stderr) -> None:
+        self.costs, self.total, self.skipped, self.stream = costs, len(costs), skipped, stream
+        self.total_cost = sum(costs.values())
+        self.running: list[str] = []
+        self.done, self.done_cost, self.start = 0, 0.0, time.monotonic()
+        self.bar = tqdm(
+            total=self.total,
+            file=stream,
+            disable=not stream.isatty(),
+            unit="cell",
+            bar_format="{n_fmt}/{total_fmt} cells |{bar:10}| {elapsed}, {desc}",
+        )
+        if skipped:
+            self.print_line(f"{skipped} finished cells are kept")
+
+    def print_line(self, text: str) -> None:
+        """Print a line above the bar."""
+        tqdm.write(text, file=self.stream)
+
+    def add_running(self, cell: Cell) -> None:
+        self.running.append(cell.label)
+
+    def add_finished(self, cell: Cell, status: str, note: str) -> None:
+        """Advance by a cell that is no longer running, and print its status and note."""
+        self.running.remove(cell.label)
+        self.done += 1
+        self.done_cost += self.costs[cell.label]
+        if self.bar.disable or status != "ok":
+            width = len(str(self.total))
+            self.print_line(f"[{self.done:{width}}/{self.total}] {cell.label}: {status}{note}; {self.remaining_time()}")
+        self.bar.update()
+
+    def remaining_time(self) -> str:
+        """Return the remaining time in words, estimated from the costs and times of the finished cells."""
+        if self.done == self.total:
+            return "all done"
+        if not self.done:
+            return "time left unknown"
+        seconds = (time.monotonic() - self.start) * (self.total_cost / self.done_cost - 1)
+        return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
+
+    def refresh(self) -> None:
+        """Show the remaining time and the running cells beside the bar."""
+        running = f", running: {', '.join(self.running)}" if self.running else ""
+        self.bar.set_description_str(self.remaining_time() + running)
+
+    def close(self) -> None:
+        self.bar.close()

@@ -1,0 +1,88 @@
+"""Reading a run folder; damaged and foreign files are moved to the folder set-aside. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.common.atomic_files import SNAPSHOT_SUFFIX, Record
+from benchmarks.common.errors import DamageError, printable
+from benchmarks.reporting import results_table
+from benchmarks.runs import cell_files, manifests
+
+SET_ASIDE = "set-aside"
+SUFFIXES = (".json", ".npz", SNAPSHOT_SUFFIX)
+LEFTOVER = re.compile(r"\..+\.(json|npz|snapshot|csv)-[a-z0-9_]{8}")  # temporary files of atomic_files.write_bytes
+
+
+def _cells(folder: Path) -> Iterator[tuple[Path, Record | DamageError]]:
+    """Yield the path of each cell file with its record, or with the error if it is damaged."""
+    for path in sorted((folder / "cells").glob("*.json")):
+        try:
+            if record := cell_files.read_cell(folder, path.stem):
+                yield path, record
+        except DamageError as damage:
+            yield path, damage
+
+
+def readable_records(folder: Path) -> Iterator[Record]:
+    """Return the records of all undamaged cell files."""
+    return (record for _, record in _cells(folder) if not isinstance(record, DamageError))
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """Return the records by cell_id; print a line on standard error for each damaged cell file."""
+    records = {}
+    for path, record in _cells(folder):
+        if isinstance(record, DamageError):
+            print(printable(f"{path} is damaged: {record}"), file=sys.stderr)
+        else:
+            records[path.stem] = record
+    return records
+
+
+def recover_folder(folder: Path) -> tuple[Record | None, dict[str, Record]]:
+    """Return the manifest and the records by cell_id of a locked folder.
+
+    Damaged files are set aside with a line on standard error. Temporary files of killed processes and snapshots of
+    finished cells are deleted.
+    """
+    for path in [*folder.iterdir(), *(folder / "cells").iterdir()]:
+        if LEFTOVER.fullmatch(path.name):
+            path.unlink()
+    records: dict[str, Record] = {}
+    for path, record in _cells(folder):
+        if not cell_files.has_complete_images(folder, path.stem):
+            record = DamageError("its images are cut off")
+        if isinstance(record, DamageError):
+            for file in (path, path.with_suffix(".npz")):
+                _set_aside(folder, file, f"is damaged ({record}); its cell runs again")
+            continue
+        records[path.stem] = record
+        if record["status"] in results_table.FINISHED_STATUSES:
+            path.with_suffix(SNAPSHOT_SUFFIX).unlink(missing_ok=True)
+    try:
+        manifest = manifests.read_manifest(folder)
+    except DamageError as damage:
+        manifest = None
+        _set_aside(folder, folder / manifests.MANIFEST_FILE, f"is damaged ({damage}); it is restored from the cells")
+    return manifest or manifests.rebuild_manifest(records.values()), records
+
+
+def set_aside_foreign(folder: Path, ids: set[str]) -> None:
+    """Set aside the files in cells/ that do not belong to these cell_ids."""
+    for path in sorted((folder / "cells").iterdir()):
+        if path.suffix not in SUFFIXES or path.stem not in ids:
+            _set_aside(folder, path, "belongs to no cell of this run")
+
+
+def _set_aside(folder: Path, path: Path, reason: str) -> None:
+    if not path.exists():
+        return
+    (folder / SET_ASIDE).mkdir(exist_ok=True)
+    names = (folder / SET_ASIDE / f"{path.name}{suffix}" for suffix in ("", *(f".{i}" for i in range(1, 10_000))))
+    target = next(name for name in names if not name.exists())
+    path.rename(target)
+    print(printable(f"{path} {reason}; it was moved to {target.parent}"), file=sys.stderr)

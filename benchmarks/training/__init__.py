@@ -1,0 +1,1 @@
+"""Cells that train a variant and measure it at each checkpoint."""

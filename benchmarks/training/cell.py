@@ -1,0 +1,158 @@
+"""One cell: build a model, train it and measure it at each checkpoint."""
+
+from __future__ import annotations
+
+import errno
+import math
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.common import environment, kernels
+from benchmarks.planning import datasets, planner
+from benchmarks.planning.cases import Case
+from benchmarks.planning.random_streams import draw_noise, make_generator
+from benchmarks.runs import cell_files
+from benchmarks.training import state
+from benchmarks.training.baseline_fitting import fit_baseline
+from benchmarks.training.image_arrays import make_image_arrays
+from benchmarks.training.loop import EpochProgress, train
+from benchmarks.training.state import Setup, setup_case
+from benchmarks.training.step import count_flops
+from vaezoo import FittedVariant, Model, evaluate, evidence_lower_bound, measure
+from vaezoo.gradients import grouped_spread
+
+Row = dict[str, Any]
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def run_cell(case: Case, folder: str) -> None:
+    """Run a case in this process and write its files to the run folder."""
+    kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
+    snapshot = state.snapshot_path(Path(folder), case)
+    record, arrays = train_and_measure(case, snapshot)
+    cell_files.write_cell(Path(folder), record, arrays)
+    if cell_files.is_finished(record):
+        snapshot.unlink(missing_ok=True)
+
+
+def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[str, Any], Arrays]:
+    """Return the cell's record, also if the cell fails, and the arrays of its images.
+
+    snapshot: the file to which the cell's state is saved, and from which it continues; None for no snapshots.
+    """
+    rows: list[Row] = []
+    arrays: list[Arrays] = []
+    start_time = cell_files.utc_now()
+
+    def run() -> tuple[str, str]:
+        arrays.append(_train_and_measure(case, rows, snapshot))
+        return rows[-1]["status"], rows[-1].get("error", "")
+
+    status, error, log = attempt(run)
+    return cell_files.make_record(case, rows, status, error, log, start_time), arrays[0] if arrays else {}
+
+
+def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
+    """Return status, error and log. An exception becomes a status, so that the other cells go on."""
+    try:
+        return *run(), ""
+    except Exception as error:
+        status = "out-of-memory" if _is_out_of_memory(error) else "failed"
+        return status, _one_line(error), traceback.format_exc()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):  # torch raises its type for the memory of a GPU only
+        return True
+    return "can't allocate memory" in str(error) or getattr(error, "errno", None) == errno.ENOMEM
+
+
+def _train_and_measure(case: Case, rows: list[Row], snapshot: Path | None) -> Arrays:
+    """Append a row at each checkpoint; return the arrays of the images, none if training diverged."""
+    protocol, setup = case.protocol, setup_case(case)
+    training_state, earlier_seconds = state.initial_state(setup), 0.0
+    if snapshot:
+        earlier_rows, earlier_seconds = state.restore_snapshot(snapshot, case, training_state)
+        rows += earlier_rows
+    matrix_rates, last_save = list[float](), time.monotonic()
+    for progress in train(training_state, setup):
+        if progress.due:
+            matrix_rates.append(kernels.measure_matrix_rate(protocol.device))
+            rows.append(_make_row(setup, progress, median(matrix_rates), earlier_seconds))
+            if rows[-1]["status"] == "diverged":
+                return {}
+        if snapshot and progress.epoch and time.monotonic() - last_save >= case.snapshot:
+            state.save_snapshot(snapshot, case, training_state, rows, earlier_seconds)
+            last_save = time.monotonic()
+    return make_image_arrays(setup.model, setup.data, datasets.find_dataset(protocol.dataset).shape, case.seed)
+
+
+def _make_row(setup: Setup, progress: EpochProgress, matrix_rate: float, earlier_seconds: float) -> Row:
+    """Return the row of a checkpoint.
+
+    matrix_rate: FLOP/s of large matrix products. earlier_seconds: processor time of the cell's earlier processes.
+    """
+    protocol = setup.protocol
+    flops_per_example = count_flops(setup.variant, planner.make_spec(protocol), protocol.latent_dim)
+    flops_per_second = None if progress.throughput is None else progress.throughput * flops_per_example
+    metrics = _measure(setup, progress.epoch) if progress.finite else {}
+    diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
+    return {
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "status": "diverged" if diverged else "ok",
+        **({} if diverged else metrics),
+        "exact_log_likelihood": setup.data.exact_log_likelihood,
+        "throughput": progress.throughput,
+        "processor_throughput": progress.processor_throughput if protocol.device == "cpu" else None,
+        "flops_per_second": flops_per_second,
+        "machine_fraction": None if flops_per_second is None else flops_per_second / matrix_rate,
+        "train_seconds": progress.seconds,
+        "processor_seconds": earlier_seconds + time.process_time(),
+        "peak_memory_mib": environment.peak_memory_mib(),
+        **({"error": f"loss, parameters or a metric not finite in epoch {progress.epoch}"} if diverged else {}),
+    }
+
+
+def _measure(setup: Setup, epoch: int) -> dict[str, float]:
+    """Return the metrics of a checkpoint, by column of results.csv."""
+    model, data, protocol, seed = setup.model, setup.data, setup.protocol, setup.seed
+    draws = protocol.evaluation_draws
+    metrics = evaluate(
+        model, data.test, make_generator(seed, f"evaluation/{epoch}"), draws, protocol.log_likelihood_draws
+    )
+    if not model.stochastic:
+        return metrics
+    if len(data.validation):
+        source = make_generator(seed, f"validation/{epoch}")
+        metrics["validation_elbo"] = evidence_lower_bound(model, data.validation, source, draws)
+    x = datasets.draw_minibatch(data.train, protocol, make_generator(0, "binarize/gradient"))
+    source = make_generator(seed, f"gradient/{epoch}")
+    noise = draw_noise(protocol, setup.variant.draws, source, protocol.gradient_repeats)
+    fitted = fit_baseline(setup.variant, model, data.train, protocol, seed)
+    return metrics | measure_gradient(model, fitted, x, noise)
+
+
+def measure_gradient(model: Model, fitted: FittedVariant, x: Tensor, noise: Tensor) -> dict[str, float]:
+    """Return the metrics of a variant's gradient on a minibatch, by column of results.csv."""
+    moments = measure(model, {"": fitted}, x, lambda rows: noise[:, :, rows], grouped_spread)[""].moments
+    encoder = moments["encoder", ""]
+    return {
+        "gradient_variance": encoder.variance,
+        "gradient_variance_se": encoder.variance_se,
+        "decoder_gradient_variance": moments["decoder", ""].variance,
+        **({} if encoder.snr is None else {"gradient_snr": encoder.snr}),
+    }
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,223 @@
+"""Compiled training steps: the rule that decides which cells have one, compiling it once per machine, and loading it.
+
+The decision depends on variant, protocol, machine and libraries, and not on measured times.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.func import functional_call
+
+import vaezoo
+from benchmarks.common import cache_paths
+from benchmarks.common.environment import hash_modules, read_processor
+from benchmarks.execution.child_process import lift_memory_limit
+from benchmarks.planning import planner, registry
+from benchmarks.planning.cases import Case, Protocol, hash_identity
+from benchmarks.training import step
+from benchmarks.training.step import Adam, fused_adam_decomposition, initial_adam, take_step
+from vaezoo import Model, Variant, build
+
+SECONDS_SAVED_PER_STEP = 1e-3  # because Python does not launch each operation
+SECONDS_SAVED_PER_FLOP = 1e-12  # because data pass fewer times through memory
+MIN_SAVED_SECONDS = 1.7  # of one cell; compiling takes ten times as long, but only once
+
+
+def find_compiler() -> str | None:
+    """Return the path of the C++ compiler; None if it is not installed."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def estimate_saved_seconds(variant: Variant, protocol: Protocol, examples: int) -> float:
+    """Return an estimate of the seconds that a compiled step saves in one cell. examples: size of the training set."""
+    model = build(variant, planner.make_spec(protocol), protocol.latent_dim)
+    encoder, decoder = (sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
+    flops = 6 * protocol.batch_size * (encoder + variant.draws * decoder)
+    steps = protocol.epochs * (examples // protocol.batch_size)
+    return steps * (SECONDS_SAVED_PER_STEP + SECONDS_SAVED_PER_FLOP * flops)
+
+
+def choose_step_path(case: Case) -> Path | None:
+    """Return the path of the case's compiled step, which may not exist yet; None if the step runs uncompiled."""
+    return _choose_step_path(case.variant, case.draws, case.source, case.protocol, case.data_folder, find_compiler())
+
+
+@functools.cache
+def _choose_step_path(
+    name: str, draws: int, source: str, protocol: Protocol, data_folder: str, cxx: str | None
+) -> Path | None:
+    entry = registry.find_variant(name, draws, [source] if source else [])
+    examples = len(np.load(Path(data_folder) / "train.npy", mmap_mode="r"))
+    try:
+        saved_seconds = estimate_saved_seconds(entry.variant, protocol, examples)
+    except (Exception, SystemExit):  # the architecture fails again in the cell, which records the error
+        return None
+    if cxx is None or protocol.device != "cpu" or saved_seconds <= MIN_SAVED_SECONDS:
+        return None
+    key = hash_identity(
+        {
+            "variant": planner.describe_variant(entry),
+            "spec": repr(planner.make_spec(protocol)),
+            "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
+            "code": hash_modules(vaezoo, step, sys.modules[__name__]),
+            "machine": [
+                platform.machine(),
+                read_processor()["model name"],
+                torch.__version__,
+                torch.backends.cpu.get_cpu_capability(),
+            ],
+            "compiler": [cxx, Path(cxx).stat().st_size],
+        }
+    )
+    return cache_paths.cache_root() / "steps" / f"{name}-{key}.pt2"
+
+
+def compile_step(case: Case, _: str) -> None:
+    """Compile a case's step in this process, or write the reason why it cannot be compiled to a file."""
+    path = choose_step_path(case)
+    assert path is not None
+    lift_memory_limit()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the first of several processes compiles it for all
+        if not path.is_file():
+            _compile(case, path)
+
+
+def _compile(case: Case, path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("TORCHINDUCTOR_")]:
+        del os.environ[name]  # the file name does not depend on these settings
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_paths.cache_root() / "inductor")
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    with path.with_suffix(".log").open("w") as log:
+        for stream in (1, 2):  # the output of the compiler goes to the log file
+            os.dup2(log.fileno(), stream)
+        try:
+            program = _export_case(case)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # permanent, because the variant raised it; errors of the compiler are tried again
+            lines = str(error).strip().splitlines() or [""]
+            path.with_suffix(".refused").write_text(f"{type(error).__name__}: {lines[0]}")
+            raise
+        compile_program(path, program)
+
+
+def _export_case(case: Case) -> torch.export.ExportedProgram:
+    variant, protocol = planner.find_registered(case).variant, case.protocol
+    torch.set_num_threads(protocol.threads)  # the compiled code has this number of threads
+    spec = planner.make_spec(protocol)
+    model = build(variant, spec, protocol.latent_dim)
+    x = torch.zeros(protocol.batch_size, *spec.shape)
+    noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)
+    return export_step(variant, model, x, noise, protocol.precision)
+
+
+GRADIENT_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # relative
+
+Step = Callable[[Tensor, Tensor], Tensor]
+Inputs = tuple[list[Tensor], Tensor, Tensor, Tensor]
+
+
+def export_step(
+    variant: Variant, model: Model, x: Tensor, noise: Tensor, precision: str
+) -> torch.export.ExportedProgram:
+    """Return the step as a program for the compiler; raises `TypeError` for a model with buffers."""
+    if names := [name for name, _ in model.named_buffers()]:
+        raise TypeError(f"the model has buffers ({', '.join(names)}), which would be constants in a compiled step")
+    graph, inputs = trace_step(variant, model, x, noise, precision)
+    return torch.export.export(graph, inputs, strict=False)
+
+
+def trace_step(
+    variant: Variant, model: Model, x: Tensor, noise: Tensor, precision: str
+) -> tuple[torch.nn.Module, Inputs]:
+    """Return the step as a graph of operations on (tensors of Adam, average, x, noise), and example inputs."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    names = [name for name, _ in model.named_parameters()]
+    count = len(names)
+
+    def run(tensors: list[Tensor], average: Tensor, x: Tensor, noise: Tensor) -> Tensor:
+        adam = Adam(tensors[:count], tensors[count : 2 * count], tensors[2 * count : 3 * count], *tensors[3 * count :])
+        leaves = {n: p.detach().requires_grad_() for n, p in zip(names, adam.parameters, strict=True)}
+        loss: Tensor = functional_call(
+            model, leaves, (lambda m, x, noise: take_step(variant, m, adam, average, precision, x, noise), x, noise)
+        )
+        return loss
+
+    start = [p.detach().clone() for p in model.parameters()]
+    average = vaezoo.initial_average(variant, model, x, noise)
+    inputs = (initial_adam(start, 1e-3).tensors, average, x, noise)
+    table = {torch.ops.aten._fused_adam_.tensor_lr: fused_adam_decomposition}
+    return make_fx(run, decomposition_table=table)(*inputs), inputs
+
+
+def compile_program(path: Path, program: torch.export.ExportedProgram) -> None:
+    """Compile the program and move the finished file to the path."""
+    from torch._inductor import aoti_compile_and_package
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        package = aoti_compile_and_package(
+            program,
+            package_path=str(Path(folder) / path.name),
+            inductor_configs={"cpp.enable_kernel_profile": True},  # so that a profiler shows each kernel
+        )
+        Path(package).replace(path)
+
+
+def load_step(path: str, adam: Adam, average: Tensor) -> Step:
+    """Return the compiled step; it changes these tensors in place.
+
+    torch's public loader is not used, because it imports the compiler, which takes a second in every cell.
+    """
+    package = torch._C._aoti.AOTIModelPackageLoader(path, "model", True, 1, -1)
+    state = [*(t.detach() for t in adam.tensors), average]
+
+    def run(x: Tensor, noise: Tensor) -> Tensor:
+        loss: Tensor = package.boxed_run([*state, x, noise])[0]
+        return loss
+
+    return run
+
+
+def check_step(
+    path: str, variant: Variant, model: Model, average: Tensor, precision: str, x: Tensor, noise: Tensor
+) -> None:
+    """Raise `RuntimeError` if the compiled step cannot run or has another gradient than the uncompiled step.
+
+    A module that a plug-in imports may have changed since the step was compiled.
+    """
+
+    def compute_gradient(compiled: bool) -> Tensor:
+        model_copy, average_copy = copy.deepcopy(model), average.clone()
+        optimizer = initial_adam(model_copy.parameters(), 1e-3)
+        if compiled:
+            load_step(path, optimizer, average_copy)(x, noise)
+        else:
+            take_step(variant, model_copy, optimizer, average_copy, precision, x, noise)
+        return torch.cat([m.flatten() for m in optimizer.means])
+
+    remedy = "delete that file and run again, or set CXX=none to compile nothing"
+    try:
+        expected, gradient = compute_gradient(compiled=False), compute_gradient(compiled=True)
+    except RuntimeError as error:
+        raise RuntimeError(f"the compiled step {path} cannot run: {error}; {remedy}") from error
+    size, difference, tolerance = expected.norm(), (gradient - expected).norm(), GRADIENT_TOLERANCE[precision]
+    if expected.isfinite().all() and not difference <= tolerance * size:
+        raise RuntimeError(
+            f"the gradient of the compiled step {path} differs from that of the uncompiled step by "
+            f"{difference / size:.1e}, more than {tolerance}; {remedy}"
+        )

@@ -1,0 +1,98 @@
+"""The training loop, which is the same for every variant."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from benchmarks.common.kernels import read_clock
+from benchmarks.planning.datasets import Binarizer
+from benchmarks.planning.random_streams import draw_noise, make_generator
+from benchmarks.training import compilation
+from benchmarks.training.state import Setup, TrainingState
+from benchmarks.training.step import take_step
+
+WARM_UP_STEPS = 5
+
+Advance = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """The progress of training at the end of an epoch; epoch 0 is before the first step.
+
+    due: whether the model is measured at this epoch. seconds: time in training steps so far. throughput: examples per
+    second, median over epochs; None at epoch 0. processor_throughput: examples per second of processor time. finite:
+    False if the loss or a parameter is not finite; training ends then.
+    """
+
+    epoch: int
+    step: int
+    due: bool
+    seconds: float
+    throughput: float | None
+    processor_throughput: float | None
+    finite: bool
+
+
+def make_step(state: TrainingState, setup: Setup) -> Advance:
+    """Return the function that the loop repeats: row numbers of a minibatch -> loss.
+
+    The function draws pixels and noise, takes one training step and changes the state in place.
+    """
+    variant, model, protocol, images = setup.variant, state.model, setup.protocol, setup.data.train
+    optimizer, average, generators = state.optimizer, state.average, state.generators
+    descend: compilation.Step = functools.partial(take_step, variant, model, optimizer, average, protocol.precision)
+    if setup.compiled_step:
+        noise = draw_noise(protocol, variant.draws, make_generator(0, "check-step"))
+        x = images[: protocol.batch_size]
+        compilation.check_step(setup.compiled_step, variant, model, average, protocol.precision, x, noise)
+        descend = compilation.load_step(setup.compiled_step, optimizer, average)
+    binarizer = Binarizer(images, protocol.batch_size) if protocol.binarization == "dynamic" else None
+
+    def advance(rows: Tensor) -> Tensor:
+        x = binarizer.draw(rows, generators["binarize"]) if binarizer else images.index_select(0, rows)
+        return descend(x, draw_noise(protocol, variant.draws, generators["noise"]))
+
+    return advance
+
+
+def train(state: TrainingState, setup: Setup) -> Iterator[EpochProgress]:
+    """Train with Adam from the given state, in place; yield before the first epoch and after each epoch.
+
+    Each epoch goes through the images in a new order, in full minibatches; the remaining images are not used.
+    """
+    protocol, images = setup.protocol, setup.data.train
+    advance = make_step(state, setup)
+    batches, first_epoch = len(images) // protocol.batch_size, state.epoch + 1
+    if state.epoch == 0:
+        yield EpochProgress(0, 0, 0 in protocol.checkpoints, state.seconds, None, None, finite=True)
+    for epoch in range(first_epoch, protocol.epochs + 1):
+        total = torch.zeros((), device=images.device)
+        rows = torch.randperm(len(images), generator=state.generators["batches"])
+        rows = rows[: batches * protocol.batch_size].to(images.device)
+        warm_up = min(WARM_UP_STEPS, batches - 1) if epoch == first_epoch else 0
+        epoch_start = timed_start = read_clock(protocol.device)
+        processor_start = time.process_time()
+        for index, batch in enumerate(rows.split(protocol.batch_size)):
+            if index == warm_up:
+                timed_start, processor_start = read_clock(protocol.device), time.process_time()
+            total += advance(batch)
+        end, processor_end = read_clock(protocol.device), time.process_time()
+        state.epoch = epoch
+        state.seconds += end - epoch_start
+        examples = (batches - warm_up) * protocol.batch_size
+        state.rates.append((examples / (end - timed_start), examples / (processor_end - processor_start)))
+        parameters = (p.detach().sum() for p in state.model.parameters())
+        finite = bool(torch.stack([total, *parameters]).isfinite().all())
+        due = epoch in protocol.checkpoints or not finite
+        by_clock, by_processor = map(median, zip(*state.rates, strict=True))
+        yield EpochProgress(epoch, epoch * batches, due, state.seconds, by_clock, by_processor, finite)
+        if not finite:
+            return

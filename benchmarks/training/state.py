@@ -1,0 +1,153 @@
+"""The setup of a training, its state, and snapshots from which training continues with the same bits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.common.atomic_files import SCHEMA_VERSION, SNAPSHOT_SUFFIX, Record
+from benchmarks.common.environment import hash_source, read_processor
+from benchmarks.planning import datasets, planner
+from benchmarks.planning.cases import Case, Protocol
+from benchmarks.planning.datasets import Dataset
+from benchmarks.planning.random_streams import make_generator
+from benchmarks.runs import snapshots
+from benchmarks.training.baseline_fitting import draw_initial_average
+from benchmarks.training.step import Adam, initial_adam
+from vaezoo import Model, Variant, build, initialise
+
+STREAMS = ("batches", "binarize", "noise")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What training starts from: a model with initial weights, its data and the protocol.
+
+    compiled_step: path of the compiled training step; empty if the step runs uncompiled.
+    """
+
+    variant: Variant
+    model: Model
+    data: Dataset
+    protocol: Protocol
+    seed: int
+    compiled_step: str = ""
+
+
+def setup_training(variant: Variant, protocol: Protocol, data_folder: str, seed: int, compiled_step: str = "") -> Setup:
+    """Load the data, and build the variant's model with the initial weights of this seed."""
+    data = datasets.load_dataset(protocol.dataset, data_folder, protocol.binarization, protocol.device)
+    model = build(variant, planner.make_spec(protocol), protocol.latent_dim)
+    initialise(model, lambda name: make_generator(seed, f"init/{name}"))
+    return Setup(variant, model.to(protocol.device), data, protocol, seed, compiled_step)
+
+
+def setup_case(case: Case) -> Setup:
+    """Load the data, and build the model with initial weights, of a case."""
+    variant = planner.find_registered(case).variant
+    return setup_training(variant, case.protocol, case.data_folder, case.seed, case.step)
+
+
+@dataclass
+class TrainingState:
+    """All values that training changes; from a copy, training continues with the same bits.
+
+    average: the baseline's moving average. generators: for the order of examples, the pixels and the noise. seconds:
+    time in training steps. rates: examples per second of each epoch, by elapsed time and by processor time.
+    """
+
+    model: Model
+    optimizer: Adam
+    average: Tensor
+    generators: dict[str, torch.Generator]
+    epoch: int = 0
+    seconds: float = 0.0
+    rates: list[tuple[float, float]] = field(default_factory=list)
+
+
+def initial_state(setup: Setup) -> TrainingState:
+    """Return the state before the first step."""
+    source = make_generator(setup.seed, "start-baseline")
+    average = draw_initial_average(setup.variant, setup.model, setup.data.train, setup.protocol, source)
+    optimizer = initial_adam(setup.model.parameters(), setup.protocol.learning_rate)
+    generators = {purpose: make_generator(setup.seed, purpose) for purpose in STREAMS}
+    return TrainingState(setup.model, optimizer, average, generators)
+
+
+def snapshot_path(folder: Path, case: Case) -> Path:
+    """Return the path of the case's snapshot in a run folder."""
+    return folder / "cells" / f"{case.cell_id}{SNAPSHOT_SUFFIX}"
+
+
+def save_snapshot(path: Path, case: Case, state: TrainingState, rows: list[Record], earlier_seconds: float) -> None:
+    """Save the state and the rows so far. earlier_seconds: processor time of earlier processes of the cell."""
+    metadata = _origin(case) | {
+        "epoch": state.epoch,
+        "seconds": state.seconds,
+        "rates": state.rates,
+        "rows": rows,
+        "processor_seconds": earlier_seconds + time.process_time(),
+    }
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in _tensors(state)}
+    arrays |= {f"generator/{name}": source.get_state().numpy() for name, source in state.generators.items()}
+    snapshots.save(path, metadata, arrays)
+
+
+def restore_snapshot(path: Path, case: Case, state: TrainingState) -> tuple[list[Record], float]:
+    """Set the state to that of a snapshot; return the snapshot's rows and the processor time so far, seconds.
+
+    The state does not change if the snapshot is missing or damaged, or is of another case, code or machine.
+    """
+    try:
+        loaded = snapshots.load(path)
+        if loaded is None:
+            return [], 0.0
+        metadata, values = loaded
+        arrays = {name: torch.from_numpy(value) for name, value in values.items()}
+        origin = {key: metadata[key] for key in _origin(case)}
+        progress = {key: metadata[key] for key in ("epoch", "seconds", "rates", "rows", "processor_seconds")}
+        shapes_match = all(arrays[name].shape == tensor.shape for name, tensor in _tensors(state))
+        for name in state.generators:
+            torch.Generator().set_state(arrays[f"generator/{name}"])
+    except Exception as error:  # a damaged archive raises many types
+        print(f"the snapshot {path} is damaged ({type(error).__name__}: {error}); the cell starts from epoch 0")
+        return [], 0.0
+    if origin != _origin(case) or not shapes_match:
+        print(f"the snapshot {path} is of other code, other settings or another machine; the cell starts from epoch 0")
+        return [], 0.0
+    with torch.no_grad():
+        for name, tensor in _tensors(state):
+            tensor.copy_(arrays[name])
+    for name, source in state.generators.items():
+        source.set_state(arrays[f"generator/{name}"])
+    state.epoch, state.seconds, state.rates = progress["epoch"], progress["seconds"], progress["rates"]
+    return progress["rows"], progress["processor_seconds"]
+
+
+def _origin(case: Case) -> Record:
+    """Return all that must be equal to continue with the same bits."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "cell_id": case.cell_id,
+        "commit": case.commit,
+        "torch": torch.__version__,
+        "code": hash_source(),
+        "processor": [read_processor()["model name"], torch.backends.cpu.get_cpu_capability()],
+        "gpu": torch.cuda.get_device_name() if case.protocol.device == "cuda" else "",
+        "step": Path(case.step).name,
+    }
+
+
+def _tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and value of all tensors that a step changes in place."""
+    for name, tensor in state.model.state_dict().items():
+        yield f"model/{name}", tensor
+    for moment, tensors in (("mean", state.optimizer.means), ("square", state.optimizer.squares)):
+        yield from ((f"{moment}/{i}", tensor) for i, tensor in enumerate(tensors))
+    yield "count", state.optimizer.count
+    yield "average", state.average

@@ -1,0 +1,167 @@
+"""One training step: a function of parameters, optimizer, moving average, minibatch and noise; and its cost in FLOP."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from vaezoo import DataSpec, Model, Variant, build, estimate_parts
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) by torch's fused kernel; all tensors change in place.
+
+    It computes the same bits as `torch.optim.Adam(fused=True)`. That class imports torch's compiler at its first use,
+    which takes two seconds in every process.
+    """
+
+    parameters: list[Tensor]
+    means: list[Tensor]
+    squares: list[Tensor]
+    count: Tensor
+    learning_rate: Tensor
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the optimizer, in one list."""
+        return [*self.parameters, *self.means, *self.squares, self.count, self.learning_rate]
+
+    @torch.no_grad()
+    def descend(self, gradients: Sequence[Tensor]) -> None:
+        """Take one step. gradients: in the order of the parameters."""
+        self.count.add_(1)
+        torch._fused_adam_(
+            self.parameters,
+            list(gradients),
+            self.means,
+            self.squares,
+            [],
+            [self.count] * len(self.parameters),
+            lr=self.learning_rate,
+            beta1=BETA1,
+            beta2=BETA2,
+            weight_decay=0.0,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+def initial_adam(parameters: Iterable[Tensor], learning_rate: float) -> Adam:
+    """Return the optimizer before its first step."""
+    tensors = list(parameters)
+    device = tensors[0].device if tensors else None
+    return Adam(
+        tensors,
+        [torch.zeros_like(p) for p in tensors],
+        [torch.zeros_like(p) for p in tensors],
+        torch.zeros((), device=device),
+        torch.tensor(learning_rate, dtype=torch.float64),  # in CPU memory, also for a CUDA device
+    )
+
+
+def fused_adam_decomposition(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    _: list[Tensor],
+    counts: list[Tensor],
+    *,
+    lr: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    **unused: Any,
+) -> None:
+    """Compute the same as the fused kernel, by operations that the compiler can fuse with those of the gradient."""
+    # exponentials, because the compiler would compute a power again for each element of each parameter
+    count = counts[0].double()
+    correction = (1 - (math.log(beta2) * count).exp()).sqrt()
+    step_size, epsilon = lr * correction / (1 - (math.log(beta1) * count).exp()), eps * correction
+    for p, g, m, s in zip(parameters, gradients, means, squares, strict=True):
+        m.lerp_(g, 1 - beta1)
+        s.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        p.sub_(step_size.to(p.dtype) * (m / (s.sqrt() + epsilon.to(p.dtype))))
+
+
+def take_step(
+    variant: Variant,
+    model: Model,
+    adam: Adam,
+    average: Float[Tensor, ""],
+    precision: str,
+    x: Float[Tensor, "B ..."],
+    noise: Float[Tensor, "K B D"],
+) -> Float[Tensor, ""]:
+    """Take one optimizer step, update the baseline's moving average, both in place, and return the loss.
+
+    precision: of the matrix products, "float32" or "bfloat16"; the parameters are float32 in both cases.
+    """
+    with torch.autocast(x.device.type, torch.bfloat16, precision == "bfloat16", cache_enabled=False):
+        stochastic, exact = estimate_parts(variant, model, x, noise, average)
+    loss = -(stochastic + exact).mean()
+    gradients = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+    adam.descend(gradients)
+    average.copy_(variant.estimator.update_average(average, stochastic))
+    return loss.detach()
+
+
+CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
+TRANSPOSED = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
+PRODUCTS = (torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.mm, Tensor.bmm, Tensor.__matmul__)
+
+
+def _multiplications(function: Any, first: Tensor, second: Tensor, out: Tensor) -> int:
+    if function is functional.linear or function in CONVOLUTIONS:
+        return out.numel() * second[0].numel()
+    if function in TRANSPOSED:
+        return first.numel() * second[0].numel()
+    return out.numel() * first.shape[-1] if function in PRODUCTS else 0
+
+
+class _FlopCounter(TorchFunctionMode):
+    """Counts each product once, and once more for each factor that needs a gradient.
+
+    torch's counter also counts the backward pass, but imports a compiler, which takes a second in each cell.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if len(args) > 1 and all(isinstance(factor, Tensor) for factor in args[:2]):
+            first, second = args[:2]
+            passes = 1 + (first.requires_grad + second.requires_grad if out.requires_grad else 0)
+            self.flops += 2 * passes * _multiplications(function, first, second, out)
+        return out
+
+
+@functools.cache
+def count_flops(variant: Variant, spec: DataSpec, latent_dim: int) -> float:
+    """Return the floating-point operations of one training step per example, in matrix products and convolutions."""
+    model, x = build(variant, spec, latent_dim), torch.zeros(2, *spec.shape)
+    counter = _FlopCounter()
+    with counter:
+        estimate_parts(variant, model, x, torch.zeros(variant.draws, len(x), latent_dim), torch.zeros(()))
+    return counter.flops / len(x)

@@ -1,0 +1,74 @@
+"""A server that imports the commands once, then forks a process for each command line that it receives.
+
+A request is one line of JSON on standard input, [arguments, environment]; the answer one line on standard output,
+[exit status, standard output, standard error]. A child does the same as `python -m benchmarks`, without
+the three seconds for importing torch. It also calls directly the functions that commands call in an isolated process.
+"""
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from benchmarks.cli.main import main
+from benchmarks.execution import isolated_call
+
+MODULES = (  # modules that the commands import when they are called
+    "benchmarks.cli.step_profile",
+    "benchmarks.comparison.history.history_figure",
+    "benchmarks.comparison.history.reference_run",
+    "benchmarks.comparison.microbenchmarks",
+    "benchmarks.comparison.power.error_rates",
+    "benchmarks.gradient_studies.measurement",
+    "benchmarks.gradient_studies.report.figures",
+    "benchmarks.gradient_studies.study_plan",
+    "benchmarks.planning.planner",
+    "benchmarks.reporting.report",
+    "benchmarks.runs.rebuild",
+    "benchmarks.training.cell",
+    "vaezoo.testing",
+)
+
+
+def call_directly(function, *args, **kwargs):
+    return function(*args, **kwargs)
+
+
+def child(arguments, environment, out, err):
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(out, os.O_WRONLY), 1)
+    os.dup2(os.open(err, os.O_WRONLY), 2)
+    os.environ.update(environment)
+    sys.argv = ["python -m benchmarks", *arguments]
+    # a child has imported torch already and is isolated itself, so it need not start a server and import torch there
+    isolated_call.call_isolated = call_directly
+    try:
+        status = main()
+    except BaseException:  # as the interpreter does; the child must not return into the parent's loop
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def answer(arguments, environment):
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        out.touch()
+        err.touch()
+        pid = os.fork()
+        if pid == 0:
+            child(arguments, environment, out, err)
+        _, status = os.waitpid(pid, 0)
+        return [os.waitstatus_to_exitcode(status), out.read_text(), err.read_text()]
+
+
+if __name__ == "__main__":
+    for module in MODULES:
+        importlib.import_module(module)
+    for line in sys.stdin:
+        print(json.dumps(answer(*json.loads(line))), flush=True)

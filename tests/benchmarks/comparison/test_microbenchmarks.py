@@ -1,0 +1,80 @@
+"""Comparison of micro-benchmarks from files of pytest-benchmark."""
+
+import json
+
+import pytest
+
+from benchmarks.common.errors import UserError
+from benchmarks.comparison import microbenchmarks, verdict_tables
+from benchmarks.comparison.verdicts import choose_exit_code
+
+
+@pytest.fixture
+def write_files(tmp_path):
+    """Return a function that writes the files of one side, one file for each median of one benchmark."""
+
+    def write(side, medians, minute=0, every=2, name="test_step[vae]", processor="a"):
+        (tmp_path / side).mkdir(exist_ok=True)
+        for i, median in enumerate(medians):
+            benchmark = {
+                "fullname": f"benchmarks/micro/bench_cells.py::{name}",
+                "name": name,
+                "stats": {"median": median},
+            }
+            moment = f"2026-01-01T00:{minute + every * i:02d}:00+00:00"
+            content = {"datetime": moment, "machine_info": {"cpu": {"brand_raw": processor}}, "benchmarks": [benchmark]}
+            (tmp_path / side / f"{i}.json").write_text(json.dumps(content))
+        return microbenchmarks.find_benchmark_files(str(tmp_path / side))
+
+    return write
+
+
+TIMES = (1.0, 1.01, 0.99, 1.02, 1.0)
+
+
+def test_slowdown_fails_if_measured_in_turns_else_it_is_advice(write_files):
+    base = write_files("base", TIMES)
+    slower = [1.5 * t for t in TIMES]
+    for minute, every, code in ((1, 2, 1), (30, 2, 0)):
+        found = microbenchmarks.compare_benchmarks(base, write_files("new", slower, minute, every), 0.01)
+        assert [(v.dataset, v.variant, v.metric) for v in found] == [("bench_cells", "test_step[vae]", "seconds")]
+        assert (found[0].word, choose_exit_code(found)) == ("regressed", code)
+        assert "+50 %" in verdict_tables.render_verdicts(found, "text", show_all=True)
+    found = microbenchmarks.compare_benchmarks(base, write_files("new", [t / 1.5 for t in TIMES], 1), 0.01)
+    assert (found[0].word, choose_exit_code(found)) == ("improved", 0)
+    assert choose_exit_code(microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1), 0.01)) == 0
+
+
+def test_missing_benchmark_new_benchmark_and_other_processor(write_files):
+    base = write_files("base", TIMES)
+    found = microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1, name="test_other"), 0.01)
+    assert {(v.variant, v.word) for v in found} == {("test_step[vae]", "missing"), ("test_other", "new")}
+    assert choose_exit_code(found) == 2
+    found = microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1, processor="b"), 0.01)
+    assert found[0].word == "incomparable"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "Invalid JSON"),
+        ("[]", "should be an object"),
+        ("{}", "machine_info: Field required"),
+        ("\xff", "Invalid JSON"),
+    ],
+)
+def test_invalid_file_is_refused(tmp_path, content, words):
+    (tmp_path / "x.json").write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=words):
+        microbenchmarks.compare_benchmarks(*[microbenchmarks.find_benchmark_files(str(tmp_path / "x.json"))] * 2, 0.01)
+
+
+def test_compare_command_with_benchmark_files(write_files, tmp_path, ask):
+    write_files("base", TIMES)
+    write_files("new", [1.5 * t for t in TIMES], 1)
+    done = ask("compare", tmp_path / "base", tmp_path / "new")
+    assert done.returncode == 1, done.stderr
+    assert "regressed" in done.stdout
+    done = ask("compare", tmp_path / "base" / "0.json", tmp_path / "new" / "0.json", "--metrics", "elbo")
+    assert done.returncode == 64
+    assert "contain only times" in done.stderr

@@ -1,0 +1,108 @@
+"""Two-sample tests, checked against scipy and by simulation."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.comparison.two_sample import (
+    adjust_by_holm,
+    compare_samples,
+    compute_fisher_p,
+    compute_seeds_needed,
+    compute_smallest_effect,
+    has_heavy_tails,
+)
+
+
+def normal(n, seed, mean=0.0, spread=1.0, first=0):
+    values = np.random.default_rng(seed).normal(mean, spread, n)
+    return dict(enumerate(values.tolist(), start=first))
+
+
+def test_different_seeds_use_the_pooled_t_test():
+    base, new = normal(20, 1), normal(7, 2, mean=-0.5, first=100)
+    found = compare_samples(base, new)
+    new_values, base_values = list(new.values()), list(base.values())
+    assert found.test == "pooled t"
+    assert found.p_less == pytest.approx(stats.ttest_ind(new_values, base_values, alternative="less").pvalue, rel=1e-9)
+    assert found.p_more == pytest.approx(1 - found.p_less)
+    low, high = stats.ttest_ind(new_values, base_values).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_equal_seeds_are_paired_if_that_has_the_smaller_error():
+    base = normal(8, 1, spread=3.0)
+    shift = normal(8, 2, mean=0.2, spread=0.1)
+    new = {seed: base[seed] + shift[seed] for seed in base}
+    found = compare_samples(base, new)
+    assert found.test == "paired t"
+    expected = stats.ttest_rel(list(new.values()), list(base.values()), alternative="greater").pvalue
+    assert found.p_more == pytest.approx(2 * expected, rel=1e-9)  # doubled, because either test was possible
+    assert compare_samples(base, normal(8, 5, spread=3.0)).test == "pooled t"
+    assert compare_samples({k: base[k] for k in range(4)}, {k: new[k] for k in range(4)}).test == "pooled t"
+
+
+def test_heavy_tails_use_ranks():
+    base, new = normal(20, 1), normal(10, 2, first=50)
+    base[3] = -1e9
+    found = compare_samples(base, new)
+    assert found.test == "ranks"
+    expected = stats.mannwhitneyu(list(new.values()), list(base.values()), alternative="less").pvalue
+    assert found.p_less == pytest.approx(expected, rel=0.05)
+    assert abs(found.value) < 1
+    assert found.low < found.value < found.high
+    worse = compare_samples(base, {seed: value - 4 for seed, value in new.items()})
+    assert worse.p_less < 1e-5
+
+
+def test_normal_values_have_no_heavy_tails():
+    draws = np.random.default_rng(0).normal(size=(2000, 30))
+    assert not any(has_heavy_tails(row[:20], row[20:]) for row in draws)
+
+
+def test_zero_spread_and_single_seed():
+    same = compare_samples(dict.fromkeys(range(3), 2.0), dict.fromkeys(range(5, 8), 1.0))
+    assert (same.test, same.value, same.p_less, same.p_more) == ("no spread", -1.0, 0.0, 1.0)
+    alone = compare_samples({0: 1.0}, {0: 0.0})
+    assert (alone.p_less, alone.p_more, alone.low) == (1.0, 1.0, -math.inf)
+
+
+@pytest.mark.parametrize("counts", [(0, 20, 3, 10), (2, 20, 2, 10), (0, 5, 5, 5), (1, 1, 0, 1), (0, 20, 0, 10)])
+def test_fisher_p_agrees_with_scipy(counts):
+    lost_base, base, lost_new, new = counts
+    table = [[lost_new, new - lost_new], [lost_base, base - lost_base]]
+    assert compute_fisher_p(*counts) == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue, rel=1e-9)
+
+
+def test_adjust_by_holm():
+    assert adjust_by_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert adjust_by_holm([]) == []
+    assert adjust_by_holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_smallest_effect_is_detected_in_95_of_100_cases():
+    """Of many drops of that size 95 % are detected; of comparisons without a drop, few."""
+    tolerance, level, source = 0.5, 0.001, np.random.default_rng(0)
+    example = compare_samples(normal(20, 1), normal(10, 2, first=50))
+    scale = 1 / example.spread  # for a known spread of 1
+    smallest = compute_smallest_effect(example, tolerance, level) * scale
+    seen = {smallest: 0, 0.0: 0}
+    for loss in seen:
+        for _ in range(2000):
+            values = source.normal(size=30)
+            found = compare_samples(dict(enumerate(values[:20])), dict(enumerate(values[20:] - loss, start=50)))
+            seen[loss] += found.value < -tolerance and found.p_less < level
+    assert seen[smallest] / 2000 == pytest.approx(0.95, abs=0.02)
+    assert seen[0.0] / 2000 < 0.005
+
+
+def test_seeds_needed_make_the_interval_narrow_enough():
+    example = dataclasses.replace(compare_samples(normal(20, 1), normal(20, 2, first=50)), spread=1.0)
+    needed = compute_seeds_needed(example, 0.3, 0.001)
+    assert needed > 40
+    enough = compare_samples(normal(needed, 3), normal(needed, 4, first=1000))
+    assert (enough.high - enough.low) / 2 < 0.3 * enough.spread
+    assert compute_seeds_needed(example, 0.0, 0.001) is None

@@ -1,0 +1,152 @@
+"""Variants of a user, from a plug-in file or an installed package: list, run, plot and check."""
+
+import json
+import textwrap
+
+import pandas as pd
+import pytest
+
+from benchmarks.common.errors import UserError
+from benchmarks.planning import registry
+from vaezoo import VARIANTS
+
+PLUGIN = '''\
+from vaezoo import Estimator, Variant, elbo, mlp_normal
+
+
+def estimate(log_weight, reduction, q, noise, prediction):
+    """REINFORCE with a constant baseline of -30 nats."""
+    z = q.sample(noise)
+    log_w, log_q = log_weight(z, q), q.log_prob(z)
+    reward = reduction.reward(log_w) + 30 / len(log_w)
+    return reduction.value(log_w) + (reward.detach() * (log_q - log_q.detach())).sum(0)
+
+
+VARIANTS = [Variant("mine", mlp_normal, elbo, Estimator("constant_baseline", estimate), source="me")]
+'''
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def test_plugin_of_15_lines_passes_check_and_fails_without_the_decoder_gradient(file, ask):
+    assert len(PLUGIN.splitlines()) <= 15
+    done = ask("check", "mine", "--plugin", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all properties hold" in done.stdout
+    file.write_text(PLUGIN.replace("reduction.value(log_w) +", "reduction.value(log_w).detach() +"))
+    done = ask("check", "mine", "--plugin", file)
+    assert done.returncode == 1
+    bias = "FAIL  bias of the decoder's gradient: declared unbiased; the mean of 400,000 (1 draw each) is wrong"
+    assert bias in done.stdout
+    assert "FAIL  gradients reach every parameter: 6 of 10, but not decoder.network.0.weight" in done.stdout
+    assert "2 properties do not hold: gradients reach every parameter; bias of the decoder's gradient" in done.stdout
+
+
+def test_plugin_is_listed_run_and_plotted(file, command, tiny, tmp_path):
+    assert "constant_baseline" in command("list", "variants", "--plugin", file).stdout
+    run = ["run", "vae", "mine", "--plugin", file, "--preset", tiny, "--out", tmp_path, "--name", "x", "--workers", 2]
+    done = command(*run)
+    assert done.returncode == 0, done.stderr
+    assert "mine" in done.stdout
+    results = pd.read_csv(tmp_path / "x" / "results.csv")
+    assert dict(results["variant"].value_counts()) == {"vae": 6, "mine": 6}
+    assert "mine" in (tmp_path / "x" / "figures" / "learning-curves.svg").read_text()
+    file.rename(tmp_path / "moved.py")  # the path is not part of the identity
+    again = command(*[tmp_path / "moved.py" if a == file else a for a in run])
+    assert "4 finished cells are kept" in again.stderr
+    moved = tmp_path / "moved.py"
+    moved.write_text(PLUGIN.replace("30", "31"))
+    changed = command(*[moved if a == file else a for a in run])
+    assert changed.returncode == 64
+    assert "another definition of mine: source is" in changed.stderr
+    record = json.loads(next((tmp_path / "x" / "cells").glob("*.json")).read_text())
+    assert PLUGIN not in record["common"].values()
+
+
+def test_registry_contains_the_plugin(file):
+    assert list(registry.load_registry([PLUGIN])) == [*(v.name for v in VARIANTS), "mine"]
+    assert registry.find_variant("mine", 3, [PLUGIN]).variant.draws == 3
+    assert registry.find_variant("vae").fingerprint == ""
+
+
+def test_failed_cell_reports_the_line_of_the_plugin(file, command, tiny, tmp_path):
+    file.write_text(PLUGIN.replace("z = q.sample(noise)", "z = q.smaple(noise)"))
+    done = command("run", "mine", "--plugin", file, "--preset", tiny, "--out", tmp_path, "--name", "x", "--seeds", 1)
+    assert done.returncode == 2
+    record = json.loads(next((tmp_path / "x" / "cells").glob("*.json")).read_text())
+    assert "has no attribute 'smaple'" in record["error"]
+    assert "line 6, in estimate" in record["log"]
+    assert "z = q.smaple(noise)" in record["log"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("VARIANTS = 3", "it defines no VARIANTS, a list of Variant"),
+        ("", "it defines no VARIANTS, a list of Variant"),
+        ("from vaezoo import elbo\n1 / 0", "line 2: ZeroDivisionError: division by zero"),
+        ("x = (", "line 1: SyntaxError"),
+        ("import helpers_beside_it", "line 1: ModuleNotFoundError: No module named 'helpers_beside_it'"),
+        ("import sys\nsys.exit(3)", "line 2: SystemExit: 3"),
+        ("from vaezoo import VARIANTS", "defines a variant 'autoencoder', but that name is in use"),
+        (PLUGIN.replace('"mine"', '"two words/.."'), "'two words/..' can't be the name of a variant"),
+        (
+            PLUGIN.replace('"constant_baseline"', '"$x$"'),
+            "'$x$' can't be the name of an objective, estimator or baseline of mine",
+        ),
+    ],
+)
+def test_plugin_errors_are_one_line(tmp_path, text, words):
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    with pytest.raises(UserError) as raised:
+        registry.load_registry(registry.read_plugins([path]))
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("path", ["no.py", "."])
+def test_unreadable_plugin_file(tmp_path, path):
+    with pytest.raises(UserError, match="name a Python file that defines VARIANTS"):
+        registry.read_plugins([tmp_path / path])
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """Make a package that registers variants, as pip installs it; return the folder for PYTHONPATH."""
+    site = tmp_path / "site"
+    (site / "theirs").mkdir(parents=True)
+    (site / "theirs" / "__init__.py").write_text("")
+    (site / "theirs" / "zoo.py").write_text(PLUGIN.replace('"mine"', '"theirs"'))
+    info = site / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[vaezoo.variants]\nzoo = theirs.zoo\n")
+    return site
+
+
+def test_variants_of_an_installed_package(installed, command, tiny, tmp_path):
+    assert "theirs" in command("list", PYTHONPATH=str(installed)).stdout
+    run = ["run", "theirs", "--preset", tiny, "--out", tmp_path, "--name", "x", "--seeds", 1]
+    done = command(*run, PYTHONPATH=str(installed))
+    assert done.returncode == 0, done.stderr
+    assert set(pd.read_csv(tmp_path / "x" / "results.csv")["variant"]) == {"theirs"}
+    assert "all properties hold" in command("check", "theirs", PYTHONPATH=str(installed)).stdout
+    (installed / "theirs" / "helper.py").write_text("x = 1\n")
+    done = command(*run, PYTHONPATH=str(installed))
+    assert done.returncode == 64
+    assert "another definition of theirs: source is" in done.stderr
+
+
+def test_package_that_fails_to_load_is_reported(installed, command):
+    (installed / "theirs" / "zoo.py").write_text("1 / 0\n")
+    done = command("list", PYTHONPATH=str(installed))
+    assert done.returncode == 64
+    assert done.stderr == textwrap.dedent("""\
+        error: the installed package theirs (entry point zoo) can't be loaded: ZeroDivisionError: division by zero; \
+fix it, or uninstall it
+        """)

@@ -1,0 +1,55 @@
+"""Definitions of metrics and columns, and the consistency check of a row."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reporting.metrics import METRICS, TABLE_METRICS, find_inconsistency
+from benchmarks.reporting.results_table import COLUMNS, RESULT_COLUMNS, columns_markdown
+
+CONSISTENT = {"elbo": -110.0, "reconstruction_error": 85.0, "kl": 25.0, "elbo_se": 0.05, "log_likelihood": -105.0,
+        "log_likelihood_se": 0.1}  # fmt: skip
+
+
+def test_every_column_is_declared_once():
+    assert len(set(RESULT_COLUMNS)) == len(RESULT_COLUMNS)
+    assert set(TABLE_METRICS) <= {metric.name for metric in METRICS}
+    for column in COLUMNS:
+        assert column.meaning, column.name
+
+
+def test_results_have_all_documented_columns():
+    documented = (
+        "variant,dataset,seed,epoch,step,status,elbo,elbo_se,reconstruction_error,reconstruction_mse,kl,log_likelihood,"
+        "log_likelihood_se,exact_log_likelihood,validation_elbo,active_units,gradient_variance,gradient_variance_se,"
+        "decoder_gradient_variance,gradient_snr,throughput,train_seconds,peak_memory_mib,latent_dim,draws,batch_size,"
+        "learning_rate,likelihood,binarization,evaluation_draws,log_likelihood_draws,gradient_repeats,threads,device,"
+        "started,ended,processor_seconds,torch,commit,data_checksum,protocol_id,error,cell_id"
+    )
+    assert set(documented.split(",")) <= set(RESULT_COLUMNS)
+
+
+def test_the_readme_has_the_current_table_of_columns():
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    module = "benchmarks.reporting.results_table"
+    assert columns_markdown() in readme, (
+        f"paste the output of: python -c 'from {module} import *; print(columns_markdown())'"
+    )
+
+
+def test_a_consistent_row_passes():
+    assert find_inconsistency(CONSISTENT) is None
+    assert find_inconsistency({"elbo": None, "reconstruction_error": 80.0, "kl": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kl": 25.001}, "is not -"),
+        ({"kl": float("nan")}, "is not -"),
+        ({"log_likelihood": -111.0}, "exceeds"),
+        ({"log_likelihood": float("nan")}, "exceeds"),
+    ],
+)
+def test_an_inconsistent_row_is_found(change, reason):
+    assert reason in find_inconsistency(CONSISTENT | change)

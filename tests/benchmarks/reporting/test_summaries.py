@@ -1,0 +1,196 @@
+"""Summaries over seeds, tables and headline."""
+
+import csv
+import io
+import math
+
+import pandas as pd
+import pytest
+
+from benchmarks.common.errors import UserError
+from benchmarks.reporting import formats, summaries
+from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS
+from benchmarks.reporting.results_table import RESULT_COLUMNS
+
+
+def row(variant, seed, epoch=0, **values):
+    base = dict.fromkeys(RESULT_COLUMNS)
+    base |= {"variant": variant, "dataset": "digits", "seed": seed, "epoch": epoch, "status": "ok", "draws": 1}
+    return base | {"cell_id": f"{variant}-{seed}", "objective": "elbo", "estimator": "pathwise"} | values
+
+
+def results(*rows):
+    return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype({m.name: float for m in METRICS})
+
+
+def test_each_variant_is_summarized_at_its_last_checkpoint():
+    table = results(
+        row("a", 0, 0, elbo=-9.0), row("a", 0, 5, elbo=-2.0), row("a", 1, 0, elbo=-9.0), row("a", 1, 5, elbo=-4.0)
+    )
+    (s,) = summaries.summarize(table)
+    assert (s.epoch, s.ok, s.diverged, s.failed) == (5, 2, 0, 0)
+    assert s.metrics["elbo"].mean == -3.0
+    assert summaries.summarize(table, epoch=0)[0].metrics["elbo"].mean == -9.0
+
+
+def test_a_diverged_seed_counts_as_the_worst_value_in_the_median():
+    table = results(
+        row("a", 0, 5, elbo=-2.0, reconstruction_error=1.0, kl=1.0),
+        row("a", 1, 5, elbo=-4.0, reconstruction_error=3.0, kl=3.0),
+        row("a", 2, 0, elbo=-9.0, reconstruction_error=9.0, kl=0.0),
+        row("a", 2, 3, status="diverged"),
+    )
+    (s,) = summaries.summarize(table)
+    assert (s.ok, s.diverged) == (2, 1)
+    assert s.metrics["elbo"].median == -4.0
+    assert s.metrics["reconstruction_error"].median == 3.0
+    assert s.metrics["kl"].median == 2.0
+    assert s.metrics["elbo"].mean == -3.0
+    assert formats.format_seeds(s) == "2, 1 diverged"
+
+
+def test_a_killed_seed_does_not_count_as_diverged():
+    table = results(
+        row("a", 0, 5, elbo=-2.0),
+        row("a", 1, 5, elbo=-4.0),
+        row("a", 2, 3, status="diverged"),
+        row("a", 3, None, status="killed"),
+        row("a", 4, None, status="killed"),
+    )
+    (s,) = summaries.summarize(table)
+    assert (s.ok, s.diverged, s.failed) == (2, 1, 2)
+    assert s.metrics["elbo"].median == -4.0
+
+
+def test_if_every_seed_diverged_earlier_checkpoints_are_not_shown():
+    table = results(*(row("a", seed, epoch, elbo=-9.0) for seed in (0, 1) for epoch in (0, 1)),
+                    *(row("a", seed, 5, status="diverged") for seed in (0, 1)))  # fmt: skip
+    (s,) = summaries.summarize(table)
+    assert (s.epoch, s.ok, s.diverged, s.metrics["elbo"].n) == (5, 0, 2, 0)
+    assert s.metrics["elbo"].median == -math.inf
+    assert math.isnan(s.metrics["exact_log_likelihood"].median)
+    assert "diverged" in formats.render_table([s], formats.choose_metrics(["elbo"]), "text")
+
+
+def test_failed_cells_are_counted_and_not_averaged():
+    (s,) = summaries.summarize(
+        results(row("a", 0, 5, elbo=-2.0), row("a", 1, None, status="failed"), row("a", 2, None, status="killed"))
+    )
+    assert (s.ok, s.diverged, s.failed) == (1, 0, 2)
+    assert s.metrics["elbo"].median == -2.0
+
+
+def test_a_variant_without_results_has_a_line():
+    table = results(row("a", 0, 5, elbo=-2.0), row("b", 0, None, status="failed", error="boom"))
+    text = formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), "text")
+    assert "b " in text
+    assert "1 failed" in text
+
+
+def headline_rows(seeds=(0, 1)):
+    for seed in seeds:
+        yield row("plain", seed, gradient_variance=2.0)
+        yield row("reinforce", seed, gradient_variance=2e6 * (1 + seed), estimator="score_function", baseline="none")
+        yield row("better", seed, gradient_variance=20.0, estimator="score_function", baseline="leave_one_out", draws=2)
+
+
+def test_exchange_rates_count_the_draws():
+    rates = summaries.compute_exchange_rates(results(*headline_rows()), "digits")
+    assert rates["none"].value == pytest.approx(1e6 * math.sqrt(2))
+    assert rates["leave_one_out"].value == pytest.approx(20)
+
+
+def test_exchange_rates_pair_the_seeds():
+    rows = [row("plain", 3, gradient_variance=2.0), row("plain", 7, gradient_variance=4.0)]
+    rows += [
+        row("r", s, gradient_variance=v, estimator="score_function", baseline="none") for s, v in ((7, 40), (3, 20))
+    ]
+    rate = summaries.compute_exchange_rates(results(*rows), "digits")["none"]
+    assert (rate.value, rate.low, rate.high) == pytest.approx((10, 10, 10))
+
+
+def test_the_headline_has_both_rates_and_their_intervals():
+    text = summaries.make_headline(results(*headline_rows()))
+    assert "1,410,000 (95 % interval" in text
+    assert "With the baseline leave_one_out, 20.0 (95 % interval 20.0 to 20.0) draws are enough" in text
+    assert "2 seeds" in text
+    assert "one seed, so no interval" in summaries.make_headline(results(*headline_rows([0])))
+
+
+def test_there_is_no_headline_without_reinforce_and_pathwise():
+    assert summaries.make_headline(results(row("plain", 0, gradient_variance=2.0))) == ""
+    assert (
+        summaries.make_headline(
+            results(row("r", 0, gradient_variance=2.0, estimator="score_function", baseline="none"))
+        )
+        == ""
+    )
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "latex"])
+def test_names_of_variants_are_escaped(style):
+    table = results(row("a_b|c&d", 0, 5, elbo=-2.0))
+    text = formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), style)
+    assert {"text": "a_b|c&d", "markdown": r"a_b\|c&d", "latex": r"a\_b|c\&d"}[style] in text
+
+
+def test_the_csv_format_keeps_every_digit():
+    table = results(row("a", 0, 5, elbo=-1 / 3), row("a", 1, 5, elbo=-2 / 3))
+    lines = list(
+        csv.DictReader(
+            io.StringIO(formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), "csv"))
+        )
+    )
+    assert float(lines[0]["min"]) == -2 / 3
+    assert lines[0]["unit"] == "nats/example"
+
+
+def test_summary_csv_has_every_metric_and_its_spread(tmp_path):
+    summaries.write_summary(tmp_path / "summary.csv", summaries.summarize(results(row("a", 0, 5, elbo=-1 / 3))))
+    lines = list(csv.DictReader((tmp_path / "summary.csv").read_text().splitlines()))
+    assert lines[0]["schema_version"] == "3"
+    assert float(lines[0]["elbo_mean"]) == -1 / 3
+    assert lines[0]["elbo_half_width"] == ""
+    assert {f"{m.name}_{part}" for m in METRICS for part in ("mean", "half_width", "median", "min", "max")} <= set(
+        lines[0]
+    )
+
+
+def test_numbers_are_rounded_for_reading():
+    variance, elbo = METRIC_BY_NAME["gradient_variance"], METRIC_BY_NAME["elbo"]
+    texts = [formats.format_number(variance, v) for v in (0.0, 0.022, 0.13, 683.0, 13123.0, 6.94e16, 1e-7)]
+    assert texts == ["0", "0.022", "0.13", "680", "13,000", "6.9e16", "1.0e-7"]
+    assert formats.format_number(elbo, -1020.801) == "-1,020.80"
+    assert formats.format_number(elbo, -math.inf) == "diverged"
+
+
+def test_unknown_metrics_and_formats_are_errors():
+    with pytest.raises(UserError, match="did you mean elbo"):
+        formats.choose_metrics(["elob"])
+    with pytest.raises(UserError, match="no such format"):
+        formats.render_table([], [], "html")
+
+
+def test_inconsistent_rows_are_listed():
+    good = {
+        "elbo": -10.0,
+        "reconstruction_error": 8.0,
+        "kl": 2.0,
+        "log_likelihood": -9.0,
+        "elbo_se": 0.1,
+        "log_likelihood_se": 0.1,
+    }
+    table = results(row("a", 0, 5, **good), row("a", 1, 5, **(good | {"kl": 0.2})), row("a", 2, 5, status="diverged"))
+    (inconsistency,) = summaries.list_inconsistencies(table)
+    assert "a on digits, seed 1, epoch 5" in inconsistency
+
+
+def test_units_are_above_the_rule_of_a_latex_table():
+    table = results(row("a", 0, 5, elbo=-1.0), row("a", 1, 5, elbo=-2.0))
+    text = formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), "latex")
+    header, units, rule, *body = text.splitlines()[3:]
+    assert "ELBO" in header
+    assert "nats/example" in units
+    assert rule == r"\midrule"
+    assert r"-1.50 $\pm$" in body[0]
+    assert "-1.50 [-2.00, -1.00]" in body[1]

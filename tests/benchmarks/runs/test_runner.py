@@ -1,0 +1,204 @@
+"""Whole runs: the same bits for any number of workers and after interruptions; finished cells are kept."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from vaezoo import VARIANTS
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished run, as tmp_path / "tiny"."""
+    shutil.copytree(finished.folder, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def again(command, folder, tiny, *more):
+    return command("run", "--all", "--preset", tiny, "--out", folder.parent, "--name", folder.name, *more)
+
+
+def test_one_worker_and_two_give_the_same_bits(command, finished, tmp_path, tiny, numbers):
+    done = command("run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "one", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(numbers(tmp_path / "one"), numbers(finished.folder))
+
+
+def test_the_longest_cells_start_first(finished):
+    """So no core idles at the end; the tables keep the order of the plan."""
+    results = pd.read_csv(finished.folder / "results.csv")
+    started = results.groupby("draws")["started"]
+    assert started.max()[5] <= started.min()[2] <= started.max()[2] <= started.min()[1]
+    assert list(results["variant"].unique()) == [variant.name for variant in VARIANTS]
+
+
+def test_a_killed_run_continues_to_the_same_result(finished, tmp_path, tiny, command, numbers, started):
+    arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x"]
+    cells, deadline = tmp_path / "x" / "cells", time.monotonic() + 60
+    with started(arguments, tmp_path / "x" / "environment.json"):
+        while len(list(cells.glob("*.json"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    kept = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    assert 3 <= len(kept) < 2 * len(VARIANTS)
+    done = command("run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(kept)} finished cells are kept" in done.stderr
+    assert {name: (cells / name).stat().st_mtime_ns for name in kept} == kept
+    pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(finished.folder))
+
+
+def test_an_unfinished_run_of_the_same_cells_continues_without_its_name(command, copy, tiny):
+    lost = sorted((copy / "cells").glob("*.json"))[0]
+    lost.unlink()
+    done = command("run", "--all", "--preset", tiny, "--out", copy.parent)
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * len(VARIANTS) - 1} finished cells are kept" in done.stderr
+    assert lost.exists()
+    assert [path.name for path in copy.parent.iterdir()] == ["tiny"]
+
+
+def test_after_a_finished_run_a_new_folder_is_created(command, copy, tiny):
+    done = command("run", "vae", "--preset", tiny, "--seeds", 1, "--out", copy.parent)
+    assert done.returncode == 0, done.stderr
+    assert len(list(copy.parent.iterdir())) == 2
+
+
+def test_seeds_can_be_added_to_a_run(command, copy, tiny):
+    done = again(command, copy, tiny, "--seeds", "0,1,5")
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * len(VARIANTS)} finished cells are kept" in done.stderr
+    assert len(pd.read_csv(copy / "results.csv")) == 3 * 3 * len(VARIANTS)
+
+
+def change(folder, **changes):
+    """Edit the first cell's file, and return its path."""
+    path = sorted((folder / "cells").glob("*.json"))[0]
+    record = json.loads(path.read_text())
+    record["common"] |= changes.pop("common", {})
+    path.write_text(json.dumps(record | changes))
+    return path
+
+
+@pytest.mark.parametrize(("key", "value"), [("commit", "0123456789ab"), ("torch", "1.0.0")])
+def test_cells_of_other_code_stop_the_run_unless_accepted(command, copy, tiny, key, value):
+    change(copy, common={key: value})
+    done = again(command, copy, tiny)
+    assert done.returncode == 64
+    assert f"has cells made by {key} {value}" in done.stderr
+    assert "--keep-stale" in done.stderr
+    assert again(command, copy, tiny, "--keep-stale").returncode == 0
+
+
+def test_failed_cells_are_run_again_and_finished_ones_not(command, finished, copy, tiny, numbers):
+    path = change(copy, status="failed")
+    done = again(command, copy, tiny)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["status"] == "ok"
+    pd.testing.assert_frame_equal(numbers(copy), numbers(finished.folder))
+
+
+def test_divergence_is_a_result_and_ends_with_0(command, tmp_path, tiny):
+    done = command(
+        "run", "vae", "autoencoder", "--preset", tiny, "--learning-rate", 1e30, "--out", tmp_path, "--name", "d"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "diverged" in done.stdout
+    results = pd.read_csv(tmp_path / "d" / "results.csv")
+    assert list(results.loc[results["status"] == "diverged", "variant"].unique()) == ["vae", "autoencoder"]
+    again = command(
+        "run", "vae", "autoencoder", "--preset", tiny, "--learning-rate", 1e30, "--out", tmp_path, "--name", "d"
+    )
+    assert "4 finished cells are kept" in again.stderr
+
+
+def test_a_failing_cell_does_not_stop_the_others_and_ends_with_2(command, tmp_path, tiny):
+    """sitecustomize makes the processes of one variant's cells kill themselves."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Planted:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'benchmarks.training.image_arrays':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            import vaezoo.variants, vaezoo.objectives\n"
+        "            real = vaezoo.objectives.Objective.__getattribute__\n"
+        "            def getter(self, key):\n"
+        "                if key == 'log_weight' and real(self, 'name') == 'beta_elbo(4)':\n"
+        "                    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "                return real(self, key)\n"
+        "            vaezoo.objectives.Objective.__getattribute__ = getter\n"
+        "sys.meta_path.insert(0, Planted())\n"
+    )
+    names = [
+        v.name
+        for v in VARIANTS
+        if v.objective.name in ("elbo", "beta_elbo(4)") and v.estimator.name == "pathwise" and v.draws == 1
+    ]
+    done = command("run", *names, "--preset", tiny, "--out", tmp_path, "--name", "k", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    results = pd.read_csv(tmp_path / "k" / "results.csv")
+    assert dict(results.groupby("variant")["status"].agg(set)) == {"vae": {"ok"}, "beta-vae": {"killed"}}
+    assert "signal 9" in done.stderr
+    assert "2 of 4 cells failed" in done.stderr
+    assert "2 killed" not in done.stdout
+    assert "2 failed" in done.stdout
+
+
+def test_an_inconsistent_result_ends_with_2(command, copy, tiny):
+    path = sorted((copy / "cells").glob("*.json"))
+    for cell in path:
+        record = json.loads(cell.read_text())
+        if record["rows"][-1].get("kl"):
+            record["rows"][-1]["kl"] += 1
+            cell.write_text(json.dumps(record))
+            break
+    done = again(command, copy, tiny)
+    assert done.returncode == 2
+    assert "inconsistent result, caused by a bug in this program" in done.stderr
+
+
+def test_ctrl_c_ends_with_130_and_prints_how_to_continue(tmp_path, tiny, started):
+    arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--epochs", "2000",
+                 "--out", tmp_path, "--name", "c"]  # fmt: skip
+    with started(arguments, tmp_path / "c" / "environment.json") as process:
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)  # ends when every process that holds its standard error has
+    assert process.returncode == 130
+    assert "run the same command again to continue" in error
+    assert "Traceback" not in error
+
+
+def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny, started):
+    arguments = [sys.executable, "-m", "benchmarks", "run", "vae", "--preset", tiny, "--epochs", "5000", "--seeds", "1",
+                 "--out", tmp_path, "--name", "o"]  # fmt: skip
+    with started(arguments, tmp_path / "o" / "environment.json") as process:
+        time.sleep(1)
+        process.kill()
+        process.communicate(timeout=60)  # ends when every process that holds its standard error has
+    assert not list((tmp_path / "o").glob("cells/*.json"))
+
+
+def test_a_converged_vae_reaches_the_known_log_likelihood(command, tmp_path):
+    """On data with known log p(x), for which the exact posterior can be learned: both bounds become tight."""
+    arguments = ["--preset", "quick", "--dataset", "linear-gaussian", "--epochs", 100, "--batch-size", 200]
+    rate = ["--learning-rate", 0.001, "--seeds", 1, "--out", tmp_path, "--name", "x"]
+    done = command("run", "vae", *arguments, *rate)
+    assert done.returncode == 0, done.stderr
+    last = pd.read_csv(tmp_path / "x" / "results.csv").iloc[-1]
+    assert abs(last["elbo"] - last["exact_log_likelihood"]) < 0.05
+    assert abs(last["log_likelihood"] - last["exact_log_likelihood"]) < 0.05
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and torch finds none")
+def test_cells_on_a_gpu(command, tmp_path, tiny):
+    done = command("run", "vae", "--preset", tiny, "--device", "cuda", "--out", tmp_path, "--name", "gpu")
+    assert done.returncode == 0, done.stderr
+    results = pd.read_csv(tmp_path / "gpu" / "results.csv")
+    assert set(results["device"]) == {"cuda"}
+    assert (results.loc[results["epoch"] > 0, "throughput"] > 0).all()

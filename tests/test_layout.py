@@ -1,0 +1,177 @@
+"""The layout: which folder may import which, where torch is imported, and how large folders and files are."""
+
+import ast
+import functools
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vaezoo import VARIANTS
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("vaezoo", "benchmarks")
+PATHS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FOLDERS = sorted({path.parent for path in PATHS})
+
+# A wing may import the wings on the lines above its own, and wings on its own line not at all. The scripts of `micro`
+# and the files at the top (`__main__`, `preload`) may import every wing, and no wing imports them.
+WINGS = [
+    {"vaezoo"},
+    {"common"},
+    {"planning", "execution", "reporting"},
+    {"runs"},
+    {"training", "comparison"},
+    {"gradient_studies"},
+    {"cli"},
+    {"micro", "__main__", "preload"},
+]
+LEVELS = {wing: level for level, wings in enumerate(WINGS) for wing in wings}
+LEVELS["benchmarks"] = 0  # the package itself is empty
+MAX_CHAIN, MAX_FILES, MAX_LINES = 7, 8, 250
+
+# Modules whose import must not import torch: a command that reads results or waits for cells needs neither its three
+# seconds nor its half gigabyte of memory.
+WITHOUT_TORCH = [
+    "cli.main",
+    "cli.commands.compare",
+    "cli.commands.gradients",
+    "cli.commands.inspect",
+    "cli.commands.run",
+    "cli.commands.show",
+    "comparison.history.history_figure",
+    "comparison.power.error_rates",
+    "comparison.run_comparison",
+    "execution.dask_executor",
+    "execution.executor",
+    "gradient_studies.report.tables",
+    "reporting.report",
+    "runs.rebuild",
+    "runs.runner",
+    "training.task",
+]
+
+
+def module_name(path):
+    """The dotted name of a file's module."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in PATHS}
+
+
+@functools.cache
+def imports(path):
+    """The modules of this project that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    submodules = {name for name in names if name in MODULES}
+    parents = {name for name in submodules if any(other.startswith(f"{name}.") for other in submodules)}
+    return (submodules - parents) | {name for name in parents if is_face(path, name)}
+
+
+def is_face(path, name):
+    """Whether a file imports a name that the package's __init__ defines, and not only its modules."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == name:
+            return any(f"{name}.{alias.name}" not in MODULES for alias in node.names)
+    return False
+
+
+def wing(module):
+    """The wing of a module: a folder of the harness, a file at its top, or the library."""
+    package, *rest = module.split(".")
+    return package if package == "vaezoo" or not rest else rest[0]
+
+
+def import_arrows(room):
+    """The arrows between the rooms of all modules, as a set of pairs."""
+    return {
+        (room(module), room(target))
+        for module, path in MODULES.items()
+        for target in imports(path)
+        if room(module) != room(target)
+    }
+
+
+def longest_chain(arrows):
+    """The rooms of the longest chain of arrows, the lowest first; raises CycleError if there is a circle."""
+    targets = {source: {b for a, b in arrows if a == source} for source, _ in arrows}
+    chains = {}
+    for room in graphlib.TopologicalSorter(targets).static_order():
+        below = max((chains[target] for target in targets.get(room, ())), key=len, default=())
+        chains[room] = (*below, room)
+    return max(chains.values(), key=len)
+
+
+@pytest.mark.parametrize(("module", "path"), MODULES.items(), ids=MODULES)
+def test_imports_go_down_the_wings_only(module, path):
+    for target in imports(path):
+        if wing(target) != wing(module):
+            assert LEVELS[wing(target)] < LEVELS[wing(module)], target
+
+
+def test_modules_have_no_circle_of_imports():
+    longest_chain(import_arrows(lambda module: module))
+
+
+def test_wings_have_a_short_chain_of_imports():
+    chain = longest_chain(import_arrows(wing))
+    assert len(chain) <= MAX_CHAIN, chain
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_folders_are_small(folder):
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(files) <= MAX_FILES, len(files)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_the_library_imports_torch_and_no_other_large_package():
+    allowed = {*sys.stdlib_module_names, "torch", "jaxtyping", "vaezoo"}
+    for module, path in MODULES.items():
+        if wing(module) == "vaezoo":
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) else []
+                assert {name.split(".")[0] for name in names} <= allowed, module
+
+
+@pytest.mark.parametrize("name", ["reductions", "distributions.likelihoods", "distributions.posteriors"])
+def test_leaves_of_the_library_import_no_module_of_it(name):
+    assert not imports(MODULES[f"vaezoo.{name}"])
+
+
+@pytest.mark.parametrize("name", ["estimators", "baselines"])
+def test_estimators_import_neither_models_nor_objectives(name):
+    assert not imports(MODULES[f"vaezoo.{name}"]) & {"vaezoo.models", "vaezoo.objectives", "vaezoo.variants"}
+
+
+def test_commands_that_read_results_do_not_import_torch():
+    names = "".join(f"import benchmarks.{name}\n" for name in WITHOUT_TORCH)
+    program = f"{names}import sys; print('torch' in sys.modules)"
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert process.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if name.startswith("benchmarks.") and wing(name) != "micro"]
+)
+def test_the_harness_names_no_variant(module):
+    path = MODULES[module]
+    source = path.read_text()
+    words = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    for variant in VARIANTS:
+        assert variant.name not in words, variant.name
+        assert f"'{variant.name}'" not in source, variant.name

@@ -1,0 +1,1 @@
+"""Approximate posteriors, priors and likelihoods."""

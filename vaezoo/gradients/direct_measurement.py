@@ -1,0 +1,124 @@
+"""The direct route: one backward pass through the whole model for each estimate.
+
+It is slower than the joint route and has larger errors, because one repeat gives one minibatch gradient. It is also
+correct if examples interact, if an estimator evaluates the decoder twice, and if encoder and decoder share parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vaezoo.gradients.joint_measurement import COSINES, z_score
+from vaezoo.gradients.moments import PARTS, RELATIVE_ROUNDING, Measurement, Moments, ValueWithError, normalise
+from vaezoo.models import Model
+from vaezoo.variants import FittedVariant, estimate
+
+Gradient = dict[str, Tensor]
+
+
+def minibatch_gradient(model: Model, fitted: FittedVariant, x: Tensor, noise: Float[Tensor, "K B D"]) -> Gradient:
+    """Return the gradient estimate of a minibatch, by parameter of the encoder and the decoder, nats/parameter."""
+    fitted_model = fitted.attach_to(model)
+    parameters = {name: p for name, p in fitted_model.named_parameters() if name.startswith(PARTS)}
+    value = estimate(fitted.variant, fitted_model, x, noise, fitted.average).mean()
+    gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(parameters, gradients, strict=True))
+
+
+def measure_directly(
+    model: Model,
+    fitted: FittedVariant,
+    reference: FittedVariant | None,
+    x: Float[Tensor, "B ..."],
+    draws: Float[Tensor, "R K B D"],
+) -> Measurement:
+    """Measure one variant by the direct route: one pass over the repeats for the means, one for the deviations.
+
+    Args:
+        reference: the pathwise estimate of the same objective, for bias and cosine; None to leave them out.
+        draws: R repeats of the noise.
+    """
+    halves = [index.tolist() for index in torch.arange(len(draws)).tensor_split(2)]
+    means = [_mean(model, fitted, x, draws[half]) for half in halves]
+    shares = [len(half) / len(draws) for half in halves]
+    mean = {name: shares[0] * first + shares[1] * means[1][name] for name, first in means[0].items()}
+    compare = None if reference is None else _Comparison(model, reference, x, draws, halves, means)
+    squares: dict[str, list[Tensor]] = {name: [] for name in mean}
+    for half, repeats in enumerate(halves):
+        for r in repeats:
+            g = minibatch_gradient(model, fitted, x, draws[r])
+            for name, value in g.items():
+                squares[name].append((value - mean[name]).double().square().sum())
+            if compare is not None:
+                compare.add(g, draws[r], half)
+    bias, cosine = (None, None) if compare is None else compare.conclude()
+    return Measurement(_moments(squares, mean), bias, cosine, "direct")
+
+
+class _Comparison:
+    """Differences between the gradients of a variant and those of its pathwise reference with equal noise."""
+
+    def __init__(
+        self,
+        model: Model,
+        reference: FittedVariant,
+        x: Tensor,
+        draws: Tensor,
+        halves: list[list[int]],
+        means: list[Gradient],
+    ) -> None:
+        self.model, self.reference, self.x = model, reference, x
+        exact = [_mean(model, reference, x, draws[half]) for half in halves]
+        self.directions = [
+            {name: other[name] - true[name] for name in other}
+            for other, true in zip(means[::-1], exact[::-1], strict=True)
+        ]
+        self.direction = exact[1]
+        self.projections: list[float] = []
+        self.cosines: list[float] = []
+
+    def add(self, g: Gradient, noise: Tensor, half: int) -> None:
+        exact = minibatch_gradient(self.model, self.reference, self.x, noise)
+        difference = {name: g[name] - exact[name] for name in g}
+        self.projections.append(sum(_encoder_products(difference, self.directions[half])))
+        if half == 0 and len(self.cosines) < COSINES:
+            lengths = [_norm([v for n, v in h.items() if n.startswith("encoder.")]) for h in (g, self.direction)]
+            self.cosines.append(sum(_encoder_products(g, self.direction)) / lengths[0] / lengths[1])
+
+    def conclude(self) -> tuple[float | None, ValueWithError | None]:
+        values = torch.tensor(self.cosines, dtype=torch.float64)
+        se = (values.std() / len(values) ** 0.5).item() if len(values) > 1 else 0.0
+        cosine = ValueWithError(values.mean().item(), se) if len(values) > 1 else None
+        return z_score(torch.tensor(self.projections, dtype=torch.float64)), cosine
+
+
+def _moments(squares: dict[str, list[Tensor]], mean: Gradient) -> dict[tuple[str, str], Moments]:
+    rounding = {name: RELATIVE_ROUNDING**2 * value.double().square().sum() for name, value in mean.items()}
+    rows = {name: torch.stack(values) for name, values in squares.items()}
+    rows = {name: torch.where(values > rounding[name], values, 0.0) for name, values in rows.items()}
+    layers = {name: (name.split(".")[0], name.partition(".")[2].rpartition(".")[0]) for name in mean}
+    moments = {}
+    for key in {*layers.values(), *((part.rstrip("."), "") for part in PARTS)}:
+        names = [name for name, layer in layers.items() if layer == key or (key[1] == "" and layer[0] == key[0])]
+        total = torch.cat([mean[name].flatten().double() for name in names])
+        # the whole minibatch counts as one example
+        moments[key] = normalise(torch.stack([rows[name] for name in names]).sum(0), total, examples=1)
+    return moments
+
+
+def _mean(model: Model, fitted: FittedVariant, x: Tensor, draws: Float[Tensor, "R K B D"]) -> Gradient:
+    total: Gradient = {}
+    for repeat in draws:
+        for name, value in minibatch_gradient(model, fitted, x, repeat).items():
+            total[name] = total.get(name, 0.0) + value.double() / len(draws)
+    return total
+
+
+def _encoder_products(a: Gradient, b: Gradient) -> list[float]:
+    return [float((a[n].double() * b[n]).sum()) for n in a if n.startswith("encoder.")]
+
+
+def _norm(values: list[Tensor]) -> float:
+    return float(torch.cat([value.flatten().double() for value in values]).norm())
