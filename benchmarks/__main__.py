@@ -2,6 +2,7 @@
 
 if __name__ == "__main__":
     from benchmarks.cli import interrupts
+    from benchmarks.common.errors import ExitCode
 
     interrupts.install_handlers()
     try:
@@ -9,5 +10,5 @@ if __name__ == "__main__":
 
         code = main()
     except KeyboardInterrupt:  # before the command line could handle it
-        code = interrupts.INTERRUPTED
+        code = ExitCode.INTERRUPTED
     interrupts.exit_program(code)

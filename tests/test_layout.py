@@ -48,7 +48,7 @@ WITHOUT_TORCH = [
     "execution.executor",
     "gradient_studies.report.tables",
     "reporting.report",
-    "runs.rebuild",
+    "runs.recovery",
     "runs.runner",
     "training.task",
 ]

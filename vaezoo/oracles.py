@@ -72,12 +72,11 @@ class Integrand:
 
 def quadratic(k: float) -> Integrand:
     """Return f(z) = (z - k)². With m = mu - k, the variances are 4 s² (pathwise) and m⁴/s² + 14 m² + 15 s² (score)."""
-
-    def score(mu: float, sigma: float) -> float:
-        m = mu - k
-        return m**4 / sigma**2 + 14 * m**2 + 15 * sigma**2
-
-    return Integrand(lambda z: (z - k) ** 2, lambda mu, sigma: 4 * sigma**2, score)
+    return Integrand(
+        lambda z: (z - k) ** 2,
+        lambda mu, sigma: 4 * sigma**2,
+        lambda mu, sigma: (mu - k) ** 4 / sigma**2 + 14 * (mu - k) ** 2 + 15 * sigma**2,
+    )
 
 
 def centred(mu: float) -> Integrand:

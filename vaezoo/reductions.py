@@ -49,13 +49,10 @@ def log_mean_exp_reward(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
     return log_mean_exp(log_w).expand_as(log_w)
 
 
-def softmax(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
-    """Return w_k / sum_l w_l, the normalised importance weights."""
-    return log_w.softmax(0)
-
-
 MEAN = Reduction("mean", value=mean, path_scale=torch.ones_like, reward=mean_reward)
-LOG_MEAN_EXP = Reduction("log_mean_exp", value=log_mean_exp, path_scale=softmax, reward=log_mean_exp_reward)
+LOG_MEAN_EXP = Reduction(
+    "log_mean_exp", value=log_mean_exp, path_scale=lambda log_w: log_w.softmax(0), reward=log_mean_exp_reward
+)
 
 
 def convex(b: float) -> Reduction:
@@ -66,7 +63,7 @@ def convex(b: float) -> Reduction:
     """
 
     def path_scale(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, "K *B"]:
-        weights = softmax(log_w)
+        weights = log_w.softmax(0)
         return 1 - (1 - b) * weights * (1 - weights) / (b / len(log_w) + (1 - b) * weights)
 
     return Reduction(

@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 from benchmarks.common.errors import ExitCode
 
-INTERRUPTED = ExitCode.INTERRUPTED
-
 
 def install_handlers() -> None:
     """Make the first SIGINT or SIGTERM raise `KeyboardInterrupt`, and the second end the program."""
@@ -25,7 +23,7 @@ def exit_program(code: int) -> NoReturn:
     If Ctrl-C comes inside `exec`, Python ends by SIGINT although the exception was caught. Therefore, after an
     interruption, this function runs the registered exit functions and ends the process without Python.
     """
-    if code == INTERRUPTED:
+    if code == ExitCode.INTERRUPTED:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -39,10 +37,6 @@ def exit_program(code: int) -> NoReturn:
 
 
 def _interrupt(number: int, frame: Any) -> None:
-    for later in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(later, _exit_at_once)
+    for later in (signal.SIGINT, signal.SIGTERM):  # the processes of cells end when their parent has ended
+        signal.signal(later, lambda number, frame: os._exit(ExitCode.INTERRUPTED))
     raise KeyboardInterrupt
-
-
-def _exit_at_once(number: int, frame: Any) -> None:
-    os._exit(INTERRUPTED)  # the processes of cells end when their parent has ended

@@ -12,10 +12,9 @@ import typer
 from typer.exceptions import TyperException
 
 from benchmarks.cli.commands import compare, gradients, inspect, profile, run, show
-from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable
+from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # not a mistake of the user
-MAX_PATH_LENGTH = 200
 
 app = typer.Typer(
     name="python -m benchmarks",
@@ -64,10 +63,9 @@ def main() -> int:
     except StoppedError as error:
         return _fail(str(error), ExitCode.INCOMPLETE)
     except OSError as error:
-        path = str(error.filename or "standard output")
-        short = path if len(path) <= MAX_PATH_LENGTH else f"{path[:MAX_PATH_LENGTH]}..."
+        path = shorten(str(error.filename or "standard output"), 200)
         code = ExitCode.INCOMPLETE if error.errno in DISK_ERRORS else ExitCode.USAGE
-        return _fail(f"{error.strerror}: {short}; fix that and run again", code)
+        return _fail(f"{error.strerror}: {path}; fix that and run again", code)
     except TyperException as error:
         if not error.format_message():
             return ExitCode.USAGE  # the help has been shown

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -24,23 +23,12 @@ from benchmarks.training.loop import make_step
 from benchmarks.training.state import initial_state, setup_case
 from benchmarks.training.step import count_flops
 from benchmarks.training.task import prepare_cells
-from vaezoo import Variant
 
 WARM_UP_STEPS = 20
-MIN_SHARE = 0.01  # of the time; operations below it are summed in one row
+MIN_SHARE = 0.01  # of the time
 MAX_NAME = 72  # characters
-PYTHON_LABEL = "Python, between operations"
 FUSED_PATTERN = re.compile(r"graph_\d+_cpp_fused_+(.*?)_?\d*")
 PRODUCT_PATTERN = re.compile(r"(aten::|aoti_torch_cpu_)(add)?(b?mm)(_out)?")
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation of a training step: calls per step, and seconds per step without the operations that it calls."""
-
-    operation: str
-    calls: float
-    seconds: float
 
 
 def profile_step(case: Case, steps: int, trace: Path) -> str:
@@ -61,7 +49,7 @@ def profile_step(case: Case, steps: int, trace: Path) -> str:
     def run_steps(count: int) -> float:
         start = kernels.read_clock(protocol.device)
         for rows in itertools.islice(minibatches, count):
-            with record_function(PYTHON_LABEL):
+            with record_function("Python, between operations"):
                 advance(rows)
         return (kernels.read_clock(protocol.device) - start) / count
 
@@ -73,28 +61,16 @@ def profile_step(case: Case, steps: int, trace: Path) -> str:
         run_steps(steps)
     trace.parent.mkdir(parents=True, exist_ok=True)
     profiler.export_chrome_trace(str(trace))
-    events = [
-        Operation(e.key, e.count / steps, _get_self_seconds(e, protocol.device) / steps)
-        for e in profiler.key_averages()
-    ]
-    return "\n\n".join(
-        [
-            _describe_speed(case, setup.variant, seconds, rate),
-            render_operations(events),
-            f"{trace}: open it in chrome://tracing or ui.perfetto.dev",
-        ]
-    )
-
-
-def _describe_speed(case: Case, variant: Variant, seconds: float, rate: float) -> str:
-    protocol = case.protocol
-    mode = "compiled" if case.step else "eager"
+    self_time = "self_device_time_total" if protocol.device == "cuda" else "self_cpu_time_total"
+    events = [(e.key, e.count / steps, float(getattr(e, self_time)) / 1e6 / steps) for e in profiler.key_averages()]
     speed = protocol.batch_size / seconds
-    work = speed * count_flops(variant, planner.make_spec(protocol), protocol.latent_dim)
+    work = speed * count_flops(setup.variant, planner.make_spec(protocol), protocol.latent_dim)
     return (
-        f"{case.variant} on {protocol.dataset}, {mode}, threads: {protocol.threads}\n"
+        f"{case.variant} on {protocol.dataset}, {'compiled' if case.step else 'eager'}, threads: {protocol.threads}\n"
         f"{1e3 * seconds:.2f} ms per step of {protocol.batch_size} examples, {speed:,.0f} examples/s\n"
-        f"{work / 1e9:.0f} GFLOP/s in matrix products; large ones reach {rate / 1e9:.0f} here (ratio {work / rate:.2f})"
+        f"{work / 1e9:.0f} GFLOP/s in matrix products; large ones reach {rate / 1e9:.0f} here "
+        f"(ratio {work / rate:.2f})\n\n"
+        f"{_render_operations(events)}\n\n{trace}: open it in chrome://tracing or ui.perfetto.dev"
     )
 
 
@@ -105,12 +81,7 @@ def _draw_minibatches(images: Tensor, protocol: Protocol) -> Iterator[Tensor]:
         yield from rows.to(images.device).split(size)
 
 
-def _get_self_seconds(event: object, device: str) -> float:
-    name = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
-    return float(getattr(event, name)) / 1e6
-
-
-def name_operation(operation: str) -> str:
+def _name_operation(operation: str) -> str:
     """Return a readable name: one name for all matrix products, and the fused operations of a compiled kernel."""
     if match := PRODUCT_PATTERN.fullmatch(operation):
         return f"matrix product ({match[2] or ''}{match[3]})"
@@ -119,13 +90,15 @@ def name_operation(operation: str) -> str:
     return operation.removeprefix("aten::")
 
 
-def render_operations(events: Iterable[Operation]) -> str:
-    """Return the operations as a table, sorted by time; small ones are summed in the last row."""
-    operations = sorted((e for e in events if e.seconds > 0), key=lambda e: -e.seconds)
-    total = sum(e.seconds for e in operations)
-    large = [e for e in operations if e.seconds >= MIN_SHARE * total]
-    entries = [(name_operation(e.operation)[:MAX_NAME], e.calls, e.seconds) for e in large]
-    if rest := operations[len(large) :]:
-        entries.append((f"{len(rest)} others", sum(e.calls for e in rest), sum(e.seconds for e in rest)))
+def _render_operations(events: Sequence[tuple[str, float, float]]) -> str:
+    """Return a table of events (operation, calls per step, own seconds per step), the longest first.
+
+    Operations below `MIN_SHARE` of the time are summed in the last row.
+    """
+    operations = sorted(((name, calls, s) for name, calls, s in events if s > 0), key=lambda event: -event[2])
+    total = sum(s for _, _, s in operations)
+    entries = [(_name_operation(name)[:MAX_NAME], calls, s) for name, calls, s in operations if s >= MIN_SHARE * total]
+    if rest := operations[len(entries) :]:
+        entries.append((f"{len(rest)} others", sum(calls for _, calls, _ in rest), sum(s for _, _, s in rest)))
     rows = [[name, f"{calls:.1f}", f"{1e6 * s:.0f}", f"{s / total:.1%}"] for name, calls, s in entries]
     return text_table(["operation", "calls per step", "µs per step", "share"], rows, ("left", *["right"] * 3))

@@ -60,8 +60,11 @@ def read_json(path: Path) -> Record:
         version = content["schema_version"]
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamageError(_explain_damage(path, error)) from error
+    except (KeyError, TypeError) as error:
+        raise DamageError("it is not a JSON object with a schema_version") from error
+    except (OSError, ValueError, RecursionError) as error:
+        is_empty = isinstance(error, json.JSONDecodeError) and not error.doc
+        raise DamageError("it is empty" if is_empty else f"{type(error).__name__}: {error}"[:120]) from error
     check_version(version, path)
     return content
 
@@ -75,12 +78,3 @@ def check_version(version: object, path: Path) -> None:
             f"{path} was written by a newer vaezoo (schema {version}; this one reads up to {SCHEMA_VERSION}); "
             "update vaezoo to read it"
         )
-
-
-def _explain_damage(path: Path, error: Exception) -> str:
-    with contextlib.suppress(OSError):
-        if not path.stat().st_size:
-            return "it is empty"
-    if isinstance(error, KeyError | TypeError):
-        return "it is not a JSON object with a schema_version"
-    return f"{type(error).__name__}: {error}"[:120]

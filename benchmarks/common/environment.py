@@ -64,22 +64,20 @@ def list_versions() -> dict[str, str]:
 @functools.cache
 def hash_source() -> str:
     """Return a hash of the project's source."""
-    return _hash_files(path for package in PROJECT_PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return _hash_files(path for package in PROJECT_PACKAGES for path in (ROOT / package).rglob("*.py"))[:12]
 
 
 def hash_modules(*modules: types.ModuleType) -> str:
-    """Return a hash of the source of these modules; a package stands for all its modules."""
-    files = [Path(module.__file__ or "") for module in modules]
-    return _hash_files(
-        path for file in files for path in (file.parent.rglob("*.py") if file.stem == "__init__" else [file])
-    )
+    """Return the SHA-256 of the source of these modules; a package stands for all its modules."""
+    paths: list[Path] = []
+    for module in modules:
+        folders = [Path(folder) for folder in getattr(module, "__path__", ())]
+        paths += [path for folder in folders for path in folder.rglob("*.py")] or [Path(module.__file__ or "")]
+    return _hash_files(paths)
 
 
 def _hash_files(paths: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()
 
 
 def peak_memory_mib() -> float:

@@ -8,8 +8,6 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of all commands."""
-
     OK = 0
     VERDICT = 1  # a metric regressed, or a variant failed a test of check; nothing else exits with 1
     INCOMPLETE = 2  # a cell failed or is missing, or a result is inconsistent
@@ -17,9 +15,6 @@ class ExitCode(IntEnum):
     USAGE = 64
     INTERRUPTED = 130
     READER_GONE = 141  # the program that read the output was closed, as by | head
-
-
-MAX_LENGTH = 2000  # characters of an error message
 
 
 class UserError(Exception):
@@ -43,6 +38,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters escaped, cut to `MAX_LENGTH` characters."""
+    """Return the text with control characters escaped, cut to 2,000 characters."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return plain if len(plain) <= MAX_LENGTH else f"{plain[:MAX_LENGTH]}..."
+    return shorten(plain, 2000)
+
+
+def shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."

@@ -1,7 +1,4 @@
-"""Numerical setup of a process: threads, deterministic kernels, memory, and the library for matrix products.
-
-The library is chosen by a fixed rule, not by timing, so all workers of a machine use the same one.
-"""
+"""Numerical setup of a process: threads, deterministic kernels, memory, and the library for matrix products."""
 
 from __future__ import annotations
 
@@ -18,8 +15,6 @@ from benchmarks.common.environment import count_cores, read_processor
 from benchmarks.common.errors import UserError
 
 MAX_PRODUCT_ERROR = 1e-5  # relative error of a float32 product; rounding to bfloat16 gives 1e-3
-ONEDNN_CEILING = "AVX512_CORE"  # the newest of oneDNN's instruction sets without bfloat16 products
-FREED_BYTES_KEPT = 2**30  # bytes of freed memory that the allocator keeps for the next tensors
 RATE_MATRIX_SIZE, RATE_REPEATS = 512, 9
 
 
@@ -27,8 +22,8 @@ RATE_MATRIX_SIZE, RATE_REPEATS = 512, 9
 def choose_library(precision: str = "float32") -> str:
     """Return the library that multiplies float32 matrices: onednn, mkl, or other.
 
-    On AMD CPUs only oneDNN uses AVX-512: it is 2 times as fast as MKL on Zen 5, and 1.02 times on Zen 4. On Intel CPUs
-    MKL is faster.
+    A fixed rule, so that all workers of a machine use the same one. On AMD CPUs only oneDNN uses AVX-512: it is 2 times
+    as fast as MKL on Zen 5, and 1.02 times on Zen 4. On Intel CPUs MKL is faster.
     """
     vendor, instructions = read_processor()["vendor_id"], read_processor()["flags"].split()
     amd_with_avx512 = vendor == "AuthenticAMD" and "avx512f" in instructions
@@ -43,23 +38,19 @@ def configure_kernels(threads: int, precision: str = "float32") -> None:
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import a compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_flush_denormal(True)  # denormals in Adam's moments of rare pixels would double a step's time
-    _keep_freed_memory()
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only in the GNU C library
+    if mallopt is not None:  # keep 1 GiB of freed memory: each step frees and allocates large tensors
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(option, 2**30)
     if choose_library(precision) == "onednn":
-        # the only public switch to oneDNN also allows bfloat16 products; an older instruction set prevents them
-        os.environ["ONEDNN_MAX_CPU_ISA"] = ONEDNN_CEILING
+        # the only public switch to oneDNN also allows bfloat16 products; this older instruction set has none
+        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
         torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
     if (error := measure_product_error()) > MAX_PRODUCT_ERROR:
         raise UserError(
             f"products of float32 matrices are off by {error:.0e} here, so they are rounded to fewer bits; unset "
             "ONEDNN_DEFAULT_FPMATH_MODE and similar variables, or allow it with --precision bfloat16"
         )
-
-
-def _keep_freed_memory() -> None:
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only in the GNU C library
-    if mallopt is not None:  # each step frees and allocates large tensors; asking the system for pages takes time
-        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            mallopt(option, FREED_BYTES_KEPT)
 
 
 def measure_product_error() -> float:

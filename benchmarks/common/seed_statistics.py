@@ -14,6 +14,16 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """An estimate from n values with its 95 % interval (NaN if n is too small)."""
+
+    n: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Interval:
     """Summary of n values: mean, half-width of its 95 % t-interval (NaN for n < 2), median and range."""
 
@@ -38,11 +48,9 @@ def summarize_values(values: Sequence[float], diverged: int = 0, worst: float = 
     """Summarize values; in the median only, each of `diverged` seeds counts as `worst`, unless that is NaN."""
     ordered = sorted([*values, *([] if math.isnan(worst) else [worst] * diverged)])
     median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else math.nan
-    if not len(values):
-        return Interval(0, math.nan, math.nan, median, math.nan, math.nan)
-    return Interval(
-        len(values), float(np.mean(values)), t_half_width(values), median, float(min(values)), float(max(values))
-    )
+    mean = float(np.mean(values)) if len(values) else math.nan
+    low, high = (float(limit(values, default=math.nan)) for limit in (min, max))
+    return Interval(len(values), mean, t_half_width(values), median, low, high)
 
 
 def log_ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> tuple[float, float]:
@@ -58,40 +66,21 @@ def log_ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) 
     return math.log(numerator.mean() / denominator.mean()), se
 
 
-@dataclass(frozen=True)
-class Slope:
-    """Slope of log y against log x by least squares, with its 95 % interval (NaN for fewer than three points)."""
-
-    value: float
-    low: float
-    high: float
-
-
-def fit_slope(x: Sequence[float], y: Sequence[float]) -> Slope:
-    """Fit a power law y ~ x^slope and return its exponent."""
+def fit_slope(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Fit a power law y ~ x^slope by least squares of log y and return its exponent; NaN limits for two points."""
     log_x, log_y = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
     centred = log_x - log_x.mean()
     value = float(centred @ log_y / (centred @ centred))
-    if len(log_x) < 3:
-        return Slope(value, math.nan, math.nan)
+    if len(x) < 3:
+        return Estimate(len(x), value, math.nan, math.nan)
     residual = log_y - log_y.mean() - value * centred
-    se = math.sqrt(residual @ residual / (len(log_x) - 2) / (centred @ centred))
-    half = float(stdtrit(len(log_x) - 2, 0.5 + CONFIDENCE / 2)) * se
-    return Slope(value, value - half, value + half)
+    se = math.sqrt(residual @ residual / (len(x) - 2) / (centred @ centred))
+    half = float(stdtrit(len(x) - 2, 0.5 + CONFIDENCE / 2)) * se
+    return Estimate(len(x), value, value - half, value + half)
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Geometric mean over n seeds with its 95 % t-interval, computed on the logarithms (NaN for n < 2)."""
-
-    n: int
-    value: float
-    low: float
-    high: float
-
-
-def geometric_mean(ratios: Sequence[float]) -> Ratio:
-    """Return the geometric mean of positive ratios."""
+def geometric_mean(ratios: Sequence[float]) -> Estimate:
+    """Return the geometric mean of positive ratios with its 95 % t-interval, computed on the logarithms."""
     logarithms = np.log(np.asarray(ratios, dtype=float))
     middle, half = float(logarithms.mean()), t_half_width(list(logarithms))
-    return Ratio(len(logarithms), math.exp(middle), math.exp(middle - half), math.exp(middle + half))
+    return Estimate(len(logarithms), math.exp(middle), math.exp(middle - half), math.exp(middle + half))

@@ -5,15 +5,17 @@ Each file holds one measurement of each benchmark by one process. Several files 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
+from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
 from benchmarks.comparison import speed
-from benchmarks.comparison.run_groups import Key, SeedRows
+from benchmarks.comparison.run_groups import Columns, Key
 from benchmarks.comparison.verdicts import Pending, Verdict, decide_verdicts
 from benchmarks.reporting.metrics import Metric
 
@@ -57,29 +59,22 @@ def compare_benchmarks(base: Sequence[Path], new: Sequence[Path], alpha: float) 
         elif key not in new_rows:
             pending.append(Verdict(*key, CALL_TIME.name, "missing", note="missing in new"))
         else:
-            pending.append(speed.make_speed_test(*key, CALL_TIME, base_rows[key], new_rows[key], gates=True))
+            pending.append(speed.make_speed_test(key, CALL_TIME, base_rows[key], new_rows[key], gates=True))
     return sorted(decide_verdicts(pending, alpha), key=lambda v: (v.dataset, v.variant))
 
 
-def read_benchmarks(paths: Sequence[Path]) -> dict[Key, SeedRows]:
+def read_benchmarks(paths: Sequence[Path]) -> dict[Key, Columns]:
     """Return the measurements by module and benchmark, one row per file; raise `UserError` if a file is invalid."""
-    measurements: dict[Key, list[tuple[str, str, str, float]]] = {}
+    measurements: dict[Key, list[Record]] = defaultdict(list)
     for path in paths:
         content = _parse(path)
         for benchmark in content.benchmarks:
             key = Path(benchmark.fullname.partition("::")[0]).stem, benchmark.name
-            row = (content.datetime, content.machine_info.processor, benchmark.mode, benchmark.seconds)
-            measurements.setdefault(key, []).append(row)
+            when = {"started": content.datetime, "ended": ""}
+            how = {"processor": content.machine_info.processor, "mode": benchmark.mode}
+            measurements[key].append({CALL_TIME.name: benchmark.seconds, **when, **how})
     return {
-        key: SeedRows(
-            np.arange(len(rows)),
-            {CALL_TIME.name: np.array([seconds for *_, seconds in rows])},
-            np.array([time for time, *_ in rows]),
-            np.full(len(rows), ""),
-            frozenset(processor for _, processor, _, _ in rows),
-            frozenset(mode for _, _, mode, _ in rows),
-        )
-        for key, rows in measurements.items()
+        key: {name: np.array([row[name] for row in rows]) for name in rows[0]} for key, rows in measurements.items()
     }
 
 

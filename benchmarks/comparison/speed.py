@@ -9,9 +9,8 @@ from itertools import groupby
 
 import numpy as np
 
-from benchmarks.comparison.run_groups import SeedRows
-from benchmarks.comparison.two_sample import compare_samples
-from benchmarks.comparison.verdicts import MetricTest, Verdict
+from benchmarks.comparison.run_groups import Columns, Key
+from benchmarks.comparison.verdicts import Pending, Verdict, make_metric_test
 from benchmarks.reporting.metrics import METRIC_BY_NAME, Metric
 
 MIN_TURNS = 3  # turns per run; with fewer, speed is only advice
@@ -26,52 +25,43 @@ SPEED_METRICS = (
 GATING_SPEED_METRICS = SPEED_METRICS[:3]  # only the first of them that both runs have affects the exit code
 
 
-def make_speed_tests(
-    dataset: str, variant: str, base: SeedRows, new: SeedRows, names: Collection[str]
-) -> list[MetricTest | Verdict]:
+def make_speed_tests(key: Key, base: Columns, new: Columns, names: Collection[str]) -> list[Pending]:
     """Return the tests of the first speed metric that both runs have, and of processor time and memory as advice."""
     measured = [
         metric
         for metric in SPEED_METRICS
-        if metric.name in names and all((rows.numbers[metric.name] > 0).any() for rows in (base, new))
+        if metric.name in names and all((rows[metric.name] > 0).any() for rows in (base, new))
     ]
     speeds = [metric for metric in measured if metric in GATING_SPEED_METRICS][:1]
     others = [metric for metric in measured if metric not in GATING_SPEED_METRICS]
-    return [make_speed_test(dataset, variant, metric, base, new, metric in speeds) for metric in (*speeds, *others)]
+    return [make_speed_test(key, metric, base, new, metric in speeds) for metric in (*speeds, *others)]
 
 
-def make_speed_test(
-    dataset: str, variant: str, metric: Metric, base: SeedRows, new: SeedRows, gates: bool
-) -> MetricTest | Verdict:
+def make_speed_test(key: Key, metric: Metric, base: Columns, new: Columns, gates: bool) -> Pending:
     """Return the test of one metric, in logarithms. gates: it affects the exit code if the runs took turns."""
-    base_median, new_median = (float(np.nanmedian(rows.numbers[metric.name])) for rows in (base, new))
-    for kind in ("processors", "modes"):
-        base_kinds, new_kinds = getattr(base, kind), getattr(new, kind)
+    medians = float(np.nanmedian(base[metric.name])), float(np.nanmedian(new[metric.name]))
+    for kind in ("processor", "mode"):
+        base_kinds, new_kinds = ({*rows[kind].tolist()} for rows in (base, new))
         if len(base_kinds | new_kinds) > 1:
-            note = f"{kind} differ: {_join(base_kinds)} in base, {_join(new_kinds)} in new"
-            return Verdict(
-                dataset, variant, metric.name, "incomparable", base_median, new_median, advice=True, note=note
-            )
+            note = f"{kind}s differ: {_join(base_kinds)} in base, {_join(new_kinds)} in new"
+            return Verdict(*key, metric.name, "incomparable", *medians, advice=True, note=note)
     turns = find_turns(base, new, metric.name)
     decides = gates and min(map(len, turns)) >= MIN_TURNS
     note = "only advice: base and new did not take turns" if gates and not decides else ""
-    draft = Verdict(
-        dataset, variant, metric.name, "unchanged", base_median, new_median,
-        tolerance=SPEED_TOLERANCE, advice=not decides, note=note,
-    )  # fmt: skip
-    if decides:  # the same key for both makes a pair of each turn of base and the next turn of new
-        return MetricTest(draft, compare_samples(*(dict(enumerate(values)) for values in turns)), metric)
-    columns = (rows.numbers[metric.name] for rows in (base, new))
-    base_logs, new_logs = (np.log(values[values > 0]).tolist() for values in columns)
-    unpaired = dict(enumerate(base_logs)), dict(enumerate(new_logs, len(base_logs)))
-    return MetricTest(draft, compare_samples(*unpaired), metric)
+    draft = Verdict(*key, metric.name, "unchanged", *medians, tolerance=SPEED_TOLERANCE, advice=not decides, note=note)
+    if decides:
+        base_logs, new_logs, offset = *turns, 0  # equal keys make a pair of each turn of base and the next turn of new
+    else:
+        base_logs, new_logs = (np.log(rows[metric.name][rows[metric.name] > 0]).tolist() for rows in (base, new))
+        offset = len(base_logs)
+    return make_metric_test(draft, metric.direction, dict(enumerate(base_logs)), dict(enumerate(new_logs, offset)))
 
 
 def _join(names: Collection[str]) -> str:
     return " and ".join(name or "unknown" for name in sorted(names))
 
 
-def find_turns(base: SeedRows, new: SeedRows, name: str) -> list[list[float]]:
+def find_turns(base: Columns, new: Columns, name: str) -> list[list[float]]:
     """Return, for each run, the logarithm of the median over each of its turns, in order of time.
 
     A turn is a block of cells of one run that no cell of the other run interrupts. Both lists are empty if a turn began
@@ -80,9 +70,7 @@ def find_turns(base: SeedRows, new: SeedRows, name: str) -> list[list[float]]:
     cells = sorted(
         (start, end or start, side, value)
         for side, rows in enumerate((base, new))
-        for start, end, value in zip(
-            *(column.tolist() for column in (rows.started, rows.ended, rows.numbers[name])), strict=True
-        )
+        for start, end, value in zip(*(rows[column].tolist() for column in ("started", "ended", name)), strict=True)
         if value > 0
     )
     turns: list[list[float]] = [[], []]

@@ -54,12 +54,10 @@ def compare_samples(base: Mapping[int, float], new: Mapping[int, float]) -> Diff
     values, it is a rank test.
     """
     new_values, base_values = np.array(list(new.values())), np.array(list(base.values()))
-    if (
-        len(new_values) + len(base_values) >= MIN_VALUES_FOR_TAILS
-        and _smallest_rank_p(new_values, base_values) <= MAX_RANK_P
-        and has_heavy_tails(new_values, base_values)
-    ):
-        return _test_ranks(new_values, base_values)
+    count = len(new) + len(base)
+    smallest_p = 1 / math.comb(count, len(new))  # of ranks, if all values of one sample are below those of the other
+    if count >= MIN_VALUES_FOR_TAILS and smallest_p <= MAX_RANK_P and has_heavy_tails(new_values, base_values):
+        return _test_ranks(new_values, base_values, smallest_p)
     pooled = _test_pooled(new_values, base_values)
     shared = sorted({*base} & {*new})
     if len(shared) < MIN_PAIRS:
@@ -81,11 +79,6 @@ def count_far_off(base: Values, new: Values) -> tuple[int, int]:
     return base_count, new_count
 
 
-def _smallest_rank_p(new: Values, base: Values) -> float:
-    """Return the p of a rank test if all values of one sample are below all values of the other."""
-    return 1 / math.comb(len(new) + len(base), len(new))
-
-
 def has_heavy_tails(*samples: Values) -> bool:
     """Return whether a value is so far from the median of its sample that means are not informative."""
     distances = np.abs(np.concatenate([values - np.median(values) for values in samples]))
@@ -94,11 +87,8 @@ def has_heavy_tails(*samples: Values) -> bool:
 
 def _test_pooled(new: Values, base: Values) -> Difference:
     dof = len(new) + len(base) - 2
-    if dof < 1:
-        spread = math.nan
-    else:
-        squares = sum(float(((values - values.mean()) ** 2).sum()) for values in (new, base))
-        spread = math.sqrt(squares / dof)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in (new, base))
+    spread = math.sqrt(squares / dof) if dof else math.nan
     se = spread * math.sqrt(1 / len(new) + 1 / len(base))
     return _test_t(float(new.mean() - base.mean()), se, dof, spread, "pooled t", min(len(new), len(base)))
 
@@ -119,7 +109,7 @@ def _test_t(value: float, se: float, dof: float, spread: float, test: str, size:
     return Difference(value, value - half_width, value + half_width, p_less, p_more, test, se, dof, spread, size=size)
 
 
-def _test_ranks(new: Values, base: Values) -> Difference:
+def _test_ranks(new: Values, base: Values, smallest_p: float) -> Difference:
     """Return the Mann-Whitney test, and the Hodges-Lehmann shift with its interval."""
     from scipy.stats import mannwhitneyu  # the import takes a second, and few comparisons need it
 
@@ -132,7 +122,7 @@ def _test_ranks(new: Values, base: Values) -> Difference:
     cut = max(0, math.floor(count / 2 - 1.96 * sigma))
     low, high = (float(shifts[cut]), float(shifts[-1 - cut])) if cut or count > 40 else (-math.inf, math.inf)
     se = (high - low) / (2 * 1.96)
-    value, smallest_p = float(np.median(shifts)), _smallest_rank_p(new, base)
+    value = float(np.median(shifts))
     return Difference(value, low, high, float(p_less), float(p_more), "ranks", se, math.inf, math.nan, smallest_p)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.common.atomic_files import SCHEMA_VERSION
+from benchmarks.common.atomic_files import SCHEMA_VERSION, Record
 from benchmarks.common.errors import printable, unknown
 from benchmarks.comparison import microbenchmarks, speed
-from benchmarks.comparison.verdicts import SEEDS, Verdict, VerdictWord, choose_exit_code
+from benchmarks.comparison.verdicts import SEEDS, WORDS, Verdict, choose_exit_code
 from benchmarks.reporting.formats import format_decimal, format_number, markdown_table, text_table
 from benchmarks.reporting.metrics import METRIC_BY_NAME, Metric
 
@@ -23,45 +22,20 @@ SIDE_NAMES = ("base", "new")
 VERDICT_FORMATS = ("text", "markdown", "json")
 HEADERS = ("data set", "variant", "metric", "verdict", "base", "new", "difference [95 % interval]", "note")
 QUIET_ADVICE = ("identical", "unchanged", "inconclusive")  # advice that the table leaves out
-WORD_ORDER: tuple[VerdictWord, ...] = (
-    "incomparable",
-    "failed",
-    "missing",
-    "regressed",
-    "inconclusive",
-    "improved",
-    "new",
-    "unchanged",
-    "identical",
-)
 TIME_METRICS = (*speed.SPEED_METRICS, microbenchmarks.CALL_TIME)
 ALL_METRICS: dict[str, Metric] = {**METRIC_BY_NAME, **{metric.name: metric for metric in TIME_METRICS}}
 
 
-@dataclass(frozen=True)
-class Side:
-    """One of the two compared runs. variants, seeds: how many."""
-
-    place: str
-    commits: Sequence[str]
-    day: str
-    variants: int
-    seeds: int
-
-    def __str__(self) -> str:
-        """Return one line for the head of the table."""
-        origin = f"commit {', '.join(self.commits) or 'unknown'}, {self.day}".rstrip(", ")
-        return f"{self.place} ({origin}; variants: {self.variants}; seeds: {self.seeds})"
-
-
-def describe_side(path: Path, results: pd.DataFrame) -> Side:
-    """Describe the run of this results.csv."""
+def describe_side(path: Path, results: pd.DataFrame) -> Record:
+    """Describe the run of this results.csv. variants, seeds: how many."""
     commits, started = (results[name].dropna().astype(str) for name in ("commit", "started"))
-    folder = path.parent if path.name == "results.csv" else path
-    return Side(
-        str(folder), sorted(set(commits)), min(started, default="")[:10], results["variant"].nunique(),
-        results["seed"].nunique(),
-    )  # fmt: skip
+    return {
+        "place": str(path.parent if path.name == "results.csv" else path),
+        "commits": sorted(set(commits)),
+        "day": min(started, default="")[:10],
+        "variants": results["variant"].nunique(),
+        "seeds": results["seed"].nunique(),
+    }
 
 
 def render_verdicts(
@@ -70,51 +44,53 @@ def render_verdicts(
     allowed: Sequence[str] = (),
     code: int | None = None,
     show_all: bool = False,
-    sides: Sequence[Side] = (),
+    sides: Sequence[Record] = (),
 ) -> str:
     """Return a table of the verdicts, worst first, and a line with their numbers and the exit code.
 
-    Unless `show_all`, advice that needs no action is left out. JSON contains all verdicts. sides: base and new, if the
-    output is to name them.
+    Unless `show_all`, advice that needs no action is left out. JSON contains all verdicts. sides: `describe_side` of
+    base and new, if the output is to name them.
     """
     if style not in VERDICT_FORMATS:
         raise unknown("format", style, VERDICT_FORMATS)
     if style == "json":
         return _render_json(verdicts, code, sides)
-    listed = [v for v in verdicts if show_all or not v.advice or v.word not in QUIET_ADVICE]
+    ordered = sorted(verdicts, key=lambda v: (v.advice, WORDS.index(v.word)))
+    listed = [v for v in ordered if show_all or not v.advice or v.word not in QUIET_ADVICE]
     listed = [v for v in listed if v.metric != SEEDS or v.word != "unchanged" or v.note]
-    rows = [_format_row(v, allowed) for v in sorted(listed, key=lambda v: (v.advice, WORD_ORDER.index(v.word)))]
-    head = [f"{name}: {side}" for name, side in zip(SIDE_NAMES, sides, strict=False)]
+    rows = [_format_row(v, allowed) for v in listed]
+    head = [f"{name}: {_format_side(side)}" for name, side in zip(SIDE_NAMES, sides, strict=False)]
     used = [i for i in range(len(HEADERS)) if style == "markdown" or any(row[i] for row in rows)]
     table = (markdown_table if style == "markdown" else text_table)(
         [HEADERS[i] for i in used], [[row[i] for i in used] for row in rows]
     )
     line_break = "  \n" if style == "markdown" else "\n"
-    return "\n\n".join(filter(None, [line_break.join(head), table, count_verdicts(verdicts, allowed, code)]))
+    return "\n\n".join(filter(None, [line_break.join(head), table, _count_verdicts(ordered, allowed, code)]))
 
 
-def count_verdicts(verdicts: Sequence[Verdict], allowed: Sequence[str], code: int | None) -> str:
+def _format_side(side: Record) -> str:
+    origin = f"commit {', '.join(side['commits']) or 'unknown'}, {side['day']}".rstrip(", ")
+    return f"{side['place']} ({origin}; variants: {side['variants']}; seeds: {side['seeds']})"
+
+
+def _count_verdicts(verdicts: Sequence[Verdict], allowed: Sequence[str], code: int | None) -> str:
     """Return one line: the number of verdicts of each kind, first without advice, then advice, and the exit code."""
     parts = []
     for label, advice in (("", False), ("advice: ", True)):
-        chosen = [v for v in verdicts if v.advice == advice]
-        counts = collections.Counter((v.word, _format_word(v, allowed).removesuffix(" (advice)")) for v in chosen)
+        counts = Counter(_format_word(v, allowed) for v in verdicts if v.advice == advice)
         if counts:
-            words = sorted(counts, key=lambda pair: WORD_ORDER.index(pair[0]))
-            parts.append(label + ", ".join(f"{counts[pair]} {pair[1]}" for pair in words))
+            parts.append(label + ", ".join(f"{count} {word}" for word, count in counts.items()))
     parts = parts or ["nothing to compare"]
     return "; ".join(parts if code is None else [*parts, f"exit code {code}"])
 
 
 def _format_row(v: Verdict, allowed: Sequence[str]) -> list[str]:
+    word = _format_word(v, allowed) + (" (advice)" if v.advice else "")
     numbers = _format_value(v, v.base), _format_value(v, v.new), _format_difference(v)
-    return list(map(printable, (v.dataset, v.variant, v.metric, _format_word(v, allowed), *numbers, _format_note(v))))
+    return list(map(printable, (v.dataset, v.variant, v.metric, word, *numbers, _format_note(v))))
 
 
 def _format_word(v: Verdict, allowed: Sequence[str]) -> str:
-    """Return the verdict, with the reason in brackets if the exit code ignores it."""
-    if v.advice:
-        return f"{v.word} (advice)"
     return f"{v.word} (allowed)" if choose_exit_code([v]) and not choose_exit_code([v], allowed) else v.word
 
 
@@ -137,15 +113,11 @@ def _format_difference(v: Verdict) -> str:
 
 def _format_change(v: Verdict, value: float) -> str:
     """Return a difference with its sign; logarithms of ratios in per cent, or as a factor if they are large."""
-    if not is_ratio(v.metric):
-        return format_decimal(value, ALL_METRICS[v.metric].decimals, "+")
+    metric = ALL_METRICS[v.metric]
+    if metric.scale != "log" and metric not in TIME_METRICS:
+        return format_decimal(value, metric.decimals, "+")
     percent = 100 * math.expm1(min(value, 3.0))
     return f"{percent:+.{0 if abs(percent) >= 10 else 1}f} %" if value < 3 else f"x {math.exp(min(value, 700)):.3g}"
-
-
-def is_ratio(name: str) -> bool:
-    """Return whether differences of the metric are logarithms of ratios."""
-    return ALL_METRICS[name].scale == "log" or ALL_METRICS[name] in TIME_METRICS
 
 
 def _format_note(v: Verdict) -> str:
@@ -179,16 +151,14 @@ def _explain_inconclusive(v: Verdict) -> list[str]:
     return parts
 
 
-def _render_json(verdicts: Sequence[Verdict], code: int | None, sides: Sequence[Side]) -> str:
-    records = [
-        {
-            "verdict" if name == "word" else name: None
-            if isinstance(value, float) and not math.isfinite(value)
-            else value
-            for name, value in dataclasses.asdict(v).items()
-        }
-        for v in verdicts
-    ]
-    described = {name: dataclasses.asdict(side) for name, side in zip(SIDE_NAMES, sides, strict=False)}
-    content = {"schema_version": SCHEMA_VERSION, **described, "exit_code": code, "verdicts": records}
+def _render_json(verdicts: Sequence[Verdict], code: int | None, sides: Sequence[Record]) -> str:
+    records = []
+    for v in verdicts:
+        record: Record = {}
+        for name, value in dataclasses.asdict(v).items():
+            absent = isinstance(value, float) and not math.isfinite(value)
+            record["verdict" if name == "word" else name] = None if absent else value
+        records.append(record)
+    named = dict(zip(SIDE_NAMES, sides, strict=False))
+    content = {"schema_version": SCHEMA_VERSION, **named, "exit_code": code, "verdicts": records}
     return json.dumps(content, indent=1, allow_nan=False)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, get_args
 
+from benchmarks.common.errors import ExitCode
 from benchmarks.comparison import two_sample
-from benchmarks.reporting.metrics import Metric
+from benchmarks.reporting.metrics import Direction
 
-VerdictWord = Literal[
-    "identical", "improved", "unchanged", "inconclusive", "regressed", "failed", "missing", "new", "incomparable"
+VerdictWord = Literal[  # in the order of tables
+    "incomparable", "failed", "missing", "regressed", "inconclusive", "improved", "new", "unchanged", "identical"
 ]
-EXIT_CODES = {"incomparable": 3, "failed": 2, "missing": 2, "regressed": 1}  # other verdicts: 0
+WORDS: tuple[VerdictWord, ...] = get_args(VerdictWord)
+EXIT_CODES = {  # of the other verdicts: OK
+    "incomparable": ExitCode.INCOMPARABLE,
+    "failed": ExitCode.INCOMPLETE,
+    "missing": ExitCode.INCOMPLETE,
+    "regressed": ExitCode.VERDICT,
+}
 SEEDS = "seeds"  # in place of a metric name: the verdict on the number of lost seeds
 
 
@@ -46,102 +53,74 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class MetricTest:
-    """The test of one metric; its verdict depends on the number of tests. draft: the verdict without the test."""
+class Test:
+    """A test whose verdict depends on the number of tests. draft: the verdict if no p is significant.
 
-    draft: Verdict
-    difference: two_sample.Difference
-    metric: Metric
-
-    @property
-    def p_worse(self) -> float:
-        """One-sided p that new is worse; 1 if no direction is better."""
-        return {"higher": self.difference.p_less, "lower": self.difference.p_more, "none": 1.0}[self.metric.direction]
-
-    @property
-    def p_better(self) -> float:
-        """One-sided p that new is better; 1 if no direction is better."""
-        return {"higher": self.difference.p_more, "lower": self.difference.p_less, "none": 1.0}[self.metric.direction]
-
-
-@dataclass(frozen=True)
-class SeedTest:
-    """The test of the number of lost seeds of one variant on one data set.
-
-    p_worse, p_better: one-sided p that new loses more or fewer. any_lost: either run lost a seed. more_lost: new lost a
-    larger share. all_lost: new lost all seeds and base lost none.
+    p_worse, p_better: one-sided p that new is worse or better. difference: None for the test of lost seeds.
     """
 
     draft: Verdict
     p_worse: float
     p_better: float
-    any_lost: bool
-    more_lost: bool
-    all_lost: bool
+    difference: two_sample.Difference | None = None
 
 
-Pending = Verdict | MetricTest | SeedTest  # a verdict, or a test that waits for the number of tests
-Test = TypeVar("Test", MetricTest, SeedTest)
+Pending = Verdict | Test
+
+
+def make_metric_test(draft: Verdict, direction: Direction, base: Mapping[int, float], new: Mapping[int, float]) -> Test:
+    """Return the test of new minus base, from values by seed; both p are 1 if no direction is better."""
+    difference = two_sample.compare_samples(base, new)
+    less, more = difference.p_less, difference.p_more
+    p_worse, p_better = {"higher": (less, more), "lower": (more, less), "none": (1.0, 1.0)}[direction]
+    return Test(draft, p_worse, p_better, difference)
 
 
 def decide_verdicts(pending: Sequence[Pending], alpha: float) -> list[Verdict]:
-    """Return the verdicts. The probability of a false alarm is at most `alpha` in all tests that set the exit code.
+    """Return the verdicts in the same order.
 
-    If any seed was lost, the seed tests and the metric tests use half of `alpha` each. Advice is adjusted separately,
-    at the full `alpha`.
+    The probability of a false alarm is at most `alpha` in all tests that set the exit code. If any seed was lost, the
+    seed tests and the metric tests use half of `alpha` each. Advice is adjusted separately, at the full `alpha`.
     """
-    verdicts = [item for item in pending if isinstance(item, Verdict)]
-    seed_tests = [item for item in pending if isinstance(item, SeedTest)]
-    verdicts += [dataclasses.replace(test.draft, p=1.0) for test in seed_tests if not test.any_lost]
-    seed_tests = [test for test in seed_tests if test.any_lost]  # without a lost seed there is nothing to test
+    decided: dict[Pending, Verdict] = {item: item for item in pending if isinstance(item, Verdict)}
+    tests = [item for item in pending if isinstance(item, Test)]
+    seed_tests = [test for test in tests if test.difference is None]
+    metric_tests = [test for test in tests if test.difference and not test.draft.advice]
+    advice_tests = [test for test in tests if test.draft.advice]
     level = alpha / 2 if seed_tests else alpha
-    for seed_test, p_worse, p_better in _adjust(seed_tests):
-        verdicts.append(_decide_seeds(seed_test, p_worse, p_better, level))
-    for advice, family_level in ((False, level), (True, alpha)):
-        family = [item for item in pending if isinstance(item, MetricTest) and item.draft.advice == advice]
-        for metric_test, p_worse, p_better in _adjust(family):
-            strictest = family_level / len(family)
-            verdicts.append(_decide_metric(metric_test, p_worse, p_better, family_level, strictest))
-    return verdicts
+    for family, family_level in ((seed_tests, level), (metric_tests, level), (advice_tests, alpha)):
+        p_worse = two_sample.adjust_by_holm([test.p_worse for test in family])
+        p_better = two_sample.adjust_by_holm([test.p_better for test in family])
+        for test, worse, better in zip(family, p_worse, p_better, strict=True):
+            word = _choose_word(test, worse < family_level, better < family_level)
+            decided[test] = dataclasses.replace(test.draft, word=word, p=worse)
+            if test.difference:
+                decided[test] = _describe_difference(decided[test], test.difference, family_level / len(family))
+    return [decided[item] for item in pending]
 
 
-def _adjust(family: Sequence[Test]) -> Iterator[tuple[Test, float, float]]:
-    """Yield each test with its adjusted p of worse and of better."""
-    p_worse, p_better = [test.p_worse for test in family], [test.p_better for test in family]
-    return zip(family, two_sample.adjust_by_holm(p_worse), two_sample.adjust_by_holm(p_better), strict=True)
+def _choose_word(test: Test, worse: bool, better: bool) -> VerdictWord:
+    """Return the verdict. worse, better: whether that is significant, so that the difference has that direction."""
+    difference, tolerance, word = test.difference, test.draft.tolerance, test.draft.word
+    if difference is None:
+        if worse and word != "failed":
+            return "regressed"
+        return "improved" if better and word == "unchanged" else word
+    if abs(difference.value) > tolerance and (worse or better):
+        return "regressed" if worse else "improved"
+    return "unchanged" if -tolerance <= difference.low and difference.high <= tolerance else "inconclusive"
 
 
-def _decide_metric(test: MetricTest, p_worse: float, p_better: float, alpha: float, strictest: float) -> Verdict:
-    """Return the verdict. strictest: the smallest level that Holm's rule uses, for the detectable drop."""
-    difference, metric, tolerance = test.difference, test.metric, test.draft.tolerance
-    gain = difference.value if metric.direction == "higher" else -difference.value
-    word: VerdictWord = "inconclusive"
-    if metric.direction != "none" and gain < -tolerance and p_worse < alpha:
-        word = "regressed"
-    elif metric.direction != "none" and gain > tolerance and p_better < alpha:
-        word = "improved"
-    elif -tolerance <= difference.low and difference.high <= tolerance:
-        word = "unchanged"
+def _describe_difference(verdict: Verdict, difference: two_sample.Difference, strictest: float) -> Verdict:
+    """Add the difference. strictest: the smallest level that Holm's rule uses, for the detectable drop."""
     smallest, seeds = math.nan, None
-    if word == "inconclusive":
-        smallest = two_sample.compute_smallest_effect(difference, tolerance, strictest)
-        seeds = two_sample.compute_seeds_needed(difference, tolerance, strictest)
+    if verdict.word == "inconclusive":
+        smallest = two_sample.compute_smallest_effect(difference, verdict.tolerance, strictest)
+        seeds = two_sample.compute_seeds_needed(difference, verdict.tolerance, strictest)
     return dataclasses.replace(
-        test.draft, word=word, difference=difference.value, low=difference.low, high=difference.high, p=p_worse,
-        test=difference.test, smallest=smallest, seeds=seeds,
+        verdict, difference=difference.value, low=difference.low, high=difference.high, test=difference.test,
+        smallest=smallest, seeds=seeds,
     )  # fmt: skip
-
-
-def _decide_seeds(test: SeedTest, p_worse: float, p_better: float, alpha: float) -> Verdict:
-    word = test.draft.word
-    if word != "failed":
-        if test.all_lost or p_worse < alpha:
-            word = "regressed"
-        elif test.more_lost:
-            word = "inconclusive"
-        elif p_better < alpha:
-            word = "improved"
-    return dataclasses.replace(test.draft, word=word, p=p_worse)
 
 
 def choose_exit_code(verdicts: Sequence[Verdict], allowed: Sequence[str] = ()) -> int:
@@ -149,7 +128,6 @@ def choose_exit_code(verdicts: Sequence[Verdict], allowed: Sequence[str] = ()) -
 
     Of the variants in `allowed`, only the verdict "failed" counts.
     """
-    codes = [
-        EXIT_CODES.get(v.word, 0) for v in verdicts if not v.advice and (v.word == "failed" or v.variant not in allowed)
-    ]
-    return max(codes, default=0) if verdicts else 3
+    counted = [v.word for v in verdicts if not v.advice and (v.word == "failed" or v.variant not in allowed)]
+    codes = [EXIT_CODES.get(word, ExitCode.OK) for word in counted]
+    return max(codes, default=ExitCode.OK) if verdicts else ExitCode.INCOMPARABLE

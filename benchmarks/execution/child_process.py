@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
@@ -39,30 +40,24 @@ def run_in_child(
     os.environ.update(environment)
     end_with_parent()
     limit_memory(memory)
-    code = _exit_code(work, cell, folder)
+    code = 1
+    try:
+        work(cell, folder)
+        code = 0
+    except OSError as error:  # only from writing files: `work` records the errors of the computation itself
+        print(f"\n{UNWRITABLE_MARK}{error.strerror or error}: {error.filename or folder}", file=sys.stderr)
+    except UserError as error:
+        print(error, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _exit_code(work: Callable[[Any, str], None], cell: Any, folder: str) -> int:
-    try:
-        work(cell, folder)
-    except OSError as error:  # only from writing files: `work` records the errors of the computation itself
-        print(f"\n{UNWRITABLE_MARK}{error.strerror or error}: {error.filename or folder}", file=sys.stderr)
-        return 1
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except BaseException:
-        traceback.print_exc()
-        return 1
-    return 0
-
-
 def prepare_and_run(task: Task, cell: Any, folder: str) -> None:
     """Prepare and run the cell in this process, so that a faulty plug-in can hang or end only this process."""
-    allow_children()
+    multiprocessing.current_process().daemon = False  # so that it may start children, which are killed together with it
     (prepared,) = task.prepare([cell], 1, Limits())
     task.run(prepared, folder)
 
@@ -70,29 +65,14 @@ def prepare_and_run(task: Task, cell: Any, folder: str) -> None:
 def lift_memory_limit() -> None:
     """Remove the memory limit of this process, for work that is not counted as a cell's, such as compilation."""
     if sys.platform.startswith("linux"):
-        import resource
-
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-
-
-def allow_children() -> None:
-    """Allow this daemonic process to start children; they are killed together with it."""
-    multiprocessing.current_process().daemon = False
-
-
-def check_memory_limit(memory: int | None) -> None:
-    """Raise `UserError` if a limit is given and this system can't enforce it."""
-    if memory is not None and not sys.platform.startswith("linux"):
-        raise UserError(f"--memory {memory}: memory can only be limited on Linux; leave it out on {sys.platform}")
 
 
 def limit_memory(memory: int | None) -> None:
     """Make allocation of more than `memory` further MiB fail, in this process and its children."""
     if memory is None:
         return
-    import resource
-
     lines = Path("/proc/self/status").read_text().splitlines()
     allocated = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
     resource.setrlimit(resource.RLIMIT_DATA, (allocated + memory * 2**20, resource.RLIM_INFINITY))

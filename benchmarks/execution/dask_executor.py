@@ -47,7 +47,7 @@ def make_dask_executor(address: str | None, slots: Sequence[Slot], device: str, 
             print(f"dashboard: {client.dashboard_link}", file=sys.stderr)
             _check_workers(client, device)
             data_folders = sorted({cell.data_folder for cell in cells} - {""})
-            data = dask_worker.DatasetPlugin([dask_worker.pack_dataset(Path(path)) for path in data_folders])
+            data = dask_worker.DatasetPlugin([Path(path) for path in data_folders])
             client.register_plugin(data)
             try:
                 yield from _run_cells(client, task, cells, folder, limits, device)
@@ -122,7 +122,8 @@ def _run_cells(
         future.add_done_callback(ended.put)
 
     while True:
-        while len(running) < _max_submitted(client) and (cell := next(waiting, None)) is not None:
+        limit = CELLS_PER_WORKER * max(1, sum(client.nthreads().values()))
+        while len(running) < limit and (cell := next(waiting, None)) is not None:
             submit(cell, 0)
             yield Event("started", cell)
         if not running:
@@ -135,36 +136,26 @@ def _run_cells(
             continue
         cell, deaths = running.pop(future)
         try:
-            result = future.result()
+            exit_, files = future.result()
         except KilledWorker as error:
             if deaths + 1 < tries:
                 submit(cell, deaths + 1)
                 continue
             log = f"all workers that ran the cell died; the last was {error.last_worker.address}"
-            result = dask_worker.CellResult(Exit(-9, log=log), {})
-        except dask_worker.VersionMismatchError as error:
-            _retire_worker(client, error)
+            exit_, files = Exit(-9, log=log), {}
+        except dask_worker.VersionMismatchError as error:  # a worker that joined later; the others continue
+            if len(client.scheduler_info(n_workers=-1)["workers"]) <= 1:
+                raise
+            print(f"{error}; the worker is removed from the run", file=sys.stderr)
+            client.retire_workers([error.args[1]], close_workers=True)
             submit(cell, deaths)
             continue
         except Exception as error:
             _check_scheduler(client)
             raise StoppedError(f"the cluster failed: {type(error).__name__}: {error}; {CONTINUE_HINT}") from error
-        for name, content in result.files.items():
+        for name, content in files.items():
             atomic_files.write_bytes(folder / "cells" / name, content)
-        yield Event("ended", cell, result.exit)
-
-
-def _retire_worker(client: Client, error: dask_worker.VersionMismatchError) -> None:
-    # a worker that joined later; the other workers continue
-    if len(client.scheduler_info(n_workers=-1)["workers"]) <= 1:
-        raise error
-    print(f"{error}; the worker is removed from the run", file=sys.stderr)
-    client.retire_workers([error.args[1]], close_workers=True)
-
-
-def _max_submitted(client: Client) -> int:
-    threads: dict[str, int] = client.nthreads()
-    return CELLS_PER_WORKER * max(1, sum(threads.values()))
+        yield Event("ended", cell, exit_)
 
 
 def _check_scheduler(client: Client) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import multiprocessing
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from benchmarks.common import cache_paths, environment
 from benchmarks.common.errors import UserError
 from benchmarks.common.locks import lock_folder
 from benchmarks.execution import child_process, local
-from benchmarks.execution.interface import Exit, Limits, Task, with_data_folder
+from benchmarks.execution.interface import Exit, Limits, Task
 
 
 class VersionMismatchError(UserError):
@@ -29,67 +29,49 @@ class VersionMismatchError(UserError):
         return str(self.args[0])
 
 
-@dataclass(frozen=True)
-class CellResult:
-    """How a cell ended, and its files in the order in which they must be written."""
-
-    exit: Exit
-    files: Mapping[str, bytes]
-
-
-@dataclass(frozen=True)
-class PackedDataset:
-    """A data set to send: the name of its folder, and the content of its files by name."""
-
-    name: str
-    files: Mapping[str, bytes]
-
-
-def pack_dataset(folder: Path) -> PackedDataset:
-    """Read all files of the folder."""
-    return PackedDataset(folder.name, {path.name: path.read_bytes() for path in sorted(folder.iterdir())})
-
-
 class DatasetPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
     """Send the data sets once to each worker, also to workers that join later."""
 
-    def __init__(self, datasets: list[PackedDataset]) -> None:
-        self.datasets = datasets
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.datasets = {folder.name: {path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders}
         self.name = f"vaezoo-data-{uuid.uuid4().hex}"  # unique, so that another run does not unregister it
 
     def setup(self, worker: Worker) -> None:
         """Unpack the data sets; an interrupted attempt leaves no folder under the final name."""
-        for dataset in self.datasets:
-            folder = unpacked_folder(worker, dataset.name)
+        for dataset, files in self.datasets.items():
+            folder = unpacked_folder(worker, dataset)
             if not folder.is_dir():
                 temporary = folder.with_name(f".{folder.name}")
                 temporary.mkdir(parents=True, exist_ok=True)
-                for name, content in dataset.files.items():
+                for name, content in files.items():
                     (temporary / name).write_bytes(content)
                 temporary.rename(folder)
 
 
 def unpacked_folder(worker: Worker, name: str) -> Path:
-    """Return the folder of a data set on a worker."""
     return Path(worker.local_directory) / "vaezoo-data" / name
 
 
-def run_remotely(task: Task, cell: Any, limits: Limits, expected: Mapping[str, str]) -> CellResult:
-    """Run the cell in a new process; raises `VersionMismatchError` if this worker has other versions."""
+def run_remotely(
+    task: Task, cell: Any, limits: Limits, expected: Mapping[str, str]
+) -> tuple[Exit, Mapping[str, bytes]]:
+    """Run the cell in a new process; return how it ended, and its files in the order in which they must be written.
+
+    Raises `VersionMismatchError` if this worker has other versions.
+    """
     worker = get_worker()
     check_versions(expected, environment.list_versions(), worker.address)
-    child_process.allow_children()
-    local_cell = with_data_folder(cell, str(unpacked_folder(worker, Path(cell.data_folder).name)))
+    multiprocessing.current_process().daemon = False  # so that it may start children, which are killed together with it
+    local_cell = dataclasses.replace(cell, data_folder=str(unpacked_folder(worker, Path(cell.data_folder).name)))
     try:
         with _scratch_folder(cell.cell_id) as folder:
             _take_files(folder / "cells", cell.cell_id)  # removes files of an attempt whose worker died
             exit_ = _run_cell(task, local_cell, folder, limits)
             log = exit_.log + (f"{worker.address}: {exit_.unwritable}" if exit_.unwritable else "")
             # a full disk of this worker fails the cell, and must not stop the run
-            exit_ = dataclasses.replace(exit_, log=log, unwritable="")
-            return CellResult(exit_, _take_files(folder / "cells", cell.cell_id))
+            return dataclasses.replace(exit_, log=log, unwritable=""), _take_files(folder / "cells", cell.cell_id)
     except OSError as error:
-        return CellResult(Exit(1, log=f"{worker.address}: {error.strerror or error}: {error.filename}"), {})
+        return Exit(1, log=f"{worker.address}: {error.strerror or error}: {error.filename}"), {}
 
 
 def check_versions(expected: Mapping[str, str], versions: Mapping[str, str], address: str) -> None:
@@ -106,9 +88,8 @@ def check_versions(expected: Mapping[str, str], versions: Mapping[str, str], add
 def _run_cell(task: Task, cell: Any, folder: Path, limits: Limits) -> Exit:
     worker = get_worker()
     key = worker.get_current_task()
-    slots: list[local.Slot] = [{}]
     work = functools.partial(child_process.prepare_and_run, task)
-    with contextlib.closing(local.run_processes(work, [cell], str(folder), slots, limits)) as events:
+    with contextlib.closing(local.run_processes(work, [cell], str(folder), [{}], limits)) as events:
         for event in events:
             if event.kind == "ended":
                 return event.exit

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 
 from benchmarks.common import environment
 from benchmarks.common.errors import UserError, unknown
-from benchmarks.execution import child_process, isolated_call, local
+from benchmarks.execution import isolated_call, local
 from benchmarks.execution.forkserver import start_forkserver
 from benchmarks.execution.interface import Executor, Limits
 from benchmarks.execution.local import Slot
@@ -36,7 +37,8 @@ def make_executor(
     for limit, value in (("timeout", timeout), ("memory", memory)):
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"--{limit} {value} is not a positive number; give more than 0, or leave it out")
-    child_process.check_memory_limit(memory)
+    if memory is not None and not sys.platform.startswith("linux"):
+        raise UserError(f"--memory {memory}: memory can only be limited on Linux; leave it out on {sys.platform}")
     limits = Limits(timeout, memory)
     start_forkserver()
     slots = make_slots(device, workers) if scheduler is None else [{}] * (workers or 1)
@@ -70,5 +72,4 @@ def list_gpus() -> list[str]:
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [name.strip() for name in visible.split(",")] if visible else map(str, range(torch.cuda.device_count()))
-    return list(names)
+    return [name.strip() for name in visible.split(",")] if visible else [*map(str, range(torch.cuda.device_count()))]

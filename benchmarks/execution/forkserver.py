@@ -15,14 +15,9 @@ from typing import Any
 
 from benchmarks.common.errors import StoppedError
 
-START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+CONTEXT = multiprocessing.get_context("forkserver")
 TRACKER_WARNINGS = "ignore::UserWarning:multiprocessing.resource_tracker"
 FORK_ATTEMPTS = 3  # the server may have died
-
-
-def process_context() -> Any:  # typeshed knows no common type of contexts with Process
-    """Return the multiprocessing context that starts the cells' processes."""
-    return multiprocessing.get_context(START_METHOD)
 
 
 def start_forkserver() -> None:
@@ -30,16 +25,20 @@ def start_forkserver() -> None:
 
     It starts with SIGINT blocked, so that only this process handles Ctrl-C.
     """
-    if START_METHOD == "forkserver":
-        multiprocessing.set_forkserver_preload(["benchmarks.preload"])
-        with block_sigint():
-            multiprocessing.forkserver.ensure_running()
+    multiprocessing.set_forkserver_preload(["benchmarks.preload"])
+    with block_sigint():
+        multiprocessing.forkserver.ensure_running()
 
 
 @contextlib.contextmanager
 def block_sigint() -> Iterator[None]:
     """Block SIGINT within the context, also in processes started there; a pending SIGINT is raised at the end."""
-    _start_tracker()  # starting it later would unblock SIGINT
+    # the tracker frees the semaphores of killed processes; the filter stops it from printing a warning for each
+    sys.warnoptions.append(TRACKER_WARNINGS)
+    try:
+        multiprocessing.resource_tracker.ensure_running()  # starting it later would unblock SIGINT
+    finally:
+        sys.warnoptions.remove(TRACKER_WARNINGS)
     previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -47,34 +46,18 @@ def block_sigint() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
-def _start_tracker() -> None:
-    # the tracker frees the semaphores of killed processes; the filter stops it from printing a warning for each
-    sys.warnoptions.append(TRACKER_WARNINGS)
-    try:
-        multiprocessing.resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.remove(TRACKER_WARNINGS)
-
-
 def fork_process(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     """Start a process that calls `target`; raises `StoppedError` if the server dies repeatedly."""
+    main = sys.modules["__main__"]
     for _ in range(FORK_ATTEMPTS):
-        process: BaseProcess = process_context().Process(target=target, args=arguments, daemon=True)
+        process = CONTEXT.Process(target=target, args=arguments, daemon=True)
         try:
-            with _hide_main(), block_sigint():  # an interrupted start would make the server print a traceback
+            with block_sigint():  # an interrupted start would make the server print a traceback
+                sys.modules["__main__"] = types.ModuleType("__main__")  # else the process imports the main program too
                 process.start()
             return process
         except (EOFError, ConnectionError):
             start_forkserver()
+        finally:
+            sys.modules["__main__"] = main
     raise StoppedError(f"the fork server died {FORK_ATTEMPTS} times; free memory, or run fewer cells with --workers")
-
-
-@contextlib.contextmanager
-def _hide_main() -> Iterator[None]:
-    # else each process that starts imports the main program again
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

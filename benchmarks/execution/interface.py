@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,11 @@ class Cell(Protocol):
     """One unit of work. It contains only strings and numbers, so that it can be sent to another process.
 
     fields: the definition of the work, with a "name"; part of the manifest. columns: columns with the same value in
-    all rows of its results. data_folder: path of the prepared data set; empty if it reads none.
+    all rows of its results. data_folder: path of the prepared data; empty if it reads none. label: name in messages.
     """
 
     @property
-    def label(self) -> str:
-        """The name of the cell in messages."""
+    def label(self) -> str: ...
 
     @property
     def seed(self) -> int: ...
@@ -48,11 +46,6 @@ class Cell(Protocol):
 
     @property
     def commit(self) -> str: ...
-
-
-def with_data_folder(cell: Any, folder: str) -> Any:
-    """Return a copy of the cell that reads its data from another folder."""
-    return dataclasses.replace(cell, data_folder=folder)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""Function calls in a separate process, for code that needs torch or imports a plug-in.
+"""Function calls in a separate process, so that the main process never imports torch, and no plug-in can end it.
 
-So the main process never imports torch, and no plug-in can end it. A call without limits may take any time; Ctrl-C ends
-it, also if a plug-in hangs.
+A call without limits may take any time; Ctrl-C ends it, also if a plug-in hangs.
 """
 
 from __future__ import annotations
@@ -10,42 +9,39 @@ import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from benchmarks.common.errors import StoppedError, UserError
 from benchmarks.execution.child_process import end_with_parent, limit_memory
-from benchmarks.execution.forkserver import fork_process, process_context, start_forkserver
+from benchmarks.execution.forkserver import CONTEXT, fork_process, start_forkserver
 from benchmarks.execution.interface import Limits
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 
 class NoAnswerError(StoppedError):
     """The process of a call ended, or reached its time limit, without returning a value."""
 
 
-def call_isolated(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def call_isolated(function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
     """Call a module-level function in a new process; return its value, or raise what it raised."""
-    return _call(None, function, args, kwargs)
+    return call_within_limits(None, function, *arguments)
 
 
-def call_within_limits(limits: Limits, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do the same without output; raise `NoAnswerError` if the call exceeds a limit."""
-    return _call(limits, function, args, kwargs)
-
-
-def _call(limits: Limits | None, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+def call_within_limits(limits: Limits | None, function: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+    """Do the same; with limits, without output, and raise `NoAnswerError` if the call exceeds one."""
     start_forkserver()
-    reader, writer = process_context().Pipe(duplex=False)
+    timeout = None if limits is None else limits.timeout
+    reader, writer = CONTEXT.Pipe(duplex=False)
     with reader:
         with writer:
-            process = fork_process(_send_answer, writer, limits, function, args, kwargs)
+            process = fork_process(_send_answer, writer, limits, function, arguments)
         try:
-            if not reader.poll(limits and limits.timeout):
-                raise NoAnswerError(f"the call took more than {limits and limits.timeout} s")
+            if not reader.poll(timeout):
+                raise NoAnswerError(f"the call took more than {timeout} s")
             value, error = reader.recv()
         except EOFError as end:
             process.join()
@@ -65,11 +61,7 @@ def _call(limits: Limits | None, function: Callable[..., T], args: tuple[Any, ..
 
 
 def _send_answer(
-    output: Connection,
-    limits: Limits | None,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    output: Connection, limits: Limits | None, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
     os.setsid()  # a new session: Ctrl-C reaches only the parent
     end_with_parent()
@@ -79,7 +71,7 @@ def _send_answer(
         limit_memory(limits.memory)
     answer: tuple[Any, Exception | None]
     try:
-        answer = function(*args, **kwargs), None
+        answer = function(*arguments), None
     except Exception as error:
         if not isinstance(error, OSError | StoppedError | UserError):
             error.add_note(traceback.format_exc())

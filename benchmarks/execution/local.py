@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.execution.child_process import UNWRITABLE_MARK, run_in_child
-from benchmarks.execution.forkserver import fork_process, process_context, start_forkserver
+from benchmarks.execution.forkserver import CONTEXT, fork_process, start_forkserver
 from benchmarks.execution.interface import Event, Executor, Exit, Limits, Task
 
 IDLE_SECONDS = 0.5  # seconds between idle events
@@ -106,7 +106,9 @@ def run_processes(
                 yield Event("started", cell)
             if not running:
                 return
-            ready = set(connection.wait(_connections(running), _wait_seconds(running)))
+            outputs = [active.output for active in running.values() if active.open]
+            seconds = min(active.deadline for active in running.values()) - time.monotonic()
+            ready = set(connection.wait([*running, *outputs], max(0.0, min(IDLE_SECONDS, seconds))))
             for active in running.values():
                 if active.output in ready:
                     active.read_output()
@@ -126,18 +128,9 @@ def run_processes(
 
 
 def _start(work: Callable[[Any, str], None], cell: Any, folder: str, slot: Slot, limits: Limits) -> RunningCell:
-    reader, writer = process_context().Pipe(duplex=False)
+    reader, writer = CONTEXT.Pipe(duplex=False)
     with writer:
         process = fork_process(run_in_child, work, cell, folder, writer, limits.memory, slot)
     os.set_blocking(reader.fileno(), False)
     deadline = time.monotonic() + (limits.timeout or float("inf"))
     return RunningCell(cell, process, reader, slot, limits.timeout, deadline)
-
-
-def _connections(running: Mapping[int, RunningCell]) -> list[Any]:
-    return [*running, *(active.output for active in running.values() if active.open)]
-
-
-def _wait_seconds(running: Mapping[int, RunningCell]) -> float:
-    remaining = min(active.deadline for active in running.values()) - time.monotonic()
-    return max(0.0, min(IDLE_SECONDS, remaining))

@@ -94,20 +94,15 @@ class MeasurementContext:
         return dataclasses.replace(self.fits[key], variant=variant)
 
     def measure(
-        self, variants: dict[int, FittedVariant], draws: int, repeats: int, spread_of_layer: SpreadOfLayer | None
-    ) -> dict[int, Measurement]:
+        self, variants: dict[str, FittedVariant], repeats: int, spread_of_layer: SpreadOfLayer | None
+    ) -> dict[str, Measurement]:
         """Measure variants on the minibatch with equal noise; keep the chosen routes, so that they are chosen once."""
         keys = {i: (v.variant.objective, v.variant.estimator, v.variant.draws) for i, v in variants.items()}
-        measurements = measure(
-            self.model,
-            {str(i): fitted for i, fitted in variants.items()},
-            self.minibatch(),
-            self.noise(draws, repeats),
-            spread_of_layer,
-            {str(i): self.routes[key] for i, key in keys.items() if key in self.routes},
-        )
-        self.routes |= {key: measurements[str(i)].route for i, key in keys.items()}
-        return {i: measurements[str(i)] for i in variants}
+        noise = self.noise(max(v.variant.draws for v in variants.values()), repeats)
+        routes = {i: self.routes[key] for i, key in keys.items() if key in self.routes}
+        measurements = measure(self.model, variants, self.minibatch(), noise, spread_of_layer, routes)
+        self.routes |= {key: measurements[i].route for i, key in keys.items()}
+        return measurements
 
 
 def add_references(variants: Iterable[Variant]) -> list[Variant]:
@@ -151,41 +146,31 @@ def measure_all(
     complete = add_references(variants)
     key = (tuple((v.name, v.draws, repeats(v.draws)) for v in complete), spread_of_layer)
     if key not in context.measured:
-        context.measured[key] = _measure_all(context, complete, repeats, spread_of_layer)
+        fitted = {str(i): context.fit(variant) for i, variant in enumerate(complete)}
+        measurements: dict[str, Measurement] = {}
+        for count in {repeats(v.draws) for v in complete}:
+            group = {i: f for i, f in fitted.items() if repeats(f.variant.draws) == count}
+            measurements |= context.measure(group, count, spread_of_layer)
+        seconds = _time_gradients(context, fitted)
+        context.measured[key] = [
+            VariantMeasurement(v, repeats(v.draws), measurements[i], seconds[i], count_decoder_passes(v))
+            for i, v in zip(fitted, complete, strict=True)
+        ]
     return context.measured[key]
 
 
-def _measure_all(
-    context: MeasurementContext,
-    variants: Sequence[Variant],
-    repeats: Callable[[int], int],
-    spread_of_layer: SpreadOfLayer | None,
-) -> list[VariantMeasurement]:
-    fitted = {i: context.fit(variant) for i, variant in enumerate(variants)}
-    measurements: dict[int, Measurement] = {}
-    for count in {repeats(v.draws) for v in variants}:
-        group = {i: fitted[i] for i, v in enumerate(variants) if repeats(v.draws) == count}
-        draws = max(f.variant.draws for f in group.values())
-        measurements |= context.measure(group, draws, count, spread_of_layer)
-    seconds = _time_gradients(context, list(fitted.values()))
-    return [
-        VariantMeasurement(v, repeats(v.draws), measurements[i], seconds[i], count_decoder_passes(v))
-        for i, v in enumerate(variants)
-    ]
-
-
-def _time_gradients(context: MeasurementContext, fitted: Sequence[FittedVariant]) -> list[float]:
+def _time_gradients(context: MeasurementContext, variants: dict[str, FittedVariant]) -> dict[str, float]:
     x = context.minibatch()
-    times: list[list[float]] = [[] for _ in fitted]
+    times: dict[str, list[float]] = {i: [] for i in variants}
     for _ in range(TIMED_GRADIENTS):
-        for variant_times, variant in zip(times, fitted, strict=True):
-            noise = context.noise(variant.variant.draws, 1)(slice(0, len(x)))[0]
+        for i, fitted in variants.items():
+            noise = context.noise(fitted.variant.draws, 1)(slice(0, len(x)))[0]
             start = time.perf_counter()
-            minibatch_gradient(context.model, variant, x, noise)
+            minibatch_gradient(context.model, fitted, x, noise)
             if context.protocol.device == "cuda":
                 torch.cuda.synchronize()
-            variant_times.append(time.perf_counter() - start)
-    return [statistics.median(variant_times) for variant_times in times]
+            times[i].append(time.perf_counter() - start)
+    return {i: statistics.median(seconds) for i, seconds in times.items()}
 
 
 def variant_columns(variant: Variant) -> dict[str, Any]:
@@ -201,16 +186,14 @@ def variant_columns(variant: Variant) -> dict[str, Any]:
 
 def measure_minibatch_parts(context: MeasurementContext, variants: Iterable[Variant], examples: int) -> MinibatchParts:
     """Measure the variance per example that the choice of examples adds, for each objective and number of draws."""
-    distinct = {(v.objective, v.draws): v for v in variants}
-    return {key: _measure_minibatch_part(context, variant, examples) for key, variant in distinct.items()}
-
-
-def _measure_minibatch_part(context: MeasurementContext, variant: Variant, examples: int) -> dict[str, ValueWithError]:
-    source = make_generator(context.seed, f"minibatch/{context.checkpoint}")
-    x = draw_images(context, examples, source)
-    noise = torch.randn(2, variant.draws, examples, context.protocol.latent_dim, generator=source).to(x.device)
-    reference = FittedVariant(dataclasses.replace(variant, estimator=pathwise, unbiased=True))
-    return measure_between_examples(context.model, reference, x, noise)
+    parts: MinibatchParts = {}
+    for key, variant in {(v.objective, v.draws): v for v in add_references(variants)}.items():
+        source = make_generator(context.seed, f"minibatch/{context.checkpoint}")
+        x = draw_images(context, examples, source)
+        noise = torch.randn(2, variant.draws, examples, context.protocol.latent_dim, generator=source).to(x.device)
+        reference = FittedVariant(dataclasses.replace(variant, estimator=pathwise, unbiased=True))
+        parts[key] = measure_between_examples(context.model, reference, x, noise)
+    return parts
 
 
 def draw_images(context: MeasurementContext, count: int, source: torch.Generator) -> Tensor:

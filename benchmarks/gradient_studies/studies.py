@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from benchmarks.gradient_studies.columns import Row, add_interval
+from benchmarks.gradient_studies.columns import CHECKPOINTS, Row, add_interval
 from benchmarks.gradient_studies.integrands import make_integrand_rows
 from benchmarks.gradient_studies.measurement import (
     MeasurementContext,
-    add_references,
+    VariantMeasurement,
     draw_images,
     measure_all,
     measure_minibatch_parts,
@@ -38,29 +38,29 @@ Variants = Sequence[Variant]
 class Study:
     """A study of a reference model.
 
-    setting: name of the varied setting. checkpoints: those at which the study measures; None for all.
+    setting: name of the varied setting. checkpoints: those at which the study measures.
     rows: function from context, variants and settings to the rows of one checkpoint.
     """
 
     setting: str
-    checkpoints: tuple[str, ...] | None
+    checkpoints: tuple[str, ...]
     rows: Callable[[MeasurementContext, Variants, StudySettings], Iterator[Row]]
 
 
 def study_training(context: MeasurementContext, variants: Variants, settings: StudySettings) -> Iterator[Row]:
     """Measure every variant, with the latent and the minibatch part of its variance."""
-    parts = measure_minibatch_parts(context, add_references(variants), settings.examples)
+    parts = measure_minibatch_parts(context, variants, settings.examples)
     yield from make_rows(context, measure_all(context, variants, lambda draws: settings.repeats), parts)
 
 
-def _choose_repeats(settings: StudySettings) -> Callable[[int], int]:
-    """Return a function from draws to repeats that keeps the number of decoder passes constant."""
-    return lambda draws: max(MIN_REPEATS, math.ceil(settings.repeats / draws))
+def _measure(context: MeasurementContext, variants: Variants, settings: StudySettings) -> list[VariantMeasurement]:
+    """Measure the variants without their decoders' layers, with a number of decoder passes that is equal for all K."""
+    return measure_all(context, variants, lambda draws: max(MIN_REPEATS, math.ceil(settings.repeats / draws)), None)
 
 
 def study_latent_dim(context: MeasurementContext, variants: Variants, settings: StudySettings) -> Iterator[Row]:
     """Measure every variant; the reference models of this study differ in their number of latents."""
-    for row in make_rows(context, measure_all(context, variants, _choose_repeats(settings), None)):
+    for row in make_rows(context, _measure(context, variants, settings)):
         yield row | {"setting_value": context.protocol.latent_dim}
 
 
@@ -73,7 +73,7 @@ def study_draws(context: MeasurementContext, variants: Variants, settings: Study
         for v in distinct
         if v.estimator.min_draws <= count
     ]
-    for row in make_rows(context, measure_all(context, by_draws, _choose_repeats(settings), None)):
+    for row in make_rows(context, _measure(context, by_draws, settings)):
         yield row | {"setting_value": row["draws"]}
 
 
@@ -81,7 +81,7 @@ def study_posterior_scale(context: MeasurementContext, variants: Variants, setti
     """Measure every variant with the scale of the approximate posterior multiplied by each factor."""
     for factor in settings.posterior_scales:
         scaled = context if factor == 1 else _scale_posterior(context, factor)
-        for row in make_rows(scaled, measure_all(scaled, variants, _choose_repeats(settings), None)):
+        for row in make_rows(scaled, _measure(scaled, variants, settings)):
             yield row | {"setting_value": factor}
 
 
@@ -100,38 +100,32 @@ def _scale_posterior(context: MeasurementContext, factor: float) -> MeasurementC
 
 def study_batch_size(context: MeasurementContext, variants: Variants, settings: StudySettings) -> Iterator[Row]:
     """Measure the variance over noise and minibatch together, by new minibatches, and compute its two parts."""
-    measured = measure_all(context, variants, _choose_repeats(settings), None)
-    parts = measure_minibatch_parts(context, add_references(variants), settings.examples)
-    size = context.protocol.batch_size
+    measured = _measure(context, variants, settings)
+    parts = measure_minibatch_parts(context, variants, settings.examples)
     for count in settings.batch_sizes:
-        protocol = dataclasses.replace(context.protocol, batch_size=count)
-        resized = dataclasses.replace(context, protocol=protocol, measured={})
+        scale = context.protocol.batch_size / count
         columns: Row = {"setting_value": count, "batch_size": count, "parameters": "encoder", "layer": ""}
         for m in measured:
             latent, part = m.measurement.moments["encoder", ""], parts[m.variant.objective, m.variant.draws]["encoder"]
             common = columns | variant_columns(m.variant) | {"passes": m.passes}
-            scale = size / count
             noise = add_interval("variance", latent.variance * scale, latent.variance_se * scale)
             yield common | {"part": "latent"} | noise
             if m.variant.unbiased:
                 minibatch = add_interval("variance", part.value / count, part.se / count)
                 yield common | {"part": "minibatch"} | minibatch
-        yield from _fresh_rows(resized, [m.variant for m in measured], columns, _count_pairs(count, settings))
-
-
-def _count_pairs(size: int, settings: StudySettings) -> int:
-    """Return the number of pairs; fewer for large minibatches, whose gradients vary less from pair to pair."""
-    return max(MIN_PAIRS, min(settings.pairs, settings.pairs * PAIRED_SIZE // size))
+        # the gradients of large minibatches vary less from pair to pair, so that fewer pairs suffice
+        pairs = max(MIN_PAIRS, min(settings.pairs, settings.pairs * PAIRED_SIZE // count))
+        yield from _fresh_rows(context, [m.variant for m in measured], columns, pairs)
 
 
 def _fresh_rows(context: MeasurementContext, variants: Variants, columns: Row, pairs: int) -> Iterator[Row]:
-    protocol = context.protocol
+    size = columns["batch_size"]
+    protocol = dataclasses.replace(context.protocol, batch_size=size)
     for draws in sorted({v.draws for v in variants}):
-        source = make_generator(context.seed, f"fresh/{context.checkpoint}/{protocol.batch_size}/{draws}")
+        source = make_generator(context.seed, f"fresh/{context.checkpoint}/{size}/{draws}")
 
         def draw_fresh(source: torch.Generator = source, draws: int = draws) -> tuple[torch.Tensor, torch.Tensor]:
-            x = draw_images(context, protocol.batch_size, source)
-            return x, draw_noise(protocol, draws, source)
+            return draw_images(context, size, source), draw_noise(protocol, draws, source)
 
         by_name = {v.name: v for v in variants if v.draws == draws}
         fitted = {name: context.fit(v) for name, v in by_name.items()}
@@ -148,7 +142,7 @@ def study_counter_example(context: MeasurementContext, variants: Variants, setti
 
 
 STUDIES: dict[str, Study] = {
-    "training": Study("checkpoint", None, study_training),
+    "training": Study("checkpoint", CHECKPOINTS, study_training),
     "latent-dim": Study("latent_dim", ("middle",), study_latent_dim),
     "draws": Study("draws", ("middle",), study_draws),
     "batch-size": Study("batch_size", ("middle",), study_batch_size),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.common import kernels
 from benchmarks.common.atomic_files import Record
@@ -31,44 +30,22 @@ class DivergedError(Exception):
 
 
 @dataclass(frozen=True)
-class ReferenceModelCell:
-    """A cell that trains a reference model, and measures variants of one architecture at its checkpoints.
+class ReferenceModel:
+    """Measures variants of one architecture at the checkpoints of a reference model.
 
-    sources: texts of the plug-in files. settings: number of repeats, and the settings that the studies vary.
+    settings: number of repeats, and the settings that the studies vary.
     """
 
-    name: str
-    fields: Record = dataclasses.field(hash=False)
-    studies: tuple[str, ...]
-    variants: tuple[str, ...]
-    sources: tuple[str, ...]
-    seed: int
-    protocol: Protocol
     settings: StudySettings
-    data_folder: str
-    data_checksum: str
-    protocol_id: str
-    cell_id: str
-    commit: str
 
-    @property
-    def label(self) -> str:
-        return f"{self.name}, seed {self.seed}"
-
-    @property
-    def columns(self) -> Record:
-        return {"variant": self.name, "dataset": self.protocol.dataset, "seed": self.seed}
-
-    def measure(self) -> Iterator[Row]:
+    def measure(self, cell: StudyCell) -> Iterator[Row]:
         """Train, and yield the rows of all studies; raises `DivergedError` if training diverges."""
-        protocol = self.protocol
-        variants = [find_variant(name, None, self.sources).variant for name in self.variants]
-        reference = reference_variant(variants[0].architecture)
-        setup = setup_training(reference, protocol, self.data_folder, self.seed)
-        remaining = {
-            name: set(STUDIES[name].checkpoints or CHECKPOINTS[: len(protocol.checkpoints)]) for name in self.studies
-        }
+        protocol = cell.protocol
+        variants = [find_variant(name, None, cell.sources).variant for name in cell.variants]
+        reference = Variant("reference", variants[0].architecture, elbo, pathwise)
+        setup = setup_training(reference, protocol, cell.data_folder, cell.seed)
         names = dict(zip(protocol.checkpoints, CHECKPOINTS, strict=False))
+        remaining = {checkpoint for name in cell.studies for checkpoint in STUDIES[name].checkpoints}
         for progress in train(initial_state(setup), setup):
             if not progress.finite:
                 raise DivergedError(
@@ -77,74 +54,63 @@ class ReferenceModelCell:
             if not progress.due:
                 continue
             checkpoint = names[progress.epoch]
-            context = MeasurementContext(setup.model, setup.data.train, protocol, self.seed, checkpoint)
-            for name in self.studies:
-                if checkpoint in remaining[name]:
-                    rows = STUDIES[name].rows(context, variants, self.settings)
-                    yield from self._add_columns(rows, name, checkpoint, progress.epoch)
-                    remaining[name].remove(checkpoint)
-            if not any(remaining.values()):
+            context = MeasurementContext(setup.model, setup.data.train, protocol, cell.seed, checkpoint)
+            for name in cell.studies:
+                if checkpoint not in STUDIES[name].checkpoints:
+                    continue
+                common = {
+                    "study": name,
+                    "dataset": protocol.dataset,
+                    "seed": cell.seed,
+                    "checkpoint": checkpoint,
+                    "setting": STUDIES[name].setting,
+                    "setting_value": progress.epoch,
+                    "batch_size": protocol.batch_size,
+                    "latent_dim": protocol.latent_dim,
+                }
+                for row in STUDIES[name].rows(context, variants, self.settings):
+                    yield common | row | {"unit": UNITS[row["quantity"]]}
+            remaining.discard(checkpoint)
+            if not remaining:
                 return
-
-    def _add_columns(self, rows: Iterable[Row], study: str, checkpoint: str, epoch: int) -> Iterator[Row]:
-        """Yield the rows with the columns that all rows of one study and checkpoint share."""
-        common = {
-            "study": study,
-            "dataset": self.protocol.dataset,
-            "seed": self.seed,
-            "checkpoint": checkpoint,
-            "setting": STUDIES[study].setting,
-            "setting_value": epoch,
-            "batch_size": self.protocol.batch_size,
-            "latent_dim": self.protocol.latent_dim,
-        }
-        for row in rows:
-            yield common | row | {"unit": UNITS[row.get("quantity", "variance")]}
 
 
 @dataclass(frozen=True)
-class TrainedRunsCell:
-    """A cell that compares trained models from the results.csv files of runs.
+class TrainedRuns:
+    """Compares trained models from the results.csv files of runs. results: paths of the files."""
 
-    sources: texts of the plug-in files. results: paths of the files.
-    """
+    results: tuple[str, ...]
 
+    def measure(self, cell: StudyCell) -> Iterator[Row]:
+        """Return the rows of the studies, for all variants of the cell that the runs contain."""
+        results = trained_models.read_runs([Path(path) for path in self.results])
+        variants = {name: find_variant(name, None, cell.sources).variant for name in cell.variants}
+        passes = {name: count_decoder_passes(variant) for name, variant in variants.items()}
+        return trained_models.make_rows(results, passes, cell.studies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCell:
+    """A cell of the gradient studies. models: what is measured. sources: texts of the plug-in files."""
+
+    label: str
     name: str
+    models: ReferenceModel | TrainedRuns
     fields: Record = dataclasses.field(hash=False)
     studies: tuple[str, ...]
     variants: tuple[str, ...]
     sources: tuple[str, ...]
-    results: tuple[str, ...]
     seed: int
     protocol: Protocol
+    data_folder: str = ""
     data_checksum: str
     protocol_id: str
     cell_id: str
     commit: str
-    data_folder: str = ""
-
-    @property
-    def label(self) -> str:
-        return self.name
 
     @property
     def columns(self) -> Record:
         return {"variant": self.name, "dataset": self.protocol.dataset, "seed": self.seed}
-
-    def measure(self) -> Iterator[Row]:
-        """Return the rows of the studies, for all variants of the cell that the runs contain."""
-        results = trained_models.read_runs([Path(path) for path in self.results])
-        variants = {name: find_variant(name, None, self.sources).variant for name in self.variants}
-        passes = {name: count_decoder_passes(variant) for name, variant in variants.items()}
-        return trained_models.make_rows(results, passes, self.studies)
-
-
-StudyCell = ReferenceModelCell | TrainedRunsCell
-
-
-def reference_variant(architecture: Any) -> Variant:
-    """Return the variant that is trained, so that all variants are measured at its parameters."""
-    return Variant("reference", architecture, elbo, pathwise)
 
 
 def run_cell(cell: StudyCell, folder: str) -> None:
@@ -155,7 +121,7 @@ def run_cell(cell: StudyCell, folder: str) -> None:
 
     def run() -> tuple[str, str]:
         try:
-            rows.extend(map(_replace_infinities, cell.measure()))
+            rows.extend(map(_replace_infinities, cell.models.measure(cell)))
         except DivergedError as error:
             return "diverged", str(error)
         return "ok", ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from benchmarks.execution.interface import Executor, Task
 from benchmarks.gradient_studies import study_cells, trained_models
 from benchmarks.gradient_studies.report import tables
 from benchmarks.gradient_studies.studies import STUDIES
-from benchmarks.gradient_studies.study_cells import ReferenceModelCell, StudyCell, TrainedRunsCell
+from benchmarks.gradient_studies.study_cells import ReferenceModel, StudyCell, TrainedRuns
 from benchmarks.gradient_studies.trained_models import TRAINED_STUDIES
 from benchmarks.planning import cases, datasets, planner, registry
 from benchmarks.planning.cases import Protocol
@@ -37,44 +38,53 @@ STUDIES_KIND = Kind(
 
 
 @dataclass(frozen=True)
-class Request:
-    """Arguments of the command: studies (empty: all), runs to read, plug-in files, folder of torchvision data."""
+class Inputs:
+    """What the cells share. sources: texts of the plug-in files. protocol: that of the reference models."""
 
-    studies: tuple[str, ...]
-    runs: tuple[str, ...]
-    plugin_files: tuple[Path, ...]
-    data_root: Path | None
+    entries: Sequence[RegisteredVariant]
+    sources: tuple[str, ...]
+    settings: Settings
+    protocol: Protocol
+    prepared: PreparedDataset
 
 
 def plan_studies(
-    request: Request, settings: Settings, executor: Executor, out: Path, keep_stale: bool
+    names: Sequence[str],
+    runs: Sequence[str],
+    plugin_files: Sequence[Path],
+    data_root: Path | None,
+    settings: Settings,
+    executor: Executor,
+    out: Path,
+    keep_stale: bool,
 ) -> list[StudyCell]:
-    """Plan the cells. If studies of trained models are requested without runs, make the runs first."""
-    for study in request.studies:
-        if study not in (*STUDIES, *TRAINED_STUDIES):
-            raise unknown("study", study, (*STUDIES, *TRAINED_STUDIES))
-    trained = [s for s in TRAINED_STUDIES if s in request.studies or (request.runs and not request.studies)]
-    if request.runs and not trained:
+    """Plan the cells of the named studies, of all if `names` is empty.
+
+    If studies of trained models are requested without runs, make the runs first.
+    """
+    for name in names:
+        if name not in (*STUDIES, *TRAINED_STUDIES):
+            raise unknown("study", name, (*STUDIES, *TRAINED_STUDIES))
+    trained = tuple(s for s in TRAINED_STUDIES if s in names or (runs and not names))
+    if runs and not trained:
         raise UserError(
             f"--run is read by the studies {' and '.join(TRAINED_STUDIES)} only; add --study {TRAINED_STUDIES[0]}, or "
             "remove --run"
         )
-    sources = registry.read_plugins(request.plugin_files)
+    sources = tuple(registry.read_plugins(plugin_files))
     entries = list(registry.load_registry(sources).values())
-    studies = [study for study in STUDIES if study in request.studies or not request.studies]
-    prepared = datasets.prepare_dataset(settings.dataset, request.data_root or cache_paths.data_root())
+    prepared = datasets.prepare_dataset(settings.dataset, data_root or cache_paths.data_root())
+    inputs = Inputs(entries, sources, settings, _resolve_protocol(settings), prepared)
     plan: list[StudyCell] = []
-    if studies:
-        plan += plan_reference_cells(entries, studies, settings, sources, prepared)
+    if studies := [study for study in STUDIES if study in names or not names]:
+        plan += plan_reference_cells(inputs, studies)
     if trained:
-        results = [folders.find_results(run, out) for run in request.runs]
-        results = results or make_runs(entries, settings, prepared, executor, out, keep_stale)
-        plan.append(plan_trained_cell(entries, trained, settings, sources, results, prepared))
+        results = [folders.find_results(run, out) for run in runs] or make_runs(inputs, executor, out, keep_stale)
+        plan.append(plan_trained_cell(inputs, trained, results))
     return plan
 
 
-def resolve_study_protocol(settings: Settings) -> Protocol:
-    """Return the protocol of the reference models; raises `UserError` if the checkpoints do not fit the epochs."""
+def _resolve_protocol(settings: Settings) -> Protocol:
     checkpoints = settings.gradients.checkpoints
     if list(checkpoints) != sorted({*checkpoints}) or max(checkpoints) >= settings.epochs:
         raise UserError(
@@ -84,137 +94,103 @@ def resolve_study_protocol(settings: Settings) -> Protocol:
     return planner.resolve_protocol(settings.model_copy(update={"checkpoints": (*checkpoints, settings.epochs)}))
 
 
-def plan_reference_cells(
-    entries: Sequence[RegisteredVariant],
-    studies: Sequence[str],
-    settings: Settings,
-    sources: Sequence[str],
-    prepared: PreparedDataset,
-) -> list[ReferenceModelCell]:
+def plan_reference_cells(inputs: Inputs, studies: Sequence[str]) -> list[StudyCell]:
     """Plan the cells of the reference models that these studies need."""
-    protocol = resolve_study_protocol(settings)
-    planner.check_batch_size(protocol, prepared)
+    protocol, varied, seeds = inputs.protocol, inputs.settings.gradients, inputs.settings.seeds
+    planner.check_batch_size(protocol, inputs.prepared)
     by_architecture: dict[Any, list[RegisteredVariant]] = {}
-    for entry in entries:
+    for entry in inputs.entries:
         if build(entry.variant, planner.make_spec(protocol), 2).stochastic:
             by_architecture.setdefault(entry.variant.architecture, []).append(entry)
     if not by_architecture:
         raise UserError("no registered variant has latent noise to measure; see 'python -m benchmarks list'")
-    cells = []
-    for architecture, group in by_architecture.items():
-        suffix = f", {architecture.__name__}" if len(by_architecture) > 1 else ""
-        for latents, seed, model_studies in _reference_models(studies, settings, protocol.latent_dim):
-            model_protocol = dataclasses.replace(protocol, latent_dim=latents)
-            if "training" not in model_studies:  # the other studies measure at the middle checkpoint
-                model_protocol = dataclasses.replace(
-                    model_protocol, epochs=settings.gradients.checkpoints[-1], checkpoints=protocol.checkpoints[:-1]
-                )
-            name = f"{latents} latents{suffix}"
-            cells.append(_make_cell(name, model_studies, group, sources, seed, model_protocol, settings, prepared))
+    latent_dims = [protocol.latent_dim, *sorted({*varied.latent_dims} - {protocol.latent_dim}, reverse=True)]
+    cells: list[StudyCell] = []
+    for (architecture, group), latents, seed in itertools.product(by_architecture.items(), latent_dims, seeds):
+        model_studies = tuple(
+            study
+            for study in studies
+            if (latents in varied.latent_dims if study == "latent-dim" else latents == protocol.latent_dim)
+            and (study == "training" or seed in seeds[: varied.fewer_seeds])
+        )
+        if not model_studies:
+            continue
+        model_protocol = dataclasses.replace(protocol, latent_dim=latents)
+        if "training" not in model_studies:  # the other studies measure at the middle checkpoint
+            model_protocol = dataclasses.replace(
+                model_protocol, epochs=varied.checkpoints[-1], checkpoints=varied.checkpoints
+            )
+        name = f"{latents} latents"
+        if len(by_architecture) > 1:
+            name += f", {architecture.__name__}"
+        fields: Record = {
+            "name": name,
+            "studies": list(model_studies),
+            "variants": [planner.describe_variant(entry) for entry in group],
+            "laboratory": varied.model_dump(mode="json"),
+        }
+        identity = {
+            "variant": fields,
+            "data": inputs.prepared.checksum,
+            "spec": dataclasses.asdict(planner.make_spec(model_protocol)),
+            "protocol": dataclasses.asdict(model_protocol),
+        }
+        cells.append(
+            StudyCell(
+                label=f"{name}, seed {seed}",
+                name=name,
+                models=ReferenceModel(varied),
+                fields=fields | {"name": f"{name}: {', '.join(model_studies)}"},
+                studies=model_studies,
+                variants=tuple(entry.variant.name for entry in group),
+                sources=inputs.sources,
+                seed=seed,
+                protocol=model_protocol,
+                data_folder=inputs.prepared.folder,
+                data_checksum=inputs.prepared.checksum,
+                protocol_id=cases.hash_identity(identity),
+                cell_id=cases.hash_identity(identity | {"seed": seed}),
+                commit=environment.read_commit(),
+            )
+        )
     return cells
 
 
-def _reference_models(
-    studies: Sequence[str], settings: Settings, latent_dim: int
-) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """Yield (latents, seed, studies) of each reference model."""
-    fewer = settings.seeds[: settings.gradients.fewer_seeds]
-    for seed in settings.seeds:
-        model_studies = [s for s in studies if s == "training" or seed in fewer]
-        if latent_dim not in settings.gradients.latent_dims:
-            model_studies = [s for s in model_studies if s != "latent-dim"]
-        if model_studies:
-            yield latent_dim, seed, tuple(model_studies)
-    if "latent-dim" in studies:
-        for latents in sorted({*settings.gradients.latent_dims} - {latent_dim}, reverse=True):
-            for seed in fewer:
-                yield latents, seed, ("latent-dim",)
-
-
-def _make_cell(
-    name: str,
-    studies: tuple[str, ...],
-    group: Sequence[RegisteredVariant],
-    sources: Sequence[str],
-    seed: int,
-    protocol: Protocol,
-    settings: Settings,
-    prepared: PreparedDataset,
-) -> ReferenceModelCell:
-    descriptions = [planner.describe_variant(entry) for entry in group]
-    varied = settings.gradients.model_dump(mode="json")
-    fields: Record = {"name": name, "studies": list(studies), "variants": descriptions, "laboratory": varied}
-    identity = {
-        "variant": fields,
-        "data": prepared.checksum,
-        "spec": dataclasses.asdict(planner.make_spec(protocol)),
-        "protocol": dataclasses.asdict(protocol),
-    }
-    return ReferenceModelCell(
-        name,
-        fields=fields | {"name": f"{name}: {', '.join(studies)}"},
-        studies=studies,
-        variants=tuple(entry.variant.name for entry in group),
-        sources=tuple(sources),
-        seed=seed,
-        protocol=protocol,
-        settings=settings.gradients,
-        data_folder=prepared.folder,
-        data_checksum=prepared.checksum,
-        protocol_id=cases.hash_identity(identity),
-        cell_id=cases.hash_identity(identity | {"seed": seed}),
-        commit=environment.read_commit(),
-    )
-
-
-def plan_trained_cell(
-    entries: Sequence[RegisteredVariant],
-    studies: Sequence[str],
-    settings: Settings,
-    sources: Sequence[str],
-    results: Sequence[Path],
-    prepared: PreparedDataset,
-) -> TrainedRunsCell:
+def plan_trained_cell(inputs: Inputs, studies: tuple[str, ...], results: Sequence[Path]) -> StudyCell:
     """Plan the cell that reads these results.csv files; raises `UserError` if they cannot be compared."""
-    protocol, dataset = resolve_study_protocol(settings), trained_models.read_runs(results)["dataset"].iloc[0]
+    protocol, dataset = inputs.protocol, trained_models.read_runs(results)["dataset"].iloc[0]
     if dataset != protocol.dataset:
         raise UserError(
             f"--run: {results[0]} has data set {dataset}, the studies use {protocol.dataset}; add --dataset {dataset}"
         )
-    name, variants = "trained models", tuple(entry.variant.name for entry in entries)
+    name, variants = "trained models", tuple(entry.variant.name for entry in inputs.entries)
     checksums = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in results]
     fields: Record = {"name": name, "studies": list(studies), "variants": list(variants), "results": checksums}
     cell_id = cases.hash_identity(fields)
-    return TrainedRunsCell(
-        name,
+    return StudyCell(
+        label=name,
+        name=name,
+        models=TrainedRuns(tuple(map(str, results))),
         fields=fields | {"name": f"{name}: {', '.join(studies)}"},
-        studies=tuple(studies),
+        studies=studies,
         variants=variants,
-        sources=tuple(sources),
-        results=tuple(map(str, results)),
+        sources=inputs.sources,
         seed=0,
         protocol=protocol,
-        data_checksum=prepared.checksum,
+        data_checksum=inputs.prepared.checksum,
         protocol_id=cell_id,
         cell_id=cell_id,
         commit=environment.read_commit(),
     )
 
 
-def make_runs(
-    entries: Sequence[RegisteredVariant],
-    settings: Settings,
-    prepared: PreparedDataset,
-    executor: Executor,
-    out: Path,
-    keep_stale: bool,
-) -> list[Path]:
+def make_runs(inputs: Inputs, executor: Executor, out: Path, keep_stale: bool) -> list[Path]:
     """Make a run for each learning rate, or continue the run folder with the same plan; return their results.csv."""
-    results = []
+    settings, results = inputs.settings, []
     for rate in settings.gradients.learning_rates:
         seeds = settings.seeds[: settings.gradients.fewer_seeds]
         protocol = planner.resolve_protocol(settings.model_copy(update={"learning_rate": rate}))
-        plan = planner.plan_cells(entries, protocol, seeds, prepared)
+        plan = planner.plan_cells(inputs.entries, protocol, seeds, inputs.prepared)
         folder = folders.find_run_of_cells(out, plan) or folders.choose_folder(out, None, plan)
         runner.run_cells(folder, plan, executor, keep_stale, TRAINING)
         results.append(folder / "results.csv")

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from benchmarks.reporting import results_table
 
 TRAINED_STUDIES = ("learning-rate", "budget")
 SHARED_COLUMNS = ("dataset", "binarization", "likelihood", "latent_dim", "batch_size", "evaluation_draws")
-TEXT_COLUMNS = ("variant", "objective", "estimator", "baseline", "dataset")
-COUNT_COLUMNS = ("draws", "batch_size", "latent_dim")
 
 
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
@@ -92,11 +89,12 @@ def _find_best_rate(rows: pd.DataFrame) -> float:
     return float(max(sorted(rows["learning_rate"].unique()), key=score))
 
 
-def _shared_columns(rows: pd.DataFrame) -> Row:
+def _shared_columns(rows: pd.DataFrame, passes: int) -> Row:
     first = rows.iloc[0]
-    columns: Row = {name: "" if pd.isna(first[name]) else str(first[name]) for name in TEXT_COLUMNS}
-    columns |= {name: int(first[name]) for name in COUNT_COLUMNS}
-    return columns | {"parameters": "", "layer": "", "quantity": "elbo", "unit": UNITS["elbo"]}
+    texts = ("variant", "objective", "estimator", "baseline", "dataset")
+    columns: Row = {name: "" if pd.isna(first[name]) else str(first[name]) for name in texts}
+    columns |= {name: int(first[name]) for name in ("draws", "batch_size", "latent_dim")}
+    return columns | {"parameters": "", "layer": "", "quantity": "elbo", "unit": UNITS["elbo"], "passes": passes}
 
 
 def _learning_rate_rows(rows: pd.DataFrame, passes: int, best: float) -> Iterator[Row]:
@@ -104,8 +102,8 @@ def _learning_rate_rows(rows: pd.DataFrame, passes: int, best: float) -> Iterato
     for rate in rates:
         rate_rows = rows[rows["learning_rate"] == rate]
         epoch = f"epoch {rate_rows['epoch'].max():.0f}"
-        common = _shared_columns(rows) | {"study": "learning-rate", "setting": "learning_rate", "setting_value": rate}
-        common |= {"checkpoint": epoch, "passes": passes, "seed": None}
+        common = _shared_columns(rows, passes) | {"study": "learning-rate", "seed": None}
+        common |= {"checkpoint": epoch, "setting": "learning_rate", "setting_value": rate}
         for part, metric in (("validation", "validation_elbo"), ("test", "elbo")):
             by_seed, diverged = _final_values(rate_rows, metric)
             for seed, value in by_seed.items():
@@ -113,17 +111,17 @@ def _learning_rate_rows(rows: pd.DataFrame, passes: int, best: float) -> Iterato
             if not by_seed:
                 yield common | {"part": part, "flag": DIVERGED}
                 continue
-            median, values = statistics.median(by_seed.values()), by_seed.values()
             choice = "" if rate != best else BEST_AT_EDGE if len(rates) > 1 and rate in (rates[0], rates[-1]) else BEST
             flag = DIVERGED if diverged else choice
-            yield common | {"part": part, "value": median, "low": min(values), "high": max(values), "flag": flag}
+            values = summarize_values(list(by_seed.values()))
+            yield common | {"part": part, "value": values.median, "low": values.min, "high": values.max, "flag": flag}
 
 
 def _budget_rows(rows: pd.DataFrame, passes: int) -> Iterator[Row]:
     """Yield the test ELBO at each checkpoint, by the decoder passes and by the seconds of training until then."""
     measured = rows[(rows["status"] == "ok") & (rows["epoch"] > 0) & rows["elbo"].notna()]
     for row in measured.itertuples():
-        common = _shared_columns(rows) | {"study": "budget", "seed": row.seed, "checkpoint": f"epoch {row.epoch:.0f}"}
-        common |= {"part": "test", "value": row.elbo, "passes": passes}
+        common = _shared_columns(rows, passes) | {"study": "budget", "seed": row.seed, "part": "test"}
+        common |= {"checkpoint": f"epoch {row.epoch:.0f}", "value": row.elbo}
         yield common | {"setting": "decoder_passes", "setting_value": row.step * row.batch_size * passes}
         yield common | {"setting": "seconds", "setting_value": row.train_seconds}

@@ -30,8 +30,7 @@ def measure_run(arguments: Sequence[str], cells: int) -> float:
         command = [sys.executable, "-m", "benchmarks", "run", *arguments, "--seeds", str(cells), "--out", out]
         subprocess.run([*command, "--name", "run"], check=True, capture_output=True)
         results = pd.read_csv(Path(out) / "run" / "results.csv")
-    total: float = results.loc[results["epoch"] == results["epoch"].max(), "throughput"].sum()
-    return total
+    return float(results.loc[results["epoch"] == results["epoch"].max(), "throughput"].sum())
 
 
 def measure_program(command: Sequence[str]) -> float:

@@ -8,8 +8,9 @@ encoder only, and sums squared norms. Both sides use one thread. They take turns
 
 from __future__ import annotations
 
+import functools
 import statistics
-import time
+import timeit
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,14 +19,8 @@ from torch import Tensor
 from benchmarks.common.environment import peak_memory_mib
 from vaezoo import VARIANTS, DataSpec, FittedVariant, Model, Variant, estimate, initialise, measure, mlp_normal
 
-DRAWS, BATCH, LATENTS, TURNS, THREADS = 1000, 100, 20, 5, 1
+DRAWS, BATCH, LATENTS, TURNS = 1000, 100, 20, 5
 LOOP_DRAWS = 100  # the time of the loop is proportional to its draws
-
-
-def _time(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def _run_loop(model: Model, variant: Variant, x: Tensor, noise: Tensor) -> None:
@@ -43,7 +38,7 @@ def _measure_together(model: Model, variants: Sequence[Variant], x: Tensor, nois
 def main() -> None:
     """Print times, ratios and the peak memory, which includes the memory of an idle interpreter with torch."""
     idle = peak_memory_mib()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1)
     source = torch.Generator().manual_seed(0)
     model = mlp_normal(DataSpec((28, 28), "bernoulli", (400,)), LATENTS)
     initialise(model, lambda name: source)
@@ -53,22 +48,20 @@ def main() -> None:
     plain = [v for v in one_draw if v.objective.name == "elbo"]
     pathwise = next(v for v in plain if v.estimator.name == "pathwise")
     score = next(v for v in plain if v.estimator.baseline_name == "none")
-    functions: dict[str, Callable[[], object]] = {
-        "pathwise": lambda: _measure_together(model, [pathwise], x, noise),
-        "score function": lambda: _measure_together(model, [score], x, noise),
-        "all": lambda: _measure_together(model, one_draw, x, noise),
+    groups = {"pathwise": [pathwise], "score function": [score], "all": one_draw}
+    functions: dict[str, Callable[[], None]] = {
+        name: functools.partial(_measure_together, model, variants, x, noise) for name, variants in groups.items()
     }
     for function in functions.values():  # warm-up; the peak memory then excludes the loop
         function()
     peak = peak_memory_mib()
-    functions |= {
-        "pathwise, loop": lambda: _run_loop(model, pathwise, x, noise),
-        "score function, loop": lambda: _run_loop(model, score, x, noise),
-    }
+    for name in ("pathwise", "score function"):
+        functions[f"{name}, loop"] = functools.partial(_run_loop, model, groups[name][0], x, noise)
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(TURNS):
         for name, function in functions.items():
-            times[name].append(_time(function) * (DRAWS / LOOP_DRAWS if name.endswith("loop") else 1))
+            scale = DRAWS / LOOP_DRAWS if name.endswith("loop") else 1
+            times[name].append(timeit.timeit(function, number=1) * scale)
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, seconds in medians.items():
         print(f"{name:22} {seconds:6.2f} s")

@@ -8,6 +8,7 @@ start of the executor, divided by the number of cells. The memory is that of the
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tempfile
 import time
@@ -17,9 +18,7 @@ from benchmarks.execution import executor
 from benchmarks.execution.interface import Task
 from benchmarks.planning.cases import Case
 from benchmarks.planning.settings import load_settings
-from benchmarks.reporting import results_table
 from benchmarks.runs import cell_files, runner
-from benchmarks.runs.runner import Kind
 from benchmarks.training import task
 
 WORKERS = 2
@@ -27,41 +26,30 @@ CELL_COUNTS = (1_000, 10_000)
 
 
 def write_empty_cell(case: Case, folder: str) -> None:
-    """Write the file of a cell, with one row, without training."""
     row = {"epoch": 0, "step": 0, "status": "ok", "reconstruction_error": 1.0, "processor_seconds": 0.0}
     cell_files.write_cell(Path(folder), cell_files.make_record(case, [row]), {})
 
 
-KIND = Kind(
-    task=Task(task.prepare_cells, write_empty_cell),
-    write_tables=results_table.write_results,
-    note=lambda record: "",
-    cost=lambda case: 1.0,
-)
-
-
 def run_all(executor_name: str, count: int) -> tuple[float, float, float]:
-    """Run this number of cells; return the seconds, and the private and resident memory at the end, MiB."""
+    """Run this number of cells; return the seconds, and the private and resident memory at the end, MiB.
+
+    The resident memory includes shared libraries.
+    """
     cell_executor = executor.make_executor(executor_name, None, "cpu", WORKERS)
+    kind = dataclasses.replace(task.TRAINING, task=Task(task.prepare_cells, write_empty_cell))
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         settings = load_settings("quick", {"seeds": str(count)})
         plan = task.plan_run(settings, ["autoencoder"], [], None, 60.0)
-        records = runner.run_cells(Path(out) / "many", plan, cell_executor, False, KIND)
+        records = runner.run_cells(Path(out) / "many", plan, cell_executor, False, kind)
         seconds = time.perf_counter() - start
         assert {record["status"] for record in records} == {"ok"}, records[0]
-        return seconds, *read_memory()
-
-
-def read_memory() -> tuple[float, float]:
-    """Return the private memory of this process, and its resident memory, which includes shared libraries, MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
-    return sizes["RssAnon:"], sizes["VmRSS:"]
+        lines = Path("/proc/self/status").read_text().splitlines()
+        sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
+        return seconds, sizes["RssAnon:"], sizes["VmRSS:"]
 
 
 def main() -> None:
-    """Print one line for each number of cells."""
     executor_name = sys.argv[1] if len(sys.argv) > 1 else "local"
     start_seconds = min(run_all(executor_name, 1)[0] for _ in range(3))
     for count in CELL_COUNTS:

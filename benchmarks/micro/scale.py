@@ -43,7 +43,6 @@ def plan_cases(names: Sequence[str], preset: str, **overrides: Any) -> list[Case
 
 
 def simulate_row(epoch: int, source: random.Random) -> dict[str, Any]:
-    """Return a row with simulated metrics of a checkpoint."""
     error, kl = source.gauss(20, 1), source.gauss(5, 0.2)
     bounds = {"elbo": -error - kl, "elbo_se": 0.01, "log_likelihood": 1 - error - kl, "log_likelihood_se": 0.01}
     variance = {"gradient_variance": source.expovariate(1), "gradient_variance_se": 0.1}
@@ -64,20 +63,7 @@ def simulate_run(folder: Path, plan: Sequence[Case]) -> None:
         (folder / "cells" / f"{case.cell_id}.json").write_text(atomic_files.format_json(record), encoding="utf-8")
 
 
-def _measure_command(arguments: Sequence[str]) -> tuple[float, float]:
-    """Return the seconds and the peak memory, MiB, of a command."""
-    process = subprocess.run(
-        [sys.executable, "-c", MEASURING_PROGRAM, sys.executable, "-m", "benchmarks", *arguments],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    seconds, peak = map(float, process.stdout.split())
-    return seconds, peak / 1024
-
-
 def main() -> None:
-    """Print one line for each measurement."""
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         plan = planner.plan_run(settings.load_settings("quick", {"seeds": str(SEEDS)}), [], [], None)
@@ -90,8 +76,10 @@ def main() -> None:
         print(f"skipping the finished cells and rewriting results.csv: {time.perf_counter() - start:.2f} s")
         print(f"rows: {sum(len(record['rows']) for record in records):,}")
         for command in ("show", "plot"):
-            seconds, memory = _measure_command([command, NAME, "--out", out])
-            print(f"{command}: {seconds:.2f} s, peak memory {memory:.0f} MiB")
+            words = [sys.executable, "-m", "benchmarks", command, NAME, "--out", out]
+            output = subprocess.check_output([sys.executable, "-c", MEASURING_PROGRAM, *words], text=True)
+            seconds, peak = map(float, output.split())
+            print(f"{command}: {seconds:.2f} s, peak memory {peak / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

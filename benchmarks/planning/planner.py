@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.common import cache_paths, environment
@@ -53,7 +54,6 @@ def describe_variant(entry: RegisteredVariant) -> dict[str, Any]:
 
 
 def find_registered(case: Case) -> RegisteredVariant:
-    """Return the registered variant of a case."""
     return registry.find_variant(case.variant, case.draws, [case.source] if case.source else [])
 
 
@@ -72,28 +72,26 @@ def resolve_protocol(settings: Settings) -> Protocol:
     support = LIKELIHOODS[likelihood]().support
     default = info.binarization if support == "binary" else "none"
     binarization = default if settings.binarization is None else settings.binarization
-    grey = info.likelihood == "bernoulli"
-    if binarization != "none" and not grey:
-        raise UserError(
-            f"binarization {binarization} needs pixels in [0, 1], but {settings.dataset} has real numbers; "
-            "use --binarization none"
-        )
-    if support == "binary" and binarization == "none":
-        remedy = "--binarization dynamic, or --likelihood continuous-bernoulli or" if grey else "--likelihood"
-        raise UserError(
-            f"the likelihood {likelihood} is for binary data, but {settings.dataset} without binarization is not "
-            f"binary; use {remedy} gaussian"
-        )
-    if support == "unit" and binarization != "none":
-        raise UserError(
-            f"the likelihood {likelihood} is for grey pixels, but binarization {binarization} makes them binary; "
-            "use --binarization none, or --likelihood bernoulli"
-        )
-    if support == "unit" and not grey:
-        raise UserError(
-            f"the likelihood {likelihood} is for data in [0, 1], but {settings.dataset} has real numbers; "
-            "use --likelihood gaussian"
-        )
+    is_grey, is_binarized = info.likelihood == "bernoulli", binarization != "none"
+    method, purpose = f"binarization {binarization}", f"the likelihood {likelihood} is for"
+    is_real, is_not_binary = (
+        f"{settings.dataset} {text}" for text in ("has real numbers", "without binarization is not binary")
+    )
+    for_grey = "--binarization dynamic, or --likelihood continuous-bernoulli or" if is_grey else "--likelihood"
+    refusals = (  # whether it applies, what is needed, what contradicts it, and what to use instead
+        (is_binarized and not is_grey, f"{method} needs pixels in [0, 1]", is_real, "--binarization none"),
+        (support == "binary" and not is_binarized, f"{purpose} binary data", is_not_binary, f"{for_grey} gaussian"),
+        (
+            support == "unit" and is_binarized,
+            f"{purpose} grey pixels",
+            f"{method} makes them binary",
+            "--binarization none, or --likelihood bernoulli",
+        ),
+        (support == "unit" and not is_grey, f"{purpose} data in [0, 1]", is_real, "--likelihood gaussian"),
+    )
+    for applies, need, contradiction, remedy in refusals:
+        if applies:
+            raise UserError(f"{need}, but {contradiction}; use {remedy}")
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
@@ -108,15 +106,22 @@ def resolve_protocol(settings: Settings) -> Protocol:
 
 
 def plan_cells(
-    entries: Iterable[RegisteredVariant],
+    entries: Sequence[RegisteredVariant],
     protocol: Protocol,
     seeds: Iterable[int],
     prepared: datasets.PreparedDataset,
     snapshot: float = Case.snapshot,
 ) -> list[Case]:
     """Return one case per seed and variant; seeds are the outer loop, so that an interrupted run is comparable."""
-    variants = list(entries)
-    identities = [_make_identity(entry, protocol, prepared) for entry in variants]
+    identities: list[dict[str, Any]] = [
+        {
+            "variant": describe_variant(entry),
+            "data": prepared.checksum,
+            "spec": dataclasses.asdict(make_spec(protocol)),
+            "protocol": dataclasses.asdict(protocol),
+        }
+        for entry in entries
+    ]
     return [
         Case(
             entry.variant.name,
@@ -133,22 +138,13 @@ def plan_cells(
             snapshot=snapshot,
         )
         for seed in seeds
-        for entry, identity in zip(variants, identities, strict=True)
+        for entry, identity in zip(entries, identities, strict=True)
     ]
-
-
-def _make_identity(entry: RegisteredVariant, protocol: Protocol, prepared: datasets.PreparedDataset) -> dict[str, Any]:
-    return {
-        "variant": describe_variant(entry),
-        "data": prepared.checksum,
-        "spec": dataclasses.asdict(make_spec(protocol)),
-        "protocol": dataclasses.asdict(protocol),
-    }
 
 
 def check_batch_size(protocol: Protocol, prepared: datasets.PreparedDataset) -> None:
     """Raise `UserError` if a minibatch is larger than the training split."""
-    count = datasets.count_examples(prepared)
+    count = len(np.load(Path(prepared.folder) / "train.npy", mmap_mode="r"))
     if protocol.batch_size > count:
         raise UserError(
             f"--batch-size {protocol.batch_size} is larger than the {count} training examples of {protocol.dataset}; "

@@ -1,7 +1,4 @@
-"""Registry of variants: the project's, those of installed packages (entry points), and those of plug-in files.
-
-A variant from a package or a plug-in file is identified by a hash of its source, which is part of its cells' identity.
-"""
+"""Registry of variants: the project's, those of installed packages (entry points), and those of plug-in files."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import environment
 from benchmarks.common.atomic_files import NAME_PATTERN, WORD_PATTERN
 from benchmarks.common.errors import UserError, unknown
 from vaezoo import VARIANTS, Variant
@@ -32,7 +29,8 @@ class RegisteredVariant:
     """A variant and its origin.
 
     source: text of the plug-in file that defines it; empty if it is part of an installed package.
-    fingerprint: hash of the plug-in's source; empty for the project's variants, because runs record the commit.
+    fingerprint: hash of the source of the plug-in or the package, part of the identity of cells; empty for the
+    project's variants, because runs record the commit.
     """
 
     variant: Variant
@@ -68,20 +66,17 @@ def find_variant(name: str, draws: int | None = None, sources: Iterable[str] = (
 
 def read_plugins(paths: Sequence[Path]) -> list[str]:
     """Return the source of each plug-in file; raise `UserError` if one does not define variants."""
-    return [_read_plugin(path) for path in paths]
-
-
-def _read_plugin(path: Path) -> str:
-    try:
-        source = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UserError(f"--plugin {path}: {reason}; name a Python file that defines VARIANTS") from error
-    try:
-        _load_source(source)
-    except UserError as error:
-        raise UserError(f"--plugin {path}: {error}") from error
-    return source
+    sources = []
+    for path in paths:
+        try:
+            sources.append(path.read_text(encoding="utf-8-sig"))
+            _load_source(sources[-1])
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise UserError(f"--plugin {path}: {reason}; name a Python file that defines VARIANTS") from error
+        except UserError as error:
+            raise UserError(f"--plugin {path}: {error}") from error
+    return sources
 
 
 def _load_source(source: str) -> list[RegisteredVariant]:
@@ -135,18 +130,6 @@ def _load_installed() -> list[tuple[RegisteredVariant, str]]:
             raise UserError(
                 f"{origin} can't be loaded: {type(error).__name__}: {error}; fix it, or uninstall it"
             ) from error
-        fingerprint = _hash_package(point.module)
+        fingerprint = environment.hash_modules(sys.modules[point.module.partition(".")[0]])[:16]
         entries += [(RegisteredVariant(v, fingerprint=fingerprint), origin) for v in _read_variants(module, origin)]
     return entries
-
-
-def _hash_package(module: str) -> str:
-    spec = find_spec(module.partition(".")[0])
-    if spec is None:
-        return ""
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    files = sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(spec.origin or "")]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from benchmarks.common.errors import UserError, unknown
+from benchmarks.common.errors import UserError, shorten, unknown
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 CountAboveOne = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
+PRESETS = Path(__file__).parents[1] / "presets"
 MAX_SEEDS = 100_000
-SEED = re.compile(r"[+-]?[0-9]{1,18}")
-SEED_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
-Binarization = Literal["dynamic", "static", "none"]
 
 
 def _parse_seeds(value: object) -> object:
     """Return a tuple of seeds: N means 0 to N - 1. Strings come from the command line, where 5-9 means 5 to 9."""
-    if isinstance(value, str) and (bounds := SEED_RANGE.fullmatch(value.strip())):
+    if isinstance(value, str) and (bounds := re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", value.strip())):
         first, last = int(bounds[1]), int(bounds[2])
         if not first <= last < first + MAX_SEEDS:
-            raise ValueError(f"{_shorten(value)} is not a range of 1 to {MAX_SEEDS} seeds; give a range such as 5-9")
+            raise ValueError(
+                f"{shorten(repr(value), 40)} is not a range of 1 to {MAX_SEEDS} seeds; give a range such as 5-9"
+            )
         return tuple(range(first, last + 1))
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(",")]
-        if not all(SEED.fullmatch(part) for part in parts):
-            raise ValueError(f"{_shorten(value)} is neither a number of seeds nor a list such as 0,1,2 or 5-9")
+        if not all(re.fullmatch(r"[+-]?[0-9]{1,18}", part) for part in parts):
+            raise ValueError(f"{shorten(repr(value), 40)} is neither a number of seeds nor a list such as 0,1,2 or 5-9")
         numbers = [int(part) for part in parts]
         value = numbers if len(parts) > 1 else numbers[0]
     if isinstance(value, int) and not isinstance(value, bool):
@@ -45,13 +45,19 @@ def _parse_seeds(value: object) -> object:
             )
         return tuple(range(value))
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{_shorten(value)} is neither a number of seeds nor a list such as [0, 1, 2]")
+        raise ValueError(f"{shorten(repr(value), 40)} is neither a number of seeds nor a list such as [0, 1, 2]")
     return tuple(value)
 
 
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+def _check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds:
+        raise ValueError("the list of seeds is empty; give a number, or a list such as [0, 1, 2]")
+    if min(seeds) < 0:
+        raise ValueError(f"seed {min(seeds)} is negative; give seeds of 0 or more")
+    repeated = [seed for seed, count in Counter(seeds).items() if count > 1]
+    if repeated:
+        raise ValueError(f"seed {min(repeated)} is repeated, which would repeat its cells; give each seed once")
+    return seeds
 
 
 class StudySettings(BaseModel):
@@ -85,12 +91,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
-    seeds: Annotated[tuple[Annotated[int, Field(strict=True)], ...], BeforeValidator(_parse_seeds)]
+    seeds: Annotated[
+        tuple[Annotated[int, Field(strict=True)], ...], BeforeValidator(_parse_seeds), AfterValidator(_check_seeds)
+    ]
     epochs: Count
     batch_size: Count = 100
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 1e-3
     checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = (0,)
-    binarization: Binarization | None = None
+    binarization: Literal["dynamic", "static", "none"] | None = None
     likelihood: str | None = None
     latent_dim: Count | None = None
     draws: Count | None = None
@@ -102,30 +110,15 @@ class Settings(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     gradients: StudySettings = StudySettings()
 
-    @field_validator("seeds")
-    @classmethod
-    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds:
-            raise ValueError("the list of seeds is empty; give a number, or a list such as [0, 1, 2]")
-        if any(seed < 0 for seed in seeds):
-            raise ValueError(f"seed {min(seeds)} is negative; give seeds of 0 or more")
-        repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-        if repeated:
-            raise ValueError(f"seed {repeated[0]} is repeated, which would repeat its cells; give each seed once")
-        return seeds
-
 
 def list_presets() -> list[str]:
-    """Return the names of the project's presets."""
-    folder = resources.files("benchmarks") / "presets"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def read_preset(preset: str) -> tuple[str, str]:
     """Return file name and text of a preset: a name from `list_presets`, or the path of a TOML file."""
     if preset in list_presets():
-        source = resources.files("benchmarks") / "presets" / f"{preset}.toml"
-        return f"{preset}.toml", source.read_text(encoding="utf-8")
+        return f"{preset}.toml", (PRESETS / f"{preset}.toml").read_text(encoding="utf-8")
     if not preset.endswith(".toml"):
         raise unknown("preset", preset, list_presets())
     try:
@@ -138,26 +131,20 @@ def read_preset(preset: str) -> tuple[str, str]:
 
 
 def load_settings(preset: str, overrides: Mapping[str, Any], repeats: int | None = None) -> Settings:
-    """Load a preset and replace some of its settings.
-
-    Args:
-        preset: a name from `list_presets`, or the path of a TOML file.
-        overrides: values by the names of `Settings`; None keeps the preset's value.
-        repeats: the repeats of the gradient studies; None keeps the preset's value.
-    """
+    """Load a preset; replace its settings, and the repeats of its gradient studies, by the values that are not None."""
     source, text = read_preset(preset)
     replacements = {key: value for key, value in overrides.items() if value is not None}
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: {error}; write it as TOML, for example: epochs = 40") from error
-    studies = table.get("gradients", {})
+    studies = table.setdefault("gradients", {})
     if repeats is not None and isinstance(studies, dict):
-        studies = {**studies, "repeats": repeats}
+        studies["repeats"] = repeats
     try:
-        return Settings(**{**table, **replacements, "gradients": studies})
+        return Settings(**(table | replacements))
     except ValidationError as error:
-        options = {*replacements, *(["repeats"] if repeats is not None else [])}
+        options = [*replacements, *([] if repeats is None else ["repeats"])]
         raise UserError(_explain(error, options, source, text)) from error
 
 
@@ -171,11 +158,10 @@ def _explain(error: ValidationError, options: Collection[str], source: str, text
     elif fault["type"] == "missing":
         message = "missing; every preset needs it"
     elif fault["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:].replace('tuple', 'list')}, got {_shorten(fault['input'])}"
+        message = f"{message[0].lower()}{message[1:].replace('tuple', 'list')}, got {shorten(repr(fault['input']), 40)}"
     if key in options:
         return f"--{key.replace('_', '-')}: {message}"
-    numbers = [
-        i for i, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*['\"]?{re.escape(key)}['\"]?\s*=", line)
-    ]
+    definition = re.compile(rf"\s*['\"]?{re.escape(key)}['\"]?\s*=")
+    numbers = [i for i, line in enumerate(text.splitlines(), 1) if definition.match(line)]
     line = f", line {numbers[0]}" if numbers else ""
     return f"{source}{line}, key {key}: {message}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,17 +36,8 @@ class Column:
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Record]) -> None:
     """Write rows as CSV with the schema version in the last column; a missing value or NaN is an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, VERSION_COLUMN])
-    writer.writerows([*(_format_field(row.get(name)) for name in columns), SCHEMA_VERSION] for row in rows)
-    write_bytes(path, text.getvalue().encode())
-
-
-def _format_field(value: object) -> object:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(float(value))
-    return "" if value is None else value
+    table = pd.DataFrame(list(rows), columns=list(columns), dtype=object).assign(**{VERSION_COLUMN: SCHEMA_VERSION})
+    write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def read_table(path: Path, kinds: Mapping[str, Kind], added: Mapping[str, int]) -> pd.DataFrame:
@@ -59,10 +48,13 @@ def read_table(path: Path, kinds: Mapping[str, Kind], added: Mapping[str, int]) 
     """
     advice = "give a table that was written by this project"
     try:
-        if not _ends_with_newline(path):
+        content = path.read_bytes()
+        if not content:
+            raise ValueError("it is empty")
+        if not content.endswith(b"\n"):
             raise UserError(f"{path} is cut off in its last line; {_suggest_repair(path)}")
         text = {name: str for name, kind in kinds.items() if kind in TEXT_KINDS}
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(
             f"can't read {path}: {' '.join(str(error).split())}; check that the file is complete"
@@ -105,14 +97,6 @@ def _parse_float(field: object) -> float:
         return float(str(field))
     except ValueError:
         return math.nan
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            raise ValueError("it is empty")
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
 
 
 def _suggest_repair(path: Path) -> str:

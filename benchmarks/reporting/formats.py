@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import zip_longest
 
+import pandas as pd
 from tabulate import tabulate
 
 from benchmarks.common.errors import UserError, unknown
@@ -43,22 +43,6 @@ def format_scientific(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def format_mean(metric: Metric, interval: Interval) -> str:
-    """Return the mean ± the half-width of its interval; empty without values."""
-    if not interval.n:
-        return ""
-    half_width = f" ± {format_number(metric, interval.half_width)}" if interval.n > 1 else ""
-    return format_number(metric, interval.mean) + half_width
-
-
-def format_range(metric: Metric, interval: Interval) -> str:
-    """Return the median [min, max]; empty for fewer than two values."""
-    if interval.n < 2:
-        return ""
-    median, low, high = (format_number(metric, value) for value in (interval.median, interval.min, interval.max))
-    return f"{median} [{low}, {high}]"
-
-
 def format_seeds(summary: Summary) -> str:
     """Return the number of seeds that are ok, and the numbers of diverged and failed seeds if there are any."""
     others = {"diverged": summary.diverged, "failed": summary.failed}
@@ -88,8 +72,7 @@ def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style:
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str] = ()) -> str:
     """Return a table as text. align: "left" or "right" for each column, by default all "left"."""
-    alignment = align or ["left"] * len(header)
-    text = tabulate(rows, header, "simple", disable_numparse=True, colalign=alignment if rows else None)
+    text = tabulate(rows, header, "simple", disable_numparse=True, colalign=align if align and rows else None)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
@@ -111,7 +94,11 @@ def make_comparison_rows(summaries: Sequence[Summary], metrics: Sequence[Metric]
 
 
 def _format_cell(metric: Metric, interval: Interval) -> str:
-    return "\n".join(filter(None, (format_mean(metric, interval), format_range(metric, interval))))
+    mean, half_width, median, low, high = (
+        format_number(metric, value)
+        for value in (interval.mean, interval.half_width, interval.median, interval.min, interval.max)
+    )
+    return f"{mean} ± {half_width}\n{median} [{low}, {high}]" if interval.n > 1 else mean
 
 
 def count_characters(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -155,14 +142,12 @@ def _render_latex(title: str, summaries: Sequence[Summary], metrics: Sequence[Me
 
 
 def _render_csv(summaries: Sequence[Summary], metrics: Sequence[Metric]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["dataset", "variant", "epoch", "metric", "unit", "seeds", "mean", "half_width", "median", "min", "max"]
-    )
-    for summary in summaries:
-        for metric in metrics:
-            i = summary.metrics[metric.name]
-            values = ["" if math.isnan(v) else repr(v) for v in (i.mean, i.half_width, i.median, i.min, i.max)]
-            writer.writerow([summary.dataset, summary.variant, summary.epoch, metric.name, metric.unit, i.n, *values])
-    return text.getvalue().rstrip("\n")
+    rows = [
+        {"dataset": summary.dataset, "variant": summary.variant, "epoch": summary.epoch}
+        | {"metric": metric.name, "unit": metric.unit, **asdict(summary.metrics[metric.name])}
+        for summary in summaries
+        for metric in metrics
+    ]
+    table = pd.DataFrame(rows, dtype=object).rename(columns={"n": "seeds"})
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.rstrip("\n")

@@ -39,22 +39,22 @@ def draw_image_figures(rows: pd.DataFrame, folder: Path) -> dict[str, Figure]:
 
     Each variant shows its first seed that has image arrays. Empty if no cell has them.
     """
-    final_rows = rows[rows["status"] == "ok"].drop_duplicates(["variant", "seed"], keep="last")
-    unordered: dict[str, Arrays] = {}
-    for row in final_rows.sort_values("seed", kind="stable").to_dict("records"):
-        if row["variant"] not in unordered and (arrays := read_image_arrays(folder, str(row["cell_id"]))):
-            unordered[row["variant"]] = arrays
-    if not unordered:
+    by_variant: dict[str, Arrays] = {}
+    for name, variant_rows in rows.groupby("variant", sort=False):
+        cells = variant_rows[variant_rows["status"] == "ok"].drop_duplicates("seed", keep="last")
+        for cell_id in cells.sort_values("seed", kind="stable")["cell_id"]:
+            if arrays := read_image_arrays(folder, cell_id):
+                by_variant[str(name)] = arrays
+                break
+    if not by_variant:
         return {}
-    by_variant = {name: unordered[name] for name in dict.fromkeys(rows["variant"]) if name in unordered}
     subject = f"{rows['dataset'].iloc[0]}, first seed"
     with plt.rc_context(plot_style("white")):
-        figures = {
+        return {
             "reconstructions": draw_reconstructions(by_variant, subject),
             "samples": draw_samples(by_variant, subject),
+            "codes": draw_codes(_choose_pair(rows, by_variant), subject),
         }
-        pair = _choose_pair(rows, by_variant)
-        return figures | ({"codes": draw_codes(pair, subject)} if pair else {})
 
 
 def _is_stochastic(arrays: Arrays) -> bool:
@@ -65,8 +65,7 @@ def _draw_strip(axes: Axes, images: Array, label: str) -> None:
     """Draw images side by side in one row, with a label on the left."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=128)
     axes.imshow(np.concatenate(list(padded), axis=1), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
     sns.despine(ax=axes, left=True, bottom=True)
 
@@ -140,8 +139,8 @@ def _draw_scatter(axes: Axes, name: str, arrays: Arrays) -> None:
         axes.scatter(points[members, 0], points[members, 1], s=7, color=palette[label % 10], label=str(label))
     axes.scatter(ends[:, 0], ends[:, 1], marker="x", s=70, color="black", linewidths=2, zorder=3)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel("first principal direction of the codes (latent units)")
-    axes.set_ylabel("second principal direction of the codes (latent units)")
     axes.legend(title="class", fontsize=7, title_fontsize=8, markerscale=2, ncols=2, loc="upper right", frameon=True)
     kind = "codes are distributions (ellipse: 1 sd)" if _is_stochastic(arrays) else "codes are vectors"
     axes.set_title(f"{name}: {kind}")
+    axes.set_xlabel("first principal direction of the codes (latent units)")
+    axes.set_ylabel("second principal direction of the codes (latent units)")

@@ -44,93 +44,47 @@ class Metric:
 
 
 METRICS = (
-    Metric(
-        "elbo", NATS, "higher",
-        "evidence lower bound, E_q[log p(x|z)] - KL(q‖p); beta = 1 for all variants",
-        "ELBO", tolerance=0.5, gates=True,
-    ),
-    Metric(
-        "elbo_se", NATS, "none",
-        "Monte Carlo standard error of elbo over draws; test images, binarization and seed are fixed",
-        "Monte Carlo error of the ELBO", decimals=4,
-    ),
-    Metric(
-        "reconstruction_error", NATS, "lower",
-        "-E_q[log p(x|z)], with z sampled from q(z|x), not its mean",
-        "reconstruction error", tolerance=0.5, instead_of="elbo",
-    ),
-    Metric(
-        "reconstruction_mse", "1", "lower",
-        "mean squared error per pixel between the model's input x and E[x|z], with z sampled from q(z|x)",
-        "squared error per pixel", tolerance=0.001, decimals=4,
-    ),
-    Metric("kl", NATS, "none", "KL(q(z|x)‖p(z)), mean over the test images", "KL", tolerance=0.5),
-    Metric(
-        "log_likelihood", NATS, "higher",
-        "importance-weighted lower bound of log p(x); the draws are independent of those of elbo",
-        "log-likelihood", tolerance=0.5,
-    ),
-    Metric(
-        "log_likelihood_se", NATS, "none",
-        "Monte Carlo standard error of log_likelihood, by the jackknife over draws",
-        "Monte Carlo error of the log-likelihood", decimals=4,
-    ),
-    Metric(
-        "exact_log_likelihood", NATS, "none",
-        "log p(x) of the test data under the model that generated them; empty if it cannot be computed",
-        "exact log-likelihood",
-    ),
-    Metric(
-        "validation_elbo", NATS, "higher",
-        "ELBO on the validation split, used to choose settings; empty if the data set has no validation split",
-        "ELBO (validation split)",
-    ),
-    Metric(
-        "active_units", "count", "none",
-        "number of latent variables with Var_x(E_q[z]) > 0.01",
-        "active units", decimals=1,
-    ),
-    Metric(
-        "gradient_variance", "nats²/parameter²", "lower",
-        "trace of the covariance of one minibatch gradient estimate in the encoder's parameters, "
-        "over the latent noise; parameters and minibatch are fixed",
-        "gradient variance (encoder)", scale="log", tolerance=0.2, gates=True, checkpoint="first",
-    ),
-    Metric(
-        "gradient_variance_se", "nats²/parameter²", "none",
-        "standard error of gradient_variance over the repeated gradient estimates",
-        "standard error of the gradient variance", scale="log",
-    ),
-    Metric(
-        "decoder_gradient_variance", "nats²/parameter²", "lower",
-        "the same as gradient_variance, in the decoder's parameters",
-        "gradient variance (decoder)", scale="log", tolerance=0.2, checkpoint="first",
-    ),
-    Metric(
-        "gradient_snr", "1", "higher",
-        "debiased ‖mean gradient‖² / gradient_variance of the encoder; negative if the mean is smaller than the noise",
-        "gradient signal-to-noise ratio", decimals=4,
-    ),
-    Metric(
-        "throughput", "examples/s", "higher",
-        "training examples per second in optimizer steps, without warm-up; median over epochs",
-        "throughput", decimals=0,
-    ),
-    Metric(
-        "processor_throughput", "examples/s", "higher",
-        "training examples per second of processor time, little affected by other processes; empty on a GPU",
-        "throughput by processor time", decimals=0,
-    ),
-    Metric(
-        "flops_per_second", "1/s", "higher",
-        "throughput times the floating-point operations per example: matrix products of forward and backward pass",
-        "floating-point operations per second", decimals=0,
-    ),
-    Metric(
-        "machine_fraction", "1", "higher",
-        "flops_per_second divided by the rate of large float32 matrix products, measured in the same process",
-        "fraction of the machine's matrix-product rate", decimals=2,
-    ),
+    Metric("elbo", NATS, "higher", title="ELBO", tolerance=0.5, gates=True,
+        meaning="evidence lower bound, E_q[log p(x|z)] - KL(q‖p); beta = 1 for all variants"),
+    Metric("elbo_se", NATS, "none", title="Monte Carlo error of the ELBO", decimals=4,
+        meaning="Monte Carlo standard error of elbo over draws; test images, binarization and seed are fixed"),
+    Metric("reconstruction_error", NATS, "lower", title="reconstruction error", tolerance=0.5, instead_of="elbo",
+        meaning="-E_q[log p(x|z)], with z sampled from q(z|x), not its mean"),
+    Metric("reconstruction_mse", "1", "lower", title="squared error per pixel", tolerance=0.001, decimals=4,
+        meaning="mean squared error per pixel between the model's input x and E[x|z], with z sampled from q(z|x)"),
+    Metric("kl", NATS, "none", title="KL", tolerance=0.5,
+        meaning="KL(q(z|x)‖p(z)), mean over the test images"),
+    Metric("log_likelihood", NATS, "higher", title="log-likelihood", tolerance=0.5,
+        meaning="importance-weighted lower bound of log p(x); the draws are independent of those of elbo"),
+    Metric("log_likelihood_se", NATS, "none", title="Monte Carlo error of the log-likelihood", decimals=4,
+        meaning="Monte Carlo standard error of log_likelihood, by the jackknife over draws"),
+    Metric("exact_log_likelihood", NATS, "none", title="exact log-likelihood",
+        meaning="log p(x) of the test data under the model that generated them; empty if it cannot be computed"),
+    Metric("validation_elbo", NATS, "higher", title="ELBO (validation split)",
+        meaning="ELBO on the validation split, used to choose settings; empty if the data set has no validation split"),
+    Metric("active_units", "count", "none", title="active units", decimals=1,
+        meaning="number of latent variables with Var_x(E_q[z]) > 0.01"),
+    Metric("gradient_variance", "nats²/parameter²", "lower", title="gradient variance (encoder)",
+        scale="log", tolerance=0.2, gates=True, checkpoint="first",
+        meaning="trace of the covariance of one minibatch gradient estimate in the encoder's parameters, "
+        "over the latent noise; parameters and minibatch are fixed"),
+    Metric("gradient_variance_se", "nats²/parameter²", "none", title="standard error of the gradient variance",
+        scale="log", meaning="standard error of gradient_variance over the repeated gradient estimates"),
+    Metric("decoder_gradient_variance", "nats²/parameter²", "lower", title="gradient variance (decoder)",
+        scale="log", tolerance=0.2, checkpoint="first",
+        meaning="the same as gradient_variance, in the decoder's parameters"),
+    Metric("gradient_snr", "1", "higher", title="gradient signal-to-noise ratio", decimals=4,
+        meaning="debiased ‖mean gradient‖² / gradient_variance of the encoder; "
+        "negative if the mean is smaller than the noise"),
+    Metric("throughput", "examples/s", "higher", title="throughput", decimals=0,
+        meaning="training examples per second in optimizer steps, without warm-up; median over epochs"),
+    Metric("processor_throughput", "examples/s", "higher", title="throughput by processor time", decimals=0,
+        meaning="training examples per second of processor time, little affected by other processes; empty on a GPU"),
+    Metric("flops_per_second", "1/s", "higher", title="floating-point operations per second", decimals=0,
+        meaning="throughput times the floating-point operations per example: "
+        "matrix products of forward and backward pass"),
+    Metric("machine_fraction", "1", "higher", title="fraction of the machine's matrix-product rate",
+        meaning="flops_per_second divided by the rate of large float32 matrix products, measured in the same process"),
 )  # fmt: skip
 
 METRIC_BY_NAME = {metric.name: metric for metric in METRICS}

@@ -44,6 +44,7 @@ CHARACTERS_PER_INCH = 15  # of notes, whose font has 8 points
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS = "osD^vPXp<>hd*8H"
 DASHES = ("solid", "dashed", "dashdot", "dotted")
+BANDS = "Lines: median over seeds; bands: minimum to maximum over seeds."
 Looks = dict[str, dict[str, Any]]
 
 
@@ -116,25 +117,23 @@ def draw_learning_curves(ok_rows: pd.DataFrame, looks: Looks) -> Figure | None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
     _plot_curves(left, rows, "elbo", looks)
     _plot_curves(right, rows, "elbo", looks, x="train_seconds")
-    epochs = sorted(rows["epoch"].unique())
     medians = rows.groupby(["variant", "epoch"], sort=False)["elbo"].median()
-    floor, top = medians.xs(epochs[0], level="epoch").min(), rows["elbo"].max()
-    bottom, margin = max(floor, medians.min()), max(0.5, 0.05 * (top - floor))
-    left.set_ylim(bottom - 2 * margin, top + margin)
+    floor, top = medians.xs(rows["epoch"].min(), level="epoch").min(), rows["elbo"].max()
+    margin = max(0.5, 0.05 * (top - floor))
+    bottom = max(floor, medians.min()) - 2 * margin
+    left.set_ylim(bottom, top + margin)
     left.set(xscale="log", xlabel="training time (epochs)", ylabel="test ELBO (nats/example), higher is better")
-    left.set_xticks(epochs, [f"{epoch:.0f}" for epoch in epochs])
-    left.minorticks_off()
+    left.set_title(f"Learning curves: {_format_subject(rows)}")
+    _label_epochs(left, rows)
     right.set(xscale="log", xlabel="training time (seconds in optimizer steps)")
+    right.set_title("The same curves by training time")
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter(NullFormatter())
-    left.set_title(f"Learning curves: {_format_subject(rows)}")
-    right.set_title("The same curves by training time")
     _add_legend(right)
-    final_medians = medians.xs(epochs[-1], level="epoch")
-    below = [f"{name} ({value:,.0f} nats)" for name, value in final_medians.items() if value < bottom - 2 * margin]
+    final_medians = medians.xs(rows["epoch"].max(), level="epoch")
+    below = [f"{name} ({value:,.0f} nats)" for name, value in final_medians.items() if value < bottom]
     outside = f" Not visible, below the axis at the last epoch: {', '.join(below)}." if below else ""
-    note = "Lines: median over seeds; bands: minimum to maximum over seeds. Models without latent noise have no ELBO."
-    _add_note(figure, f"{note}{outside}")
+    _add_note(figure, f"{BANDS} Models without latent noise have no ELBO.{outside}")
     return figure
 
 
@@ -145,25 +144,26 @@ def draw_gradient_variance(ok_rows: pd.DataFrame, looks: Looks) -> Figure | None
         return None
     figure, axes = plt.subplots(figsize=(8, 4.4))
     _plot_curves(axes, rows, "gradient_variance", looks)
-    epochs = sorted(rows["epoch"].unique())
-    axes.set_yscale("log")
+    unit = METRIC_BY_NAME["gradient_variance"].unit
+    axes.set(yscale="log", ylabel=f"gradient variance\n({unit}, log scale)")
     axes.yaxis.set_major_formatter(format_power_of_ten)
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(-0.15, max(0.15, 1.15 * epochs[-1]))
-    axes.set_xticks(epochs, [f"{epoch:.0f}" for epoch in epochs])
-    axes.minorticks_off()
+    axes.set_xlim(-0.15, max(0.15, 1.15 * rows["epoch"].max()))
     axes.set_xlabel("training time (epochs; 0 is before training)")
-    axes.set_ylabel(f"gradient variance\n({METRIC_BY_NAME['gradient_variance'].unit}, log scale)")
     axes.set_title(f"Variance of one gradient estimate: {_format_subject(rows)}")
+    _label_epochs(axes, rows)
     _add_legend(axes)
     zero = list(dict.fromkeys(ok_rows.loc[ok_rows["gradient_variance"] == 0, "variant"]))
-    omitted = f"\nNot drawn, because the variance is 0 (no noise in the encoder's gradient): {', '.join(zero)}."
-    _add_note(
-        figure,
-        "Variance over the latent noise, encoder's parameters. At epoch 0 all variants of a seed have equal weights.\n"
-        f"Lines: median over seeds; bands: minimum to maximum over seeds.{omitted if zero else ''}",
-    )
+    omitted = f" Not drawn, because the variance is 0 (no noise in the encoder's gradient): {', '.join(zero)}."
+    note = "Variance over the latent noise, encoder's parameters. At epoch 0 all variants of a seed have equal weights."
+    _add_note(figure, f"{note} {BANDS}{omitted if zero else ''}")
     return figure
+
+
+def _label_epochs(axes: Axes, rows: pd.DataFrame) -> None:
+    epochs = sorted(rows["epoch"].unique())
+    axes.set_xticks(epochs, [f"{epoch:.0f}" for epoch in epochs])
+    axes.minorticks_off()
 
 
 def _add_legend(axes: Axes) -> None:
@@ -180,8 +180,7 @@ def _add_note(figure: Figure, text: str) -> None:
 def draw_comparison(rows: pd.DataFrame) -> Figure:
     """Draw the comparison table; bold marks means within the metric's tolerance of the best."""
     variants, metrics = summaries.summarize(rows), formats.choose_metrics([])
-    header, *body = formats.make_comparison_rows(variants, metrics)
-    cells = [header, *([cell or "–" for cell in row] for row in body)]
+    cells = [[cell or "–" for cell in row] for row in formats.make_comparison_rows(variants, metrics)]
     lengths = [length + 3 for length in formats.count_characters(cells)]
     figure, axes = plt.subplots(figsize=(0.085 * sum(lengths), 0.7 + 0.5 * len(cells)))
     axes.axis("off")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.common.atomic_files import Record
-from benchmarks.common.errors import printable
+from benchmarks.common.errors import ExitCode, printable
 from benchmarks.reporting import formats, results_table, summaries
 
 MAX_LINES = 10
@@ -39,7 +39,7 @@ def report_run(folder: Path, records: Sequence[Record]) -> int:
             f"{len(failed_records)} of {len(records)} cells failed; run the same command again to repeat them",
             file=sys.stderr,
         )
-    return 2 if failed_records or inconsistencies else 0
+    return ExitCode.INCOMPLETE if failed_records or inconsistencies else ExitCode.OK
 
 
 def _describe_failure(record: Record, folder: Path) -> str:

@@ -16,8 +16,6 @@ from benchmarks.reporting.metrics import METRICS, Metric
 
 FINISHED_STATUSES = ("ok", "diverged")
 STATUSES = (*FINISHED_STATUSES, "failed", "timeout", "out-of-memory", "killed")
-CELL_IDENTITY = ["dataset", "variant", "protocol_id", "seed"]
-VARIANCE_COLUMNS = ["gradient_variance", "decoder_gradient_variance"]
 PATTERNS = {"name": NAME_PATTERN, "word": WORD_PATTERN}
 
 IDENTITY = (
@@ -67,9 +65,7 @@ PROVENANCE = (
 
 COLUMNS = (*IDENTITY, *METRICS, *SETTINGS, *PROVENANCE)
 RESULT_COLUMNS = tuple(column.name for column in COLUMNS)
-RESULT_KINDS: dict[str, Kind] = {
-    column.name: column.kind if isinstance(column, Column) else "number" for column in COLUMNS
-}
+RESULT_KINDS: dict[str, Kind] = {column.name: getattr(column, "kind", "number") for column in COLUMNS}
 ADDED_COLUMNS = {  # schema version that introduced the column
     **dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2),
     "processor_throughput": 3,
@@ -85,13 +81,12 @@ def write_results(folder: Path, records: Iterable[Record]) -> None:
     """Write results.csv, sorted by variant, data set, seed and epoch, so that the order of cells has no effect."""
     rows = [row for record in records for row in record_rows(record)]
     order = {name: i for i, name in enumerate(dict.fromkeys(row["variant"] for row in rows))}
-    rows.sort(key=lambda row: (order[row["variant"]], row["dataset"], row["seed"], _sortable_epoch(row)))
-    write_table(folder / "results.csv", RESULT_COLUMNS, rows)
 
+    def place(row: Record) -> tuple[int, str, int, float]:
+        epoch = row.get("epoch")  # the row of a failed cell has no epoch
+        return order[row["variant"]], row["dataset"], row["seed"], math.inf if epoch is None else epoch
 
-def _sortable_epoch(row: Record) -> float:
-    epoch = row.get("epoch")
-    return math.inf if epoch is None else epoch  # the row of a failed cell has no epoch
+    write_table(folder / "results.csv", RESULT_COLUMNS, sorted(rows, key=place))
 
 
 def read_results(path: Path) -> pd.DataFrame:
@@ -99,32 +94,28 @@ def read_results(path: Path) -> pd.DataFrame:
     table = read_table(path, RESULT_KINDS, ADDED_COLUMNS)
     if table.empty:
         raise UserError(f"{path} has no rows, so there is nothing to show; finish the run, or give another run")
-    faults = _find_name_faults(table) | _find_row_faults(table)
-    for fault, rows in faults.items():
+    for fault, rows in _find_faults(table).items():
         if rows.any():
             line = int(rows.to_numpy().argmax()) + 2
             raise UserError(f"{path}, line {line} {fault}; give a results.csv that was written by a run")
     return table
 
 
-def _find_name_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
+def _find_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
     required = ["variant", "dataset", "seed", "cell_id"]
     faults = {f"has no {' or '.join(required)}": table[required].isna().any(axis=1)}
     for name, kind in RESULT_KINDS.items():
         if kind in PATTERNS:
             is_valid = table[name].fillna("x").str.fullmatch(PATTERNS[kind].pattern)
             faults[f"has a {name} with forbidden characters"] = ~is_valid
-    return faults
-
-
-def _find_row_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
-    return {
+    checkpoint = ["dataset", "variant", "protocol_id", "seed", "epoch"]
+    return faults | {
         f"has a status that is not one of {', '.join(STATUSES)}": ~table["status"].isin(STATUSES),
         "is ok but has no epoch": (table["status"] == "ok") & table["epoch"].isna(),
         "has a seed that is not a whole number": (table["seed"] % 1 != 0) | (table["seed"].abs() >= 2**53),
-        "has a variance below 0": (table[VARIANCE_COLUMNS] < 0).any(axis=1),
+        "has a variance below 0": (table[["gradient_variance", "decoder_gradient_variance"]] < 0).any(axis=1),
         "repeats a checkpoint of a cell": table.duplicated(["cell_id", "epoch"]),
-        "repeats a seed under another cell_id": table.duplicated([*CELL_IDENTITY, "epoch"]),
+        "repeats a seed under another cell_id": table.duplicated(checkpoint),
         "comes after a later checkpoint of its cell": table["epoch"] < table.groupby("cell_id")["epoch"].cummax(),
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.common.seed_statistics import Interval, Ratio, geometric_mean, summarize_values
+from benchmarks.common.seed_statistics import Estimate, Interval, geometric_mean, summarize_values
 from benchmarks.reporting.csv_tables import write_table
 from benchmarks.reporting.metrics import METRICS, find_inconsistency
 
@@ -71,7 +71,7 @@ def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
     write_table(path, list(rows[0]), rows)
 
 
-def compute_exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Ratio]:
+def compute_exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Estimate]:
     """Return K V_K / V_pathwise(1) of score-function estimators of the ELBO at the initial weights, by baseline.
 
     V: gradient variance of the encoder. K: the smallest number of draws in the results. The ratio is the number of
@@ -113,7 +113,7 @@ def make_headline(results: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _format_rate(rate: Ratio) -> str:
+def _format_rate(rate: Estimate) -> str:
     value = _format_three_digits(rate.value)
     if rate.n < 2:
         return value

@@ -1,8 +1,9 @@
-"""Cell files: for each cell a JSON record, from which all tables and figures are made, and an .npz of its images."""
+"""Cell files: a JSON record, from which all tables and figures are made, an .npz of images, and a snapshot."""
 
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,19 +12,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
-from pydantic.functional_validators import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
 
-from benchmarks.common import environment
-from benchmarks.common.atomic_files import (
-    NAME_PATTERN,
-    SCHEMA_VERSION,
-    WORD_PATTERN,
-    Record,
-    read_json,
-    write_bytes,
-    write_json,
-)
+from benchmarks.common import atomic_files, environment
+from benchmarks.common.atomic_files import NAME_PATTERN, WORD_PATTERN, Record
 from benchmarks.common.errors import DamageError
 from benchmarks.execution.interface import Cell
 from benchmarks.reporting.results_table import FINISHED_STATUSES, RESULT_KINDS, STATUSES, record_rows
@@ -48,25 +40,24 @@ def make_record(
 
     started: time when the cell started, as from `utc_now`; default: now.
     """
-    common = {
-        **cell.columns,
-        "started": started or utc_now(),
-        "ended": utc_now(),
-        "processor": environment.read_processor()["model name"],
-        "torch": environment.read_torch_version(),
-        "commit": cell.commit,
-        "cell_id": cell.cell_id,
-    }
     if status not in FINISHED_STATUSES:
         rows = [*rows, {"status": status, "error": error}]
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": atomic_files.SCHEMA_VERSION,
         "cell_id": cell.cell_id,
         "status": status,
         "error": error,
         "log": log,
         "planned": describe_cell(cell),
-        "common": common,
+        "common": {
+            **cell.columns,
+            "started": started or utc_now(),
+            "ended": utc_now(),
+            "processor": environment.read_processor()["model name"],
+            "torch": environment.read_torch_version(),
+            "commit": cell.commit,
+            "cell_id": cell.cell_id,
+        },
         "rows": rows,
     }
 
@@ -77,8 +68,30 @@ def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]])
     if arrays:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        write_bytes(path.with_suffix(".npz"), buffer.getvalue())
-    write_json(path, record)
+        atomic_files.write_bytes(path.with_suffix(".npz"), buffer.getvalue())
+    atomic_files.write_json(path, record)
+
+
+def write_snapshot(path: Path, about: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write JSON and arrays; if that fails, print a line and continue, because a cell can finish without a snapshot."""
+    buffer = io.BytesIO()
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez(buffer, allow_pickle=False, **{**arrays, "about": text})
+    try:
+        atomic_files.write_bytes(path, buffer.getvalue())
+    except OSError as error:
+        print(f"can't write the snapshot {path}: {error.strerror}; the cell continues without it")
+
+
+def read_snapshot(path: Path) -> tuple[Record, dict[str, NDArray[Any]]] | None:
+    """Read a snapshot, if the file exists; a damaged file raises one of many exceptions."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive}
+    except FileNotFoundError:
+        return None
+    about: Record = json.loads(arrays.pop("about").tobytes())
+    return about, arrays
 
 
 def has_complete_images(folder: Path, cell_id: str) -> bool:
@@ -95,7 +108,7 @@ def is_finished(record: Record | None) -> bool:
 def read_cell(folder: Path, cell_id: str) -> Record | None:
     """Read a cell's record; None if it has no file. Raises `DamageError` if the file can't be used in a table."""
     try:
-        record = read_json(folder / "cells" / f"{cell_id}.json")
+        record = atomic_files.read_json(folder / "cells" / f"{cell_id}.json")
     except FileNotFoundError:
         return None
     try:
@@ -106,8 +119,11 @@ def read_cell(folder: Path, cell_id: str) -> Record | None:
         else:  # a gradient study
             for row in rows or [content.common]:
                 _StudyRow.model_validate(row)
-    except (ValidationError, OverflowError) as error:
-        raise DamageError(_describe(error)) from error
+    except OverflowError as error:
+        raise DamageError("a number is too large") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise DamageError(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"[:200]) from error
     if not record["cell_id"] == cell_id == content.common.get("cell_id"):
         raise DamageError(f"it contains the cell {str(record['cell_id'])[:40]}")
     return record
@@ -121,13 +137,6 @@ def _check_results(rows: list[Record]) -> None:
         raise DamageError("a checkpoint has no epoch")
     if len(set(epochs)) < len(epochs):
         raise DamageError("it repeats a checkpoint")
-
-
-def _describe(error: ValidationError | OverflowError) -> str:
-    if isinstance(error, OverflowError):
-        return "a number is too large"
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"[:200]
 
 
 def _printable(text: str) -> str:
@@ -154,15 +163,13 @@ TYPES: dict[str, Any] = {
     "text": str,
     "number": Annotated[float, Field(allow_inf_nan=False)],
 }
-LOOSE = TYPES | {"name": str, "word": str}
-STRICT = ConfigDict(strict=True, extra="allow")
 
 
 def _row_model(name: str, types: Mapping[str, Any], required: Mapping[str, Any]) -> type[BaseModel]:
     # all columns except the required ones may be None
     optional: dict[str, Any] = {column: (types[kind] | None, None) for column, kind in RESULT_KINDS.items()}
     columns = optional | {column: (type_, ...) for column, type_ in required.items()}
-    model: type[BaseModel] = create_model(name, __config__=STRICT, **columns)
+    model: type[BaseModel] = create_model(name, __config__=ConfigDict(strict=True, extra="allow"), **columns)
     return model
 
 
@@ -172,4 +179,8 @@ _ResultRow = _row_model(
     {"variant": TYPES["name"], "dataset": TYPES["name"], "commit": Label, "torch": Label, "seed": int}
     | {"status": Literal[STATUSES]},
 )
-_StudyRow = _row_model("StudyRow", LOOSE, dict.fromkeys(("variant", "dataset", "commit", "torch"), Label))
+_StudyRow = _row_model(
+    "StudyRow",
+    TYPES | {"name": str, "word": str},
+    dict.fromkeys(("variant", "dataset", "commit", "torch"), Label),
+)

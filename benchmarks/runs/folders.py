@@ -69,10 +69,9 @@ def find_all_results(run: str, out: Path) -> list[Path]:
 def find_study_table(run: str, out: Path) -> Path | None:
     """Return the gradients.csv of gradient studies, given as their folder or the file; None for any other run."""
     for path in (Path(run), out / run):
-        if path.name == "gradients.csv" and path.is_file():
-            return path
-        if (path / "gradients.csv").is_file() and not (path / "results.csv").is_file():
-            return path / "gradients.csv"
+        table = path if path.is_file() else path / "gradients.csv"
+        if table.name == "gradients.csv" and table.is_file() and not (path / "results.csv").is_file():
+            return table
     return None
 
 
@@ -93,19 +92,24 @@ def choose_folder(out: Path, name: str | None, plan: Sequence[Cell]) -> Path:
     cell_ids = {cell.cell_id for cell in plan}
     for folder in _list_runs_with_cells(out):
         with contextlib.suppress(UserError, OSError):  # an unreadable folder can't be continued
-            if _has_same_cells(folder, cell_ids) and _is_unfinished(folder, plan):
+            if _can_continue(folder, cell_ids):
                 return folder
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     names = (out / f"{stamp}{suffix}" for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
     return next(folder for folder in names if not folder.exists())
 
 
-def _has_same_cells(folder: Path, cell_ids: set[str]) -> bool:
+def _can_continue(folder: Path, cell_ids: set[str]) -> bool:
+    """Return whether the run has the same cells, and some of them are not finished."""
     try:
-        return cell_ids == _planned_ids(manifests.read_manifest(folder))
+        same = cell_ids == _planned_ids(manifests.read_manifest(folder))
     except DamageError:
         recovered = _planned_ids(manifests.rebuild_manifest(recovery.readable_records(folder)))
-        return bool(recovered) and recovered <= cell_ids
+        same = bool(recovered) and recovered <= cell_ids
+    if not same:
+        return False
+    records = recovery.readable_records(folder)
+    return not cell_ids <= {record["cell_id"] for record in records if cell_files.is_finished(record)}
 
 
 def _planned_ids(manifest: Record | None) -> set[str]:
@@ -120,11 +124,6 @@ def find_run_of_cells(out: Path, plan: Sequence[Cell]) -> Path | None:
             if cell_ids <= _planned_ids(manifests.read_manifest(folder)):
                 return folder
     return None
-
-
-def _is_unfinished(folder: Path, plan: Sequence[Cell]) -> bool:
-    records = {record["cell_id"]: record for record in recovery.readable_records(folder)}
-    return any(not cell_files.is_finished(records.get(cell.cell_id)) for cell in plan)
 
 
 def check_destination(out: Path, name: str | None) -> None:

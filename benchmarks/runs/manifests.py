@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -56,29 +56,24 @@ def _check(content: Record) -> None:
 
 def rebuild_manifest(records: Iterable[Record]) -> Record | None:
     """Make a manifest from the plans in cell records; None if no record has a plan, as in schema 1."""
-    plans = [record["planned"] for record in records if _is_plan(record.get("planned"))]
-    return _manifest(plans, plans[0]["protocol"], plans[0]["data_checksum"]) if plans else None
+    plans = []
+    for record in records:
+        with contextlib.suppress(DamageError, KeyError, TypeError):
+            _check(_manifest([record["planned"]]))
+            plans.append(record["planned"])
+    return _manifest(plans) if plans else None
 
 
-def _is_plan(plan: Any) -> bool:
-    try:
-        _check(_manifest([plan], plan["protocol"], plan["data_checksum"]))
-    except (DamageError, KeyError, TypeError):
-        return False
-    return True
-
-
-def _manifest(plans: Sequence[Record], protocol: Any, checksum: Any) -> Record:
+def _manifest(plans: Sequence[Record]) -> Record:
     created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    cells = [{key: plan[key] for key in plan if key not in ("protocol", "data_checksum")} for plan in plans]
-    head = {"schema_version": SCHEMA_VERSION, "created": created, "protocol": protocol, "data_checksum": checksum}
-    return {**head, "cells": cells}
+    shared = {key: plans[0][key] for key in ("protocol", "data_checksum")}
+    cells = [{key: plan[key] for key in plan if key not in shared} for plan in plans]
+    return {"schema_version": SCHEMA_VERSION, "created": created, **shared, "cells": cells}
 
 
 def merge_manifest(folder: Path, existing: Record | None, plans: Sequence[Record]) -> Record:
     """Add these cells to the existing manifest; raises `UserError` if the protocol, data or variants differ."""
-    manifest = _manifest(plans, plans[0]["protocol"], plans[0]["data_checksum"])
-    planned: Record = json.loads(json.dumps(manifest))  # with the types that a file gives, to compare
+    planned: Record = json.loads(json.dumps(_manifest(plans)))  # with the types that a file gives, to compare
     if existing is None:
         return planned
     _check_same_protocol(folder, existing, planned)

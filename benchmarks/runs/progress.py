@@ -19,7 +19,7 @@ class Display:
     """
 
     def __init__(self, costs: Mapping[str, float], skipped: int, stream: TextIO = sys.stderr) -> None:
-        self.costs, self.total, self.skipped, self.stream = costs, len(costs), skipped, stream
+        self.costs, self.total, self.stream = costs, len(costs), stream
         self.total_cost = sum(costs.values())
         self.running: list[str] = []
         self.done, self.done_cost, self.start = 0, 0.0, time.monotonic()
@@ -31,11 +31,7 @@ class Display:
             bar_format="{n_fmt}/{total_fmt} cells |{bar:10}| {elapsed}, {desc}",
         )
         if skipped:
-            self.print_line(f"{skipped} finished cells are kept")
-
-    def print_line(self, text: str) -> None:
-        """Print a line above the bar."""
-        tqdm.write(text, file=self.stream)
+            tqdm.write(f"{skipped} finished cells are kept", file=stream)
 
     def add_running(self, cell: Cell) -> None:
         self.running.append(cell.label)
@@ -47,7 +43,8 @@ class Display:
         self.done_cost += self.costs[cell.label]
         if self.bar.disable or status != "ok":
             width = len(str(self.total))
-            self.print_line(f"[{self.done:{width}}/{self.total}] {cell.label}: {status}{note}; {self.remaining_time()}")
+            line = f"[{self.done:{width}}/{self.total}] {cell.label}: {status}{note}; {self.remaining_time()}"
+            tqdm.write(line, file=self.stream)
         self.bar.update()
 
     def remaining_time(self) -> str:
@@ -63,6 +60,3 @@ class Display:
         """Show the remaining time and the running cells beside the bar."""
         running = f", running: {', '.join(self.running)}" if self.running else ""
         self.bar.set_description_str(self.remaining_time() + running)
-
-    def close(self) -> None:
-        self.bar.close()

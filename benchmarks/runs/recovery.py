@@ -1,19 +1,17 @@
-"""Reading a run folder; damaged and foreign files are moved to the folder set-aside. Needs no torch."""
+"""Reading a run folder, setting damaged and foreign files aside, and rebuilding the tables. Needs no torch."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.common.atomic_files import SNAPSHOT_SUFFIX, Record
-from benchmarks.common.errors import DamageError, printable
-from benchmarks.reporting import results_table
+from benchmarks.common.errors import DamageError, ExitCode, UserError, printable
 from benchmarks.runs import cell_files, manifests
 
 SET_ASIDE = "set-aside"
-SUFFIXES = (".json", ".npz", SNAPSHOT_SUFFIX)
 LEFTOVER = re.compile(r"\..+\.(json|npz|snapshot|csv)-[a-z0-9_]{8}")  # temporary files of atomic_files.write_bytes
 
 
@@ -32,15 +30,31 @@ def readable_records(folder: Path) -> Iterator[Record]:
     return (record for _, record in _cells(folder) if not isinstance(record, DamageError))
 
 
-def read_records(folder: Path) -> dict[str, Record]:
-    """Return the records by cell_id; print a line on standard error for each damaged cell file."""
+def rebuild_tables(folder: Path, write_tables: Callable[[Path, list[Record]], str]) -> ExitCode:
+    """Write the tables again from the cells. write_tables: (folder, records) -> the names of the files."""
     records = {}
     for path, record in _cells(folder):
         if isinstance(record, DamageError):
             print(printable(f"{path} is damaged: {record}"), file=sys.stderr)
         else:
             records[path.stem] = record
-    return records
+    try:
+        manifest = manifests.read_manifest(folder)
+    except DamageError as damage:
+        print(
+            f"{folder / manifests.MANIFEST_FILE} is damaged: {damage}; run the same command again to restore it",
+            file=sys.stderr,
+        )
+        manifest = manifests.rebuild_manifest(records.values())
+    ids = [cell["cell_id"] for cell in manifest["cells"]] if manifest else sorted(records)
+    planned = [records[i] for i in ids if i in records]
+    if not planned:
+        raise UserError(f"{folder} has no readable cell, so there is nothing to rebuild; run the same command again")
+    print(f"{write_tables(folder, planned)} in {folder}: written again from {len(planned)} cells")
+    missing = len(ids) - len(planned)
+    if missing:
+        print(f"{missing} of {len(ids)} planned cells are missing; run the same command again", file=sys.stderr)
+    return ExitCode.INCOMPLETE if missing else ExitCode.OK
 
 
 def recover_folder(folder: Path) -> tuple[Record | None, dict[str, Record]]:
@@ -61,7 +75,7 @@ def recover_folder(folder: Path) -> tuple[Record | None, dict[str, Record]]:
                 _set_aside(folder, file, f"is damaged ({record}); its cell runs again")
             continue
         records[path.stem] = record
-        if record["status"] in results_table.FINISHED_STATUSES:
+        if cell_files.is_finished(record):
             path.with_suffix(SNAPSHOT_SUFFIX).unlink(missing_ok=True)
     try:
         manifest = manifests.read_manifest(folder)
@@ -74,7 +88,7 @@ def recover_folder(folder: Path) -> tuple[Record | None, dict[str, Record]]:
 def set_aside_foreign(folder: Path, ids: set[str]) -> None:
     """Set aside the files in cells/ that do not belong to these cell_ids."""
     for path in sorted((folder / "cells").iterdir()):
-        if path.suffix not in SUFFIXES or path.stem not in ids:
+        if path.suffix not in (".json", ".npz", SNAPSHOT_SUFFIX) or path.stem not in ids:
             _set_aside(folder, path, "belongs to no cell of this run")
 
 

@@ -1,7 +1,4 @@
-"""The runner: it runs the missing cells of a run folder, and writes the tables from the cell files.
-
-Needs no torch; only the cells' processes import it.
-"""
+"""Runs the missing cells of a run folder, and writes tables from the cell files. Does not import torch."""
 
 from __future__ import annotations
 
@@ -55,14 +52,6 @@ def check_provenance(folder: Path, records: Sequence[Record], commit: str) -> No
                 )
 
 
-def run_in_folder(
-    out: Path, name: str | None, plan: Sequence[Cell], executor: Executor, keep_stale: bool, kind: Kind
-) -> tuple[Path, list[Record]]:
-    """Choose the run folder and run its missing cells; return the folder and the records of the plan, in its order."""
-    folder = folders.choose_folder(out, name, plan)
-    return folder, run_cells(folder, plan, executor, keep_stale, kind)
-
-
 def run_cells(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale: bool, kind: Kind) -> list[Record]:
     """Run the missing cells of the folder; return the records of the plan, in its order."""
     folders.claim_folder(folder)
@@ -98,7 +87,9 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
                     display.add_running(event.cell)
                 elif event.kind == "ended":
                     records[event.cell.cell_id] = record = _drop_texts(_complete_record(folder, event))
-                    display.add_finished(event.cell, record["status"], _progress_note(record, kind))
+                    status = record["status"]
+                    note = kind.note(record) if status == "ok" else f" ({printable(record['error'])})"
+                    display.add_finished(event.cell, status, note)
                 display.refresh()
                 if not folder.is_dir():
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
@@ -107,7 +98,7 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
                     took = time.monotonic() - start
                     due = time.monotonic() + max(TABLES_SECONDS, TABLES_FACTOR * took)
     finally:
-        display.close()
+        display.bar.close()
         if records:
             kind.write_tables(folder, [records[i] for i in ids if i in records])
     return [records[cell.cell_id] for cell in plan]
@@ -167,7 +158,3 @@ def classify_exit(exit_: Exit) -> tuple[str, str]:
     if exit_.code < 0:
         return "killed", f"its process ended with signal {-exit_.code} and left no result"
     return "failed", f"its process ended with exit code {exit_.code} and left no result"
-
-
-def _progress_note(record: Record, kind: Kind) -> str:
-    return kind.note(record) if record["status"] == "ok" else f" ({printable(record['error'])})"

@@ -34,7 +34,6 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def run_cell(case: Case, folder: str) -> None:
-    """Run a case in this process and write its files to the run folder."""
     kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
     snapshot = state.snapshot_path(Path(folder), case)
     record, arrays = train_and_measure(case, snapshot)
@@ -49,15 +48,14 @@ def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[st
     snapshot: the file to which the cell's state is saved, and from which it continues; None for no snapshots.
     """
     rows: list[Row] = []
-    arrays: list[Arrays] = []
+    arrays: Arrays = {}
     start_time = cell_files.utc_now()
 
     def run() -> tuple[str, str]:
-        arrays.append(_train_and_measure(case, rows, snapshot))
+        arrays.update(_train_and_measure(case, rows, snapshot))
         return rows[-1]["status"], rows[-1].get("error", "")
 
-    status, error, log = attempt(run)
-    return cell_files.make_record(case, rows, status, error, log, start_time), arrays[0] if arrays else {}
+    return cell_files.make_record(case, rows, *attempt(run), start_time), arrays
 
 
 def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
@@ -65,14 +63,11 @@ def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
     try:
         return *run(), ""
     except Exception as error:
-        status = "out-of-memory" if _is_out_of_memory(error) else "failed"
-        return status, _one_line(error), traceback.format_exc()
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):  # torch raises its type for the memory of a GPU only
-        return True
-    return "can't allocate memory" in str(error) or getattr(error, "errno", None) == errno.ENOMEM
+        # torch raises its own type for the memory of a GPU only
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+        status = "out-of-memory" if full or "can't allocate memory" in str(error) else "failed"
+        first_line = str(error).strip().splitlines()[:1]
+        return status, ": ".join([type(error).__name__, *first_line]), traceback.format_exc()
 
 
 def _train_and_measure(case: Case, rows: list[Row], snapshot: Path | None) -> Arrays:
@@ -126,9 +121,8 @@ def _measure(setup: Setup, epoch: int) -> dict[str, float]:
     """Return the metrics of a checkpoint, by column of results.csv."""
     model, data, protocol, seed = setup.model, setup.data, setup.protocol, setup.seed
     draws = protocol.evaluation_draws
-    metrics = evaluate(
-        model, data.test, make_generator(seed, f"evaluation/{epoch}"), draws, protocol.log_likelihood_draws
-    )
+    source = make_generator(seed, f"evaluation/{epoch}")
+    metrics = evaluate(model, data.test, source, draws, protocol.log_likelihood_draws)
     if not model.stochastic:
         return metrics
     if len(data.validation):
@@ -151,8 +145,3 @@ def measure_gradient(model: Model, fitted: FittedVariant, x: Tensor, noise: Tens
         "decoder_gradient_variance": moments["decoder", ""].variance,
         **({} if encoder.snr is None else {"gradient_snr": encoder.snr}),
     }
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -6,7 +6,6 @@ The decision depends on variant, protocol, machine and libraries, and not on mea
 from __future__ import annotations
 
 import copy
-import functools
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ import vaezoo
 from benchmarks.common import cache_paths
 from benchmarks.common.environment import hash_modules, read_processor
 from benchmarks.execution.child_process import lift_memory_limit
-from benchmarks.planning import planner, registry
+from benchmarks.planning import planner
 from benchmarks.planning.cases import Case, Protocol, hash_identity
 from benchmarks.training import step
 from benchmarks.training.step import Adam, fused_adam_decomposition, initial_adam, take_step
@@ -37,7 +37,6 @@ MIN_SAVED_SECONDS = 1.7  # of one cell; compiling takes ten times as long, but o
 
 
 def find_compiler() -> str | None:
-    """Return the path of the C++ compiler; None if it is not installed."""
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
@@ -52,101 +51,81 @@ def estimate_saved_seconds(variant: Variant, protocol: Protocol, examples: int) 
 
 def choose_step_path(case: Case) -> Path | None:
     """Return the path of the case's compiled step, which may not exist yet; None if the step runs uncompiled."""
-    return _choose_step_path(case.variant, case.draws, case.source, case.protocol, case.data_folder, find_compiler())
-
-
-@functools.cache
-def _choose_step_path(
-    name: str, draws: int, source: str, protocol: Protocol, data_folder: str, cxx: str | None
-) -> Path | None:
-    entry = registry.find_variant(name, draws, [source] if source else [])
-    examples = len(np.load(Path(data_folder) / "train.npy", mmap_mode="r"))
+    entry, protocol, cxx = planner.find_registered(case), case.protocol, find_compiler()
+    examples = len(np.load(Path(case.data_folder) / "train.npy", mmap_mode="r"))
     try:
         saved_seconds = estimate_saved_seconds(entry.variant, protocol, examples)
     except (Exception, SystemExit):  # the architecture fails again in the cell, which records the error
         return None
     if cxx is None or protocol.device != "cpu" or saved_seconds <= MIN_SAVED_SECONDS:
         return None
+    capability = torch.backends.cpu.get_cpu_capability()
     key = hash_identity(
         {
             "variant": planner.describe_variant(entry),
             "spec": repr(planner.make_spec(protocol)),
             "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
-            "code": hash_modules(vaezoo, step, sys.modules[__name__]),
-            "machine": [
-                platform.machine(),
-                read_processor()["model name"],
-                torch.__version__,
-                torch.backends.cpu.get_cpu_capability(),
-            ],
+            "code": hash_modules(vaezoo, step, sys.modules[__name__])[:12],
+            "machine": [platform.machine(), read_processor()["model name"], torch.__version__, capability],
             "compiler": [cxx, Path(cxx).stat().st_size],
         }
     )
-    return cache_paths.cache_root() / "steps" / f"{name}-{key}.pt2"
+    return cache_paths.cache_root() / "steps" / f"{case.variant}-{key}.pt2"
 
 
 def compile_step(case: Case, _: str) -> None:
-    """Compile a case's step in this process, or write the reason why it cannot be compiled to a file."""
-    path = choose_step_path(case)
-    assert path is not None
+    """Compile a case's step to the file `case.step`, or write the reason why it cannot be compiled beside it."""
+    path = Path(case.step)
     lift_memory_limit()
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # the first of several processes compiles it for all
-        if not path.is_file():
-            _compile(case, path)
+        if path.is_file():
+            return
+        for name in [name for name in os.environ if name.startswith("TORCHINDUCTOR_")]:
+            del os.environ[name]  # the file name does not depend on these settings
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_paths.cache_root() / "inductor")
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+        with path.with_suffix(".log").open("w") as log:
+            for stream in (1, 2):  # the output of the compiler goes to the log file
+                os.dup2(log.fileno(), stream)
+            try:
+                program = export_step(case)
+            except (MemoryError, OSError):
+                raise
+            except Exception as error:  # permanent, because the variant raised it; compiler errors are tried again
+                reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+                path.with_suffix(".refused").write_text(reason)
+                raise
+            compile_program(path, program)
 
 
-def _compile(case: Case, path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("TORCHINDUCTOR_")]:
-        del os.environ[name]  # the file name does not depend on these settings
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_paths.cache_root() / "inductor")
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-    with path.with_suffix(".log").open("w") as log:
-        for stream in (1, 2):  # the output of the compiler goes to the log file
-            os.dup2(log.fileno(), stream)
-        try:
-            program = _export_case(case)
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:  # permanent, because the variant raised it; errors of the compiler are tried again
-            lines = str(error).strip().splitlines() or [""]
-            path.with_suffix(".refused").write_text(f"{type(error).__name__}: {lines[0]}")
-            raise
-        compile_program(path, program)
+GRADIENT_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # relative
+
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
-def _export_case(case: Case) -> torch.export.ExportedProgram:
+def export_step(case: Case) -> torch.export.ExportedProgram:
+    """Return a case's step as a program for the compiler."""
     variant, protocol = planner.find_registered(case).variant, case.protocol
     torch.set_num_threads(protocol.threads)  # the compiled code has this number of threads
     spec = planner.make_spec(protocol)
     model = build(variant, spec, protocol.latent_dim)
     x = torch.zeros(protocol.batch_size, *spec.shape)
     noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)
-    return export_step(variant, model, x, noise, protocol.precision)
-
-
-GRADIENT_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # relative
-
-Step = Callable[[Tensor, Tensor], Tensor]
-Inputs = tuple[list[Tensor], Tensor, Tensor, Tensor]
-
-
-def export_step(
-    variant: Variant, model: Model, x: Tensor, noise: Tensor, precision: str
-) -> torch.export.ExportedProgram:
-    """Return the step as a program for the compiler; raises `TypeError` for a model with buffers."""
-    if names := [name for name, _ in model.named_buffers()]:
-        raise TypeError(f"the model has buffers ({', '.join(names)}), which would be constants in a compiled step")
-    graph, inputs = trace_step(variant, model, x, noise, precision)
-    return torch.export.export(graph, inputs, strict=False)
+    return torch.export.export(*trace_step(variant, model, x, noise, protocol.precision), strict=False)
 
 
 def trace_step(
     variant: Variant, model: Model, x: Tensor, noise: Tensor, precision: str
-) -> tuple[torch.nn.Module, Inputs]:
-    """Return the step as a graph of operations on (tensors of Adam, average, x, noise), and example inputs."""
+) -> tuple[torch.nn.Module, tuple[Any, ...]]:
+    """Return the step as a graph of operations on (tensors of Adam, average, x, noise), and example inputs.
+
+    Raises `TypeError` for a model with buffers.
+    """
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    if buffers := [name for name, _ in model.named_buffers()]:
+        raise TypeError(f"the model has buffers ({', '.join(buffers)}), which would be constants in a compiled step")
     names = [name for name, _ in model.named_parameters()]
     count = len(names)
 
@@ -170,12 +149,9 @@ def compile_program(path: Path, program: torch.export.ExportedProgram) -> None:
     from torch._inductor import aoti_compile_and_package
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        package = aoti_compile_and_package(
-            program,
-            package_path=str(Path(folder) / path.name),
-            inductor_configs={"cpp.enable_kernel_profile": True},  # so that a profiler shows each kernel
-        )
-        Path(package).replace(path)
+        options = {"cpp.enable_kernel_profile": True}  # so that a profiler shows each kernel
+        package = str(Path(folder) / path.name)
+        Path(aoti_compile_and_package(program, package_path=package, inductor_configs=options)).replace(path)
 
 
 def load_step(path: str, adam: Adam, average: Tensor) -> Step:
@@ -185,12 +161,7 @@ def load_step(path: str, adam: Adam, average: Tensor) -> Step:
     """
     package = torch._C._aoti.AOTIModelPackageLoader(path, "model", True, 1, -1)
     state = [*(t.detach() for t in adam.tensors), average]
-
-    def run(x: Tensor, noise: Tensor) -> Tensor:
-        loss: Tensor = package.boxed_run([*state, x, noise])[0]
-        return loss
-
-    return run
+    return lambda x, noise: package.boxed_run([*state, x, noise])[0]
 
 
 def check_step(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.planning.datasets import Dataset
@@ -16,9 +17,7 @@ SAMPLE_COUNT, INTERPOLATION_STEPS, CODE_COUNT = 30, 8, 500
 
 
 @torch.no_grad()
-def make_image_arrays(
-    model: Model, data: Dataset, shape: tuple[int, ...], seed: int
-) -> dict[str, np.ndarray[Any, Any]]:
+def make_image_arrays(model: Model, data: Dataset, shape: tuple[int, ...], seed: int) -> dict[str, NDArray[Any]]:
     """Return arrays by name; empty if the data are not images of shape (H, W).
 
     originals, reconstructions [10, H, W]: one test image per class. samples [30, H, W]: decoded draws from the prior.
@@ -30,11 +29,10 @@ def make_image_arrays(
         return {}
     source = make_generator(seed, "pictures")
 
-    def decode(z: Tensor) -> np.ndarray[Any, Any]:
+    def decode(z: Tensor) -> NDArray[Any]:
         return _to_bytes(model.decoder.mean(z[None])[0], shape)
 
-    first = torch.stack([(data.test_labels == label).nonzero()[0, 0] for label in data.test_labels.unique()])
-    examples = data.test[first.to(data.test.device)]
+    examples = data.test[np.unique(data.test_labels, return_index=True)[1]]
     q = model.encoder(examples)
     draws = torch.randn(1, len(examples), model.latent_dim, generator=source).to(examples.device)
     prior = torch.randn(SAMPLE_COUNT, model.latent_dim, generator=source).to(examples.device)
@@ -53,5 +51,5 @@ def make_image_arrays(
     }
 
 
-def _to_bytes(pixels: Tensor, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _to_bytes(pixels: Tensor, shape: tuple[int, ...]) -> NDArray[Any]:
     return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).reshape(-1, *shape).cpu().numpy()

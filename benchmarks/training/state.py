@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from benchmarks.planning import datasets, planner
 from benchmarks.planning.cases import Case, Protocol
 from benchmarks.planning.datasets import Dataset
 from benchmarks.planning.random_streams import make_generator
-from benchmarks.runs import snapshots
+from benchmarks.runs import cell_files
 from benchmarks.training.baseline_fitting import draw_initial_average
 from benchmarks.training.step import Adam, initial_adam
 from vaezoo import Model, Variant, build, initialise
 
-STREAMS = ("batches", "binarize", "noise")
+PROGRESS = ("epoch", "seconds", "rates")  # of the state; a snapshot contains them as JSON
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ def setup_training(variant: Variant, protocol: Protocol, data_folder: str, seed:
 
 
 def setup_case(case: Case) -> Setup:
-    """Load the data, and build the model with initial weights, of a case."""
     variant = planner.find_registered(case).variant
     return setup_training(variant, case.protocol, case.data_folder, case.seed, case.step)
 
@@ -71,31 +69,24 @@ class TrainingState:
 
 
 def initial_state(setup: Setup) -> TrainingState:
-    """Return the state before the first step."""
     source = make_generator(setup.seed, "start-baseline")
     average = draw_initial_average(setup.variant, setup.model, setup.data.train, setup.protocol, source)
     optimizer = initial_adam(setup.model.parameters(), setup.protocol.learning_rate)
-    generators = {purpose: make_generator(setup.seed, purpose) for purpose in STREAMS}
+    generators = {purpose: make_generator(setup.seed, purpose) for purpose in ("batches", "binarize", "noise")}
     return TrainingState(setup.model, optimizer, average, generators)
 
 
 def snapshot_path(folder: Path, case: Case) -> Path:
-    """Return the path of the case's snapshot in a run folder."""
     return folder / "cells" / f"{case.cell_id}{SNAPSHOT_SUFFIX}"
 
 
 def save_snapshot(path: Path, case: Case, state: TrainingState, rows: list[Record], earlier_seconds: float) -> None:
     """Save the state and the rows so far. earlier_seconds: processor time of earlier processes of the cell."""
-    metadata = _origin(case) | {
-        "epoch": state.epoch,
-        "seconds": state.seconds,
-        "rates": state.rates,
-        "rows": rows,
-        "processor_seconds": earlier_seconds + time.process_time(),
-    }
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in _tensors(state)}
+    metadata = _origin(case) | {name: getattr(state, name) for name in PROGRESS}
+    metadata |= {"rows": rows, "processor_seconds": earlier_seconds + time.process_time()}
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in _tensors(state).items()}
     arrays |= {f"generator/{name}": source.get_state().numpy() for name, source in state.generators.items()}
-    snapshots.save(path, metadata, arrays)
+    cell_files.write_snapshot(path, metadata, arrays)
 
 
 def restore_snapshot(path: Path, case: Case, state: TrainingState) -> tuple[list[Record], float]:
@@ -104,16 +95,16 @@ def restore_snapshot(path: Path, case: Case, state: TrainingState) -> tuple[list
     The state does not change if the snapshot is missing or damaged, or is of another case, code or machine.
     """
     try:
-        loaded = snapshots.load(path)
+        loaded = cell_files.read_snapshot(path)
         if loaded is None:
             return [], 0.0
         metadata, values = loaded
         arrays = {name: torch.from_numpy(value) for name, value in values.items()}
         origin = {key: metadata[key] for key in _origin(case)}
-        progress = {key: metadata[key] for key in ("epoch", "seconds", "rates", "rows", "processor_seconds")}
-        shapes_match = all(arrays[name].shape == tensor.shape for name, tensor in _tensors(state))
-        for name in state.generators:
-            torch.Generator().set_state(arrays[f"generator/{name}"])
+        progress = {key: metadata[key] for key in PROGRESS}
+        rows, seconds = metadata["rows"], metadata["processor_seconds"]
+        shapes_match = all(arrays[name].shape == tensor.shape for name, tensor in _tensors(state).items())
+        generators = {name: torch.Generator().set_state(arrays[f"generator/{name}"]) for name in state.generators}
     except Exception as error:  # a damaged archive raises many types
         print(f"the snapshot {path} is damaged ({type(error).__name__}: {error}); the cell starts from epoch 0")
         return [], 0.0
@@ -121,12 +112,12 @@ def restore_snapshot(path: Path, case: Case, state: TrainingState) -> tuple[list
         print(f"the snapshot {path} is of other code, other settings or another machine; the cell starts from epoch 0")
         return [], 0.0
     with torch.no_grad():
-        for name, tensor in _tensors(state):
+        for name, tensor in _tensors(state).items():
             tensor.copy_(arrays[name])
-    for name, source in state.generators.items():
-        source.set_state(arrays[f"generator/{name}"])
-    state.epoch, state.seconds, state.rates = progress["epoch"], progress["seconds"], progress["rates"]
-    return progress["rows"], progress["processor_seconds"]
+    state.generators = generators
+    for name, value in progress.items():
+        setattr(state, name, value)
+    return rows, seconds
 
 
 def _origin(case: Case) -> Record:
@@ -143,11 +134,9 @@ def _origin(case: Case) -> Record:
     }
 
 
-def _tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and value of all tensors that a step changes in place."""
-    for name, tensor in state.model.state_dict().items():
-        yield f"model/{name}", tensor
-    for moment, tensors in (("mean", state.optimizer.means), ("square", state.optimizer.squares)):
-        yield from ((f"{moment}/{i}", tensor) for i, tensor in enumerate(tensors))
-    yield "count", state.optimizer.count
-    yield "average", state.average
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
+    """Return all tensors that a step changes in place."""
+    tensors = {f"model/{name}": tensor for name, tensor in state.model.state_dict().items()}
+    tensors |= {f"mean/{i}": tensor for i, tensor in enumerate(state.optimizer.means)}
+    tensors |= {f"square/{i}": tensor for i, tensor in enumerate(state.optimizer.squares)}
+    return tensors | {"count": state.optimizer.count, "average": state.average}

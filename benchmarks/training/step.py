@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,6 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from vaezoo import DataSpec, Model, Variant, build, estimate_parts
-
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,6 @@ class Adam:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors of the optimizer, in one list."""
         return [*self.parameters, *self.means, *self.squares, self.count, self.learning_rate]
 
     @torch.no_grad()
@@ -50,17 +47,16 @@ class Adam:
             [],
             [self.count] * len(self.parameters),
             lr=self.learning_rate,
-            beta1=BETA1,
-            beta2=BETA2,
+            beta1=0.9,
+            beta2=0.999,
             weight_decay=0.0,
-            eps=EPSILON,
+            eps=1e-8,
             amsgrad=False,
             maximize=False,
         )
 
 
 def initial_adam(parameters: Iterable[Tensor], learning_rate: float) -> Adam:
-    """Return the optimizer before its first step."""
     tensors = list(parameters)
     device = tensors[0].device if tensors else None
     return Adam(
@@ -73,20 +69,10 @@ def initial_adam(parameters: Iterable[Tensor], learning_rate: float) -> Adam:
 
 
 def fused_adam_decomposition(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    means: list[Tensor],
-    squares: list[Tensor],
-    _: list[Tensor],
-    counts: list[Tensor],
-    *,
-    lr: Tensor,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    **unused: Any,
+    *lists: list[Tensor], lr: Tensor, beta1: float, beta2: float, eps: float, **unused: Any
 ) -> None:
     """Compute the same as the fused kernel, by operations that the compiler can fuse with those of the gradient."""
+    parameters, gradients, means, squares, _, counts = lists
     # exponentials, because the compiler would compute a power again for each element of each parameter
     count = counts[0].double()
     correction = (1 - (math.log(beta2) * count).exp()).sqrt()
@@ -138,17 +124,9 @@ class _FlopCounter(TorchFunctionMode):
     torch's counter also counts the backward pass, but imports a compiler, which takes a second in each cell.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
+    flops = 0
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
         if len(args) > 1 and all(isinstance(factor, Tensor) for factor in args[:2]):
             first, second = args[:2]

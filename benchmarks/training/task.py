@@ -1,15 +1,11 @@
-"""The task of the runner whose cells train a variant.
-
-This module does not import torch; its functions import torch in the processes of the cells.
-"""
+"""The task of the runner whose cells train a variant. Only the processes of the cells import torch."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +35,6 @@ def _plan_run(*arguments: Any) -> list[Case]:
 
 
 def run_cell(case: Case, folder: str) -> None:
-    """Run a case in this process and write its files to the run folder."""
     from benchmarks.training import cell
 
     cell.run_cell(case, folder)
@@ -52,17 +47,18 @@ def prepare_cells(cases: Sequence[Case], workers: int, limits: Limits) -> list[C
     """
     timeout = min(MAX_PLANNING_SECONDS, limits.timeout or MAX_PLANNING_SECONDS)
     paths = _choose_step_paths(cases, Limits(timeout, limits.memory))
-    by_path = {path: case for path, case in zip(paths, cases, strict=True) if path is not None}
-    missing = [c for path, c in by_path.items() if not path.is_file() and not _reason_path(path).is_file()]
+    steps = {path: dataclasses.replace(case, step=str(path)) for path, case in zip(paths, cases, strict=True) if path}
+    missing = [c for path, c in steps.items() if not path.is_file() and not path.with_suffix(".refused").is_file()]
     if missing:
         print(f"compiling the training step of {len(missing)} variants, once on this machine", file=sys.stderr)
         with contextlib.closing(run_processes(_compile, missing, "", [{}] * workers)) as events:
             for _ in events:
                 pass
-    compiled = {path for path in by_path if path.is_file()}
-    for path, case in by_path.items():
+    compiled = {path for path in steps if path.is_file()}
+    for path, case in steps.items():
         if path not in compiled:
-            reason = _reason_path(path).read_text() if _reason_path(path).is_file() else "compilation failed"
+            refusal = path.with_suffix(".refused")
+            reason = refusal.read_text() if refusal.is_file() else "compilation failed"
             print(f"{case.variant} trains uncompiled: {reason}; see {path.with_suffix('.log')}", file=sys.stderr)
     return [
         dataclasses.replace(case, step=str(path)) if path in compiled else case
@@ -76,29 +72,25 @@ def _choose_step_paths(cases: Sequence[Case], limits: Limits) -> list[Path | Non
     The decision builds the models in other processes, one for each variant of a plug-in. If that exceeds the limits,
     the variant trains uncompiled, and its cells report the error.
     """
-    paths: dict[tuple[str, str], list[Path | None]] = {}
 
-    def group_key(case: Case) -> tuple[str, str]:
-        return (case.source, case.variant if case.source else "")
+    def inputs(case: Case) -> tuple[Any, ...]:
+        return case.source, case.variant, case.draws, case.protocol, case.data_folder
 
-    for key, group in itertools.groupby(sorted(cases, key=group_key), group_key):
-        members = list(group)
-        try:
-            paths[key] = isolated_call.call_within_limits(limits, _choose_in_this_process, members)
-        except isolated_call.NoAnswerError:
-            paths[key] = [None] * len(members)
-    return [paths[group_key(case)].pop(0) for case in cases]
+    groups: dict[tuple[str, str], list[Case]] = {}
+    for case in {inputs(case): case for case in cases}.values():
+        groups.setdefault((case.source, case.variant if case.source else ""), []).append(case)
+    paths: dict[tuple[Any, ...], Path | None] = dict.fromkeys(map(inputs, cases))
+    for group in groups.values():
+        with contextlib.suppress(isolated_call.NoAnswerError):
+            chosen = isolated_call.call_within_limits(limits, _choose_in_this_process, group)
+            paths.update(zip(map(inputs, group), chosen, strict=True))
+    return [paths[inputs(case)] for case in cases]
 
 
 def _choose_in_this_process(cases: Sequence[Case]) -> list[Path | None]:
     from benchmarks.training import compilation
 
     return [compilation.choose_step_path(case) for case in cases]
-
-
-def _reason_path(path: Path) -> Path:
-    """Return the path of the text file that says why a step cannot be compiled."""
-    return path.with_suffix(".refused")
 
 
 def _compile(case: Case, folder: str) -> None:
@@ -108,10 +100,9 @@ def _compile(case: Case, folder: str) -> None:
 
 
 def _score(record: Record) -> str:
-    last: Mapping[str, Any] = record["rows"][-1]
-    value = last.get("elbo")
-    score = f", ELBO {value:.1f}" if value is not None else f", reconstruction error {last['reconstruction_error']:.1f}"
-    return f"{score} nats, {last['processor_seconds']:.0f} s"
+    last = record["rows"][-1]
+    name, column = ("reconstruction error", "reconstruction_error") if last.get("elbo") is None else ("ELBO", "elbo")
+    return f", {name} {last[column]:.1f} nats, {last['processor_seconds']:.0f} s"
 
 
 TRAINING = Kind(

@@ -27,7 +27,7 @@ MODULES = (  # modules that the commands import when they are called
     "benchmarks.gradient_studies.study_plan",
     "benchmarks.planning.planner",
     "benchmarks.reporting.report",
-    "benchmarks.runs.rebuild",
+    "benchmarks.runs.recovery",
     "benchmarks.training.cell",
     "vaezoo.testing",
 )

@@ -1,8 +1,7 @@
 """One pass of the decoder for all estimators that draw the same latents.
 
-Estimators differ in their use of log p(x|z) and its gradient in z, but all need the same pass of the decoder. It runs
-once and is recorded. The code of each estimator then runs on the record. This gives its gradient in the posterior's
-parameters, and a weight for each draw: the factor of the gradient of log p(x|z) in the decoder's parameters.
+The code of each estimator runs on the record of this pass. This gives its gradient in the posterior's parameters, and a
+weight for each draw: the factor of the gradient of log p(x|z) in the decoder's parameters.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ class DecoderPass:
 
     def __init__(self, decoder: nn.Module, x: Tensor, z: Float[Tensor, "K N D"], layers: dict[str, nn.Linear]) -> None:
         self.x, self.z = x, z.detach()
+        self.repeats = z.shape[1] // len(x)
         self._leaf = self.z.reshape(-1, len(x), z.shape[-1]).requires_grad_()
         with record_layers(layers) as self._record:
             self._live: Tensor = decoder.log_prob(x, self._leaf)  # type: ignore[operator]
@@ -52,7 +52,7 @@ class DecoderPass:
     @cached_property
     def x_rows(self) -> Float[Tensor, "N ..."]:
         """The examples, once for each repeat."""
-        return self.x.repeat(self.z.shape[1] // len(self.x), *[1] * (self.x.ndim - 1))
+        return _repeat(self.x, self.repeats)
 
     @property
     def slope(self) -> Float[Tensor, "K N D"]:
@@ -116,7 +116,7 @@ def _replay(
     live: Posterior = dataclasses.replace(q, **leaves)  # type: ignore[type-var]
     replica = fitted.attach_to(model)
     replica.decoder = _RecordedDecoder(decoded, log_px)  # type: ignore[assignment]
-    prediction = fitted.predict(decoded.x).repeat(noise.shape[1] // len(decoded.x))
+    prediction = fitted.predict(decoded.x).repeat(decoded.repeats)
     stochastic, exact = estimate_parts_at(fitted.variant, replica, live, decoded.x_rows, noise[:draws], prediction)
     inputs = [*leaves.values(), log_px]
     slopes = torch.autograd.grad((stochastic + exact).sum(), inputs, allow_unused=True, materialize_grads=True)
@@ -127,13 +127,11 @@ def _replay(
 class SharedPass:
     """Gradients of several variants for B examples and R repeats.
 
-    q: the posteriors of the examples.
     posterior_gradients: by variant, gradients in the S parameters of the posterior, nats.
     decoder_weights: by variant, weights of the gradients of log p(x|z_k) in the decoder's parameters.
     layers: by linear layer of the decoder, its inputs, and the gradients of log p(x|z) in its outputs.
     """
 
-    q: Posterior
     posterior_gradients: dict[str, Float[Tensor, "R B S"]]
     decoder_weights: dict[str, Float[Tensor, "K R B"]]
     layers: dict[str, tuple[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"]]]
@@ -162,14 +160,14 @@ def differentiate(
     recorded: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
     for part in noise.split(max(1, DECODER_ROWS_PER_PASS // (draws * examples))):
         rows = part.transpose(0, 1).reshape(draws, -1, part.shape[-1])
-        repeated = _repeat(q, len(part))
+        parameters = {name: _repeat(value, len(part)) for name, value in posterior_parameters(q).items()}
+        repeated: Posterior = dataclasses.replace(q, **parameters)
         decoded = DecoderPass(model.decoder, x, repeated.sample(rows), layers)
         for name, fitted in variants.items():
             gradients[name].append(_replay(fitted, model, repeated, rows, decoded))
         for name, pair in decoded.layers.items() if layers else ():
             recorded[name].append(pair)
     return SharedPass(
-        q,
         {name: torch.cat([d.unflatten(0, (-1, examples)) for d, _ in pairs]) for name, pairs in gradients.items()},
         {name: torch.cat([w.unflatten(1, (-1, examples)) for _, w in pairs], 1) for name, pairs in gradients.items()},
         {
@@ -179,9 +177,8 @@ def differentiate(
     )
 
 
-def _repeat(q: Posterior, repeats: int) -> Posterior:
-    rows = {name: value.repeat(repeats, *[1] * (value.ndim - 1)) for name, value in posterior_parameters(q).items()}
-    return dataclasses.replace(q, **rows)  # type: ignore[type-var]
+def _repeat(values: Float[Tensor, "B ..."], repeats: int) -> Float[Tensor, "N ..."]:
+    return values.repeat(repeats, *[1] * (values.ndim - 1))
 
 
 def _join(parts: list[Tensor], examples: int) -> Float[Tensor, "K R B I"]:

@@ -44,54 +44,30 @@ def measure_directly(
     means = [_mean(model, fitted, x, draws[half]) for half in halves]
     shares = [len(half) / len(draws) for half in halves]
     mean = {name: shares[0] * first + shares[1] * means[1][name] for name, first in means[0].items()}
-    compare = None if reference is None else _Comparison(model, reference, x, draws, halves, means)
+    exact_means = [] if reference is None else [_mean(model, reference, x, draws[half]) for half in halves]
+    # each half of the repeats is projected on the mean difference of the other half, which is independent of it
+    directions = [
+        {name: other[name] - true[name] for name in other} for other, true in zip(means, exact_means, strict=False)
+    ]
     squares: dict[str, list[Tensor]] = {name: [] for name in mean}
+    projections: list[float] = []
+    cosines: list[float] = []
     for half, repeats in enumerate(halves):
         for r in repeats:
             g = minibatch_gradient(model, fitted, x, draws[r])
             for name, value in g.items():
                 squares[name].append((value - mean[name]).double().square().sum())
-            if compare is not None:
-                compare.add(g, draws[r], half)
-    bias, cosine = (None, None) if compare is None else compare.conclude()
+            if reference is None:
+                continue
+            exact = minibatch_gradient(model, reference, x, draws[r])
+            difference = {name: g[name] - exact[name] for name in g}
+            projections.append(_encoder_product(difference, directions[1 - half]))
+            if half == 0 and len(cosines) < COSINES:
+                cosines.append(_encoder_product(g, exact_means[1]) / _encoder_norm(g) / _encoder_norm(exact_means[1]))
+    bias = None if reference is None else z_score(torch.tensor(projections, dtype=torch.float64))
+    values = torch.tensor(cosines, dtype=torch.float64)
+    cosine = ValueWithError.from_values(values) if len(values) > 1 else None
     return Measurement(_moments(squares, mean), bias, cosine, "direct")
-
-
-class _Comparison:
-    """Differences between the gradients of a variant and those of its pathwise reference with equal noise."""
-
-    def __init__(
-        self,
-        model: Model,
-        reference: FittedVariant,
-        x: Tensor,
-        draws: Tensor,
-        halves: list[list[int]],
-        means: list[Gradient],
-    ) -> None:
-        self.model, self.reference, self.x = model, reference, x
-        exact = [_mean(model, reference, x, draws[half]) for half in halves]
-        self.directions = [
-            {name: other[name] - true[name] for name in other}
-            for other, true in zip(means[::-1], exact[::-1], strict=True)
-        ]
-        self.direction = exact[1]
-        self.projections: list[float] = []
-        self.cosines: list[float] = []
-
-    def add(self, g: Gradient, noise: Tensor, half: int) -> None:
-        exact = minibatch_gradient(self.model, self.reference, self.x, noise)
-        difference = {name: g[name] - exact[name] for name in g}
-        self.projections.append(sum(_encoder_products(difference, self.directions[half])))
-        if half == 0 and len(self.cosines) < COSINES:
-            lengths = [_norm([v for n, v in h.items() if n.startswith("encoder.")]) for h in (g, self.direction)]
-            self.cosines.append(sum(_encoder_products(g, self.direction)) / lengths[0] / lengths[1])
-
-    def conclude(self) -> tuple[float | None, ValueWithError | None]:
-        values = torch.tensor(self.cosines, dtype=torch.float64)
-        se = (values.std() / len(values) ** 0.5).item() if len(values) > 1 else 0.0
-        cosine = ValueWithError(values.mean().item(), se) if len(values) > 1 else None
-        return z_score(torch.tensor(self.projections, dtype=torch.float64)), cosine
 
 
 def _moments(squares: dict[str, list[Tensor]], mean: Gradient) -> dict[tuple[str, str], Moments]:
@@ -100,7 +76,7 @@ def _moments(squares: dict[str, list[Tensor]], mean: Gradient) -> dict[tuple[str
     rows = {name: torch.where(values > rounding[name], values, 0.0) for name, values in rows.items()}
     layers = {name: (name.split(".")[0], name.partition(".")[2].rpartition(".")[0]) for name in mean}
     moments = {}
-    for key in {*layers.values(), *((part.rstrip("."), "") for part in PARTS)}:
+    for key in dict.fromkeys([*layers.values(), *((part.rstrip("."), "") for part in PARTS)]):
         names = [name for name, layer in layers.items() if layer == key or (key[1] == "" and layer[0] == key[0])]
         total = torch.cat([mean[name].flatten().double() for name in names])
         # the whole minibatch counts as one example
@@ -116,9 +92,9 @@ def _mean(model: Model, fitted: FittedVariant, x: Tensor, draws: Float[Tensor, "
     return total
 
 
-def _encoder_products(a: Gradient, b: Gradient) -> list[float]:
-    return [float((a[n].double() * b[n]).sum()) for n in a if n.startswith("encoder.")]
+def _encoder_product(a: Gradient, b: Gradient) -> float:
+    return sum(float((a[n].double() * b[n]).sum()) for n in a if n.startswith("encoder."))
 
 
-def _norm(values: list[Tensor]) -> float:
-    return float(torch.cat([value.flatten().double() for value in values]).norm())
+def _encoder_norm(g: Gradient) -> float:
+    return float(torch.cat([value.flatten().double() for n, value in g.items() if n.startswith("encoder.")]).norm())

@@ -40,17 +40,14 @@ class LayerJacobian:
 
     def gradient(self, delta: Float[Tensor, "B S"]) -> Float[Tensor, "O I"]:
         """Return (1/B) sum_b J_b' d_b, the gradient of the minibatch."""
-        return self._products(delta).mean(len(delta))
-
-    def inner(self, delta: Float[Tensor, "*N B S"], direction: Float[Tensor, "O I"]) -> Float[Tensor, "*N B"]:
-        """Return inner products of the gradients of single examples with a direction, float64."""
-        return self._products(delta).inner(direction)
+        return self.products(delta).mean(len(delta))
 
     def squares(self, delta: Float[Tensor, "N B S"]) -> Float[Tensor, " N"]:
         """Return squared norms of N minibatch gradients, float64."""
-        return self._products(delta).squared_norm() / len(self.inputs) ** 2
+        return self.products(delta).squared_norm() / len(self.inputs) ** 2
 
-    def _products(self, delta: Float[Tensor, "*N B S"]) -> OuterProducts:
+    def products(self, delta: Float[Tensor, "*N B S"]) -> OuterProducts:
+        """Return J_b' d_b, the gradients of single examples."""
         rows = delta.to(self.output.dtype).reshape(-1, *delta.shape[-2:]).transpose(0, 1)
         slopes = (rows @ self.output).transpose(0, 1).reshape(*delta.shape[:-1], -1)
         return OuterProducts(self.inputs, slopes)
@@ -114,19 +111,13 @@ def encoder_jacobians(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str
     by_entry = [torch.autograd.grad(entry.sum(), outputs, retain_graph=True, allow_unused=True) for entry in flat.mT]
     jacobians = {}
     for (name, (inputs, output)), entries in zip(record.items(), zip(*by_entry, strict=True), strict=True):
-        rows = [torch.zeros_like(output) if entry is None else entry for entry in entries]
-        jacobians[name] = LayerJacobian(
-            torch.stack(rows, 1), inputs if linear[name].bias is None else append_one(inputs)
-        )
-    return jacobians | (_general_jacobians(encoder, others, x) if others else {})
-
-
-def _general_jacobians(
-    encoder: nn.Module, chosen: dict[str, Tensor], x: Float[Tensor, "B ..."]
-) -> dict[str, LayerJacobian]:
+        rows = torch.stack([torch.zeros_like(output) if entry is None else entry for entry in entries], 1)
+        jacobians[name] = LayerJacobian(rows, inputs if linear[name].bias is None else append_one(inputs))
 
     def flat_output(chosen: dict[str, Tensor], x: Tensor) -> Tensor:
         return flatten_posterior(functional_call(encoder, chosen, (x[None],)))[0]
 
-    jacobians = vmap(jacrev(flat_output), (None, 0), chunk_size=1)(chosen, x)
-    return {name: LayerJacobian(jacobian.flatten(2), x.new_ones(len(x), 1)) for name, jacobian in jacobians.items()}
+    general = vmap(jacrev(flat_output), (None, 0), chunk_size=1)(others, x) if others else {}
+    for name, jacobian in general.items():
+        jacobians[name] = LayerJacobian(jacobian.flatten(2), x.new_ones(len(x), 1))
+    return jacobians

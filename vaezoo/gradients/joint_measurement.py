@@ -1,18 +1,18 @@
 """The joint route: measure the gradients of many variants from one decoder pass and one Jacobian of the encoder.
 
-Repeat r of example b has the gradient J_b' d_br in the encoder's parameters. In the decoder's parameters it is
-sum_k c_kbr times the gradient of log p(x_b|z_k). `decoder_replay` computes d and c of all variants from one pass of the
-decoder; `encoder_jacobian` computes J_b.
+Repeat r of example b has the gradient J_b' d_br in the encoder's parameters (`encoder_jacobian`). In the decoder's
+parameters it is sum_k c_kbr times the gradient of log p(x_b|z_k) (`decoder_replay`, which also computes d).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaezoo.gradients.decoder_replay import SharedPass, differentiate
 from vaezoo.gradients.encoder_jacobian import LayerJacobian, encoder_jacobians, find_linear_layers, parameter_slices
@@ -37,6 +37,10 @@ def _quadratic(deviation: Float[Tensor, "R B S"], gram: Float[Tensor, "B S S"]) 
     return ((rows @ gram[:, block, block]) * rows).sum(-1).T
 
 
+def _squared_norm(deviation: Float[Tensor, "R B S"], columns: slice) -> Float[Tensor, "R B"]:
+    return deviation[..., columns].square().sum(-1)
+
+
 class _Sums:
     """Sums over the examples of one variant."""
 
@@ -51,14 +55,11 @@ class _Sums:
 
     def add_posterior(self, delta: Float[Tensor, "R B S"], gram: dict[str, Tensor], slices: dict[str, slice]) -> None:
         mean = delta.mean(0)
-        deviation = delta - mean
-        for layer, g in gram.items():
-            squares, rounding = _quadratic(deviation, g), RELATIVE_ROUNDING**2 * _quadratic(mean[None], g)
-            self._keep("encoder", layer, torch.where(squares > rounding, squares, 0.0))
-        for name, columns in slices.items():
-            squares = deviation[..., columns].square().sum(-1)
-            rounding = RELATIVE_ROUNDING**2 * mean[..., columns].square().sum(-1)
-            self._keep(name, "", torch.where(squares > rounding, squares, 0.0))
+        squares = {("encoder", layer): partial(_quadratic, gram=g) for layer, g in gram.items()}
+        squares |= {(name, ""): partial(_squared_norm, columns=columns) for name, columns in slices.items()}
+        for key, square in squares.items():
+            deviation, rounding = square(delta - mean), RELATIVE_ROUNDING**2 * square(mean[None])
+            self._add_deviation(key, torch.where(deviation > rounding, deviation, 0.0))
         count = min(COSINES, len(delta) // 2)
         self.means.append(mean)
         self.first.append(delta[:count].clone())  # a view would keep all repeats in memory
@@ -66,7 +67,7 @@ class _Sums:
 
     def add_decoder(self, spreads: dict[str, Spread]) -> None:
         for layer, spread in spreads.items():
-            self._keep("decoder", layer, spread.deviation)
+            self._add_deviation(("decoder", layer), spread.deviation)
             if spread.total is not None:
                 self.decoder_totals[layer] = self.decoder_totals.get(layer, 0.0) + spread.total
             self.leading = self.leading if spread.leading is None else spread.leading
@@ -77,9 +78,8 @@ class _Sums:
         pair = ((first * second.mean(0)).sum((1, 2)), (second * first.mean(0)).sum((1, 2)))
         self.projections = torch.cat(pair) + (0.0 if self.projections is None else self.projections)
 
-    def _keep(self, parameters: str, layer: str, deviation: Tensor) -> None:
-        key, total = (parameters, layer), deviation.sum(1)
-        self.deviations[key] = self.deviations[key] + total if key in self.deviations else total
+    def _add_deviation(self, key: tuple[str, str], deviation: Float[Tensor, "R B"]) -> None:
+        self.deviations[key] = self.deviations.get(key, 0.0) + deviation.sum(1)
 
 
 def measure_jointly(
@@ -97,11 +97,25 @@ def measure_jointly(
     """
     linear = find_linear_layers(model.decoder) if spread_of_layer else {}
     layers = encoder_jacobians(model.encoder, x)
-    sums = {name: _Sums() for name in variants}
-    for rows in _chunks(len(x), noise):
-        gram = {name: layer.gram(rows) for name, layer in layers.items()}
-        _add_chunk(sums, model, variants, references, x[rows], noise(rows), gram, linear, spread_of_layer)
     slices = parameter_slices(model.encoder(x[:1]))
+    sums = {name: _Sums() for name in variants}
+
+    def add_chunk(rows: slice) -> None:  # a function, so that the memory of a chunk is freed before the next one
+        draws = noise(rows)
+        chunk = differentiate(model, variants, x[rows], draws, linear)
+        gram = {name: layer.gram(rows) for name, layer in layers.items()}
+        for name, delta in chunk.posterior_gradients.items():
+            sums[name].add_posterior(delta, gram, slices)
+            if (reference := references[name]) not in (None, name):
+                sums[name].add_difference(delta - chunk.posterior_gradients[reference])
+        if spread_of_layer:
+            for name, spreads in _decoder_spreads(model, variants, chunk, x[rows], draws, spread_of_layer):
+                sums[name].add_decoder(spreads)
+
+    repeats, draws, _, latents = noise(slice(0, 1)).shape
+    size = max(1, min(DECODER_ROWS_PER_CHUNK // (repeats * draws), NUMBERS_PER_CHUNK // (repeats * latents)))
+    for first in range(0, len(x), size):
+        add_chunk(slice(first, min(first + size, len(x))))
     directions = {
         name: {n: layer.gradient(torch.cat(sums[name].direction)) for n, layer in layers.items()}
         for name in references.values()
@@ -110,83 +124,50 @@ def measure_jointly(
     return {name: _conclude(layers, slices, sums[name], directions.get(references[name] or "")) for name in variants}
 
 
-def _add_chunk(
-    sums: dict[str, _Sums],
-    model: Model,
-    variants: Mapping[str, FittedVariant],
-    references: Mapping[str, str | None],
-    x: Float[Tensor, "b ..."],
-    noise: Float[Tensor, "R K b D"],
-    gram: dict[str, Float[Tensor, "b S S"]],
-    linear: dict[str, nn.Linear],
-    spread_of_layer: SpreadOfLayer | None,
-) -> None:
-    # A separate function, so that the memory of a chunk is freed before the next one.
-    chunk = differentiate(model, variants, x, noise, linear)
-    for name, delta in chunk.posterior_gradients.items():
-        sums[name].add_posterior(delta, gram, parameter_slices(chunk.q))
-        if (reference := references[name]) not in (None, name):
-            sums[name].add_difference(delta - chunk.posterior_gradients[reference])
-    for name, spreads in _decoder_spreads(model, variants, chunk, x, noise, spread_of_layer) if spread_of_layer else ():
-        sums[name].add_decoder(spreads)
-
-
-def _chunks(count: int, noise: NoiseSource) -> Iterator[slice]:
-    repeats, draws, _, latents = noise(slice(0, 1)).shape
-    size = max(1, min(DECODER_ROWS_PER_CHUNK // (repeats * draws), NUMBERS_PER_CHUNK // (repeats * latents)))
-    for first in range(0, count, size):
-        yield slice(first, min(first + size, count))
-
-
 def _decoder_spreads(
     model: Model,
     variants: Mapping[str, FittedVariant],
     chunk: SharedPass,
-    x: Tensor,
-    noise: Tensor,
+    x: Float[Tensor, "B ..."],
+    noise: Float[Tensor, "R K B D"],
     spread_of_layer: SpreadOfLayer,
 ) -> Iterator[tuple[str, dict[str, Spread]]]:
-    # Variants with equal weights share the spread.
     in_layers = {f"{name}.{part}" for name in chunk.layers for part in ("weight", "bias")}
     others = [f"decoder.{name}" for name, _ in model.decoder.named_parameters() if name not in in_layers]
-    computed: list[tuple[Tensor, dict[str, Spread]]] = []
+    computed: list[tuple[Tensor, dict[str, Spread]]] = []  # variants with equal weights share the spread
     for name, fitted in variants.items():
         weights = chunk.decoder_weights[name]
+        draws = len(weights)
         spreads = next((known for other, known in computed if torch.equal(other, weights)), None)
         if spreads is None:
-            spreads = {
-                layer: spread_of_layer(inputs[: len(weights)], slopes[: len(weights)], weights)
-                for layer, (inputs, slopes) in chunk.layers.items()
-            }
+            spreads = {n: spread_of_layer(a[:draws], d[:draws], weights) for n, (a, d) in chunk.layers.items()}
             computed.append((weights, spreads))
         if others:
-            general = spread_of_parameters(
-                fitted.attach_to(model), _estimate_function(fitted), others, x, noise[:, : len(weights)]
-            )
+            function = partial(estimate, fitted.variant, average=fitted.average)
+            general = spread_of_parameters(fitted.attach_to(model), function, others, x, noise[:, :draws])
             spreads = spreads | {n.removeprefix("decoder."): spread for n, spread in general.items()}
         yield name, spreads
-
-
-def _estimate_function(fitted: FittedVariant) -> Callable[[Model, Tensor, Tensor], Tensor]:
-    return lambda model, x, noise: estimate(fitted.variant, model, x, noise, fitted.average)
 
 
 def _conclude(
     layers: dict[str, LayerJacobian], slices: dict[str, slice], sums: _Sums, direction: dict[str, Tensor] | None
 ) -> Measurement:
     deviations, mean = sums.deviations, torch.cat(sums.means)
-    totals: dict[tuple[str, str], Tensor] = {("decoder", n): total for n, total in sums.decoder_totals.items()}
+    totals = {("decoder", name): total for name, total in sums.decoder_totals.items()}
     for name, layer in layers.items():
         totals["encoder", name] = len(mean) * layer.gradient(mean).flatten().double()
     for name, columns in slices.items():
         totals[name, ""] = mean[:, columns].flatten()
-    leading = {key: sums.leading if key[0] == "decoder" else None for key in deviations}
-    moments = {key: normalise(sum_, totals.get(key), len(mean), leading[key]) for key, sum_ in deviations.items()}
-    for part in {parameters for parameters, layer in deviations if layer}:
+    leading = {"decoder": sums.leading}
+    moments = {
+        key: normalise(deviation, totals.get(key), len(mean), leading.get(key[0]))
+        for key, deviation in deviations.items()
+    }
+    for part in {part for part, layer in deviations if layer}:
         keys = [key for key in deviations if key[0] == part]
         deviation = torch.stack([deviations[key] for key in keys]).sum(0)
         total = torch.cat([totals[key] for key in keys]) if set(keys) <= set(totals) else None
-        moments[part, ""] = normalise(deviation, total, len(mean), leading[keys[0]])
+        moments[part, ""] = normalise(deviation, total, len(mean), leading.get(part))
     cosine = None if direction is None else _cosine(layers, torch.cat(sums.first, 1), direction)
     bias = None if sums.projections is None else z_score(sums.projections)
     return Measurement(moments, bias, cosine, "joint")
@@ -202,10 +183,10 @@ def _cosine(
     layers: dict[str, LayerJacobian], first: Float[Tensor, "N B S"], direction: dict[str, Tensor]
 ) -> ValueWithError | None:
     # The direction is from other repeats than the gradients. None if a gradient is 0.
-    products = torch.stack([layer.inner(first, direction[name]).mean(-1) for name, layer in layers.items()]).sum(0)
+    products = torch.stack(
+        [layer.products(first).inner(direction[name]).mean(-1) for name, layer in layers.items()]
+    ).sum(0)
     squares = torch.stack([layer.squares(first) for layer in layers.values()]).sum(0)
     length = torch.cat([g.double().flatten() for g in direction.values()]).norm()
     values = products / squares.sqrt() / length
-    if not values.isfinite().all():
-        return None
-    return ValueWithError(values.mean().item(), (values.std() / len(values) ** 0.5).item())
+    return ValueWithError.from_values(values) if values.isfinite().all() else None

@@ -58,13 +58,12 @@ def measure(
             joint = supports_joint_measurement(model, variants[name], probe, repeats)
             routes[name] = "joint" if joint else "direct"
     joint_variants = {name: fitted for name, fitted in variants.items() if routes[name] == "joint"}
-    references = {name: _find_reference(fitted, variants) for name, fitted in variants.items()}
     measurements: dict[str, Measurement] = {}
     if joint_variants:
-        known = {name: ref if (ref := references[name]) in joint_variants else None for name in joint_variants}
-        measurements = measure_jointly(model, joint_variants, known, x, noise, spread_of_layer)
+        references = {name: _find_reference(fitted, joint_variants) for name, fitted in joint_variants.items()}
+        measurements = measure_jointly(model, joint_variants, references, x, noise, spread_of_layer)
     for name in variants.keys() - joint_variants.keys():
-        fitted, reference = variants[name], references[name]
+        fitted, reference = variants[name], _find_reference(variants[name], variants)
         repeats = noise(slice(0, len(x)))[:, : fitted.variant.draws]
         exact = variants[reference] if reference not in (None, name) else None
         measurements[name] = measure_directly(model, fitted, exact, x, repeats)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -47,49 +46,41 @@ def measure_between_examples(
         squares = products.sum((1, 2)) / estimates**2  # ‖mean over estimates‖²
         within = (products.diagonal(dim1=1, dim2=2).sum(1) - estimates * squares) / (estimates - 1)
         terms = (squares - 2 * with_mean + mean_square) * len(x) / (len(x) - 1) - within / estimates
-        parts[part] = ValueWithError(terms.mean().item(), (terms.std() / math.sqrt(len(x))).item())
+        parts[part] = ValueWithError.from_values(terms)
     return parts
 
 
 def _encoder_products(model: Model, fitted: FittedVariant, x: Tensor, noise: Tensor) -> InnerProducts:
     # <g_im, g_im'> of each example, and the inner product of its mean with the mean over all examples
-    layers = encoder_jacobians(model.encoder, x)
-    delta = torch.cat(
-        [differentiate(model, {"": fitted}, x[p], noise[:, :, p], {}).posterior_gradients[""] for p in _blocks(len(x))],
-        1,
-    )
+    blocks = zip(x.split(EXAMPLES_AT_ONCE), noise.split(EXAMPLES_AT_ONCE, 2), strict=True)
+    delta = torch.cat([differentiate(model, {"": fitted}, *block, {}).posterior_gradients[""] for block in blocks], 1)
     products = torch.zeros(len(x), len(noise), len(noise), dtype=torch.float64)
     with_mean = torch.zeros(len(x), dtype=torch.float64)
-    by_example = delta.transpose(0, 1)
-    for layer in layers.values():
+    mean, by_example = delta.mean(0), delta.transpose(0, 1)
+    for layer in encoder_jacobians(model.encoder, x).values():
         products += by_example @ layer.gram(slice(None)) @ by_example.mT
-        with_mean += layer.inner(delta.mean(0), layer.gradient(delta.mean(0)))
+        with_mean += layer.products(mean).inner(layer.gradient(mean))
     return products, with_mean
 
 
 def _decoder_products(model: Model, fitted: FittedVariant, x: Tensor, noise: Tensor) -> InnerProducts:
-    products, pairs = [], dict[str, list[tuple[Tensor, Tensor]]]()
-    for block in _blocks(len(x)):
-        chunk = differentiate(model, {"": fitted}, x[block], noise[:, :, block], find_linear_layers(model.decoder))
+    products, pairs = [], dict[str, list[OuterProducts]]()
+    for block in zip(x.split(EXAMPLES_AT_ONCE), noise.split(EXAMPLES_AT_ONCE, 2), strict=True):
+        chunk = differentiate(model, {"": fitted}, *block, find_linear_layers(model.decoder))
         inner = torch.zeros((), dtype=torch.float64)
         for name, (inputs, slopes) in chunk.layers.items():
-            a = append_one(inputs).permute(2, 1, 0, 3)  # [N, M, K, I]
-            d = (chunk.decoder_weights[""][..., None] * slopes).permute(2, 1, 0, 3)
-            pairs.setdefault(name, []).append((a.flatten(1, 2), d.flatten(1, 2)))
-            sizes = (len(noise), a.shape[2])
-            gram = OuterProducts(a.flatten(1, 2), d.flatten(1, 2)).gram()
-            inner = inner + gram.unflatten(1, sizes).unflatten(3, sizes).sum((2, 4))
+            weighted = chunk.decoder_weights[""][..., None] * slopes
+            a, d = (t.permute(2, 1, 0, 3).flatten(1, 2) for t in (append_one(inputs), weighted))  # [N, M K, I or O]
+            pairs.setdefault(name, []).append(OuterProducts(a, d))
+            gram = pairs[name][-1].gram().unflatten(1, noise.shape[:2]).unflatten(3, noise.shape[:2])
+            inner = inner + gram.sum((2, 4))
         products.append(inner)
     with_mean = torch.zeros(len(x), dtype=torch.float64)
-    for layer_pairs in pairs.values():
-        a, d = (torch.cat(factors) for factors in zip(*layer_pairs, strict=True))  # [N, M K, I or O]
-        mean = OuterProducts(a.flatten(0, 1), d.flatten(0, 1)).mean(len(x) * len(noise))
-        with_mean += OuterProducts(a, d).inner(mean, (-2, -1)) / len(noise)
+    for parts in pairs.values():
+        joined = OuterProducts(torch.cat([part.inputs for part in parts]), torch.cat([part.slopes for part in parts]))
+        mean = OuterProducts(joined.inputs.flatten(0, 1), joined.slopes.flatten(0, 1)).mean(len(x) * len(noise))
+        with_mean += joined.inner(mean, (-2, -1)) / len(noise)
     return torch.cat(products), with_mean
-
-
-def _blocks(count: int) -> list[slice]:
-    return [slice(i, i + EXAMPLES_AT_ONCE) for i in range(0, count, EXAMPLES_AT_ONCE)]
 
 
 def measure_fresh_variance(
@@ -107,38 +98,36 @@ def measure_fresh_variance(
     Returns:
         By variant, nats²/parameter²; the standard error is over the pairs.
     """
-    halves: dict[str, list[float]] = {name: [] for name in variants}
     x, noise = draw_batch()
     probe, draws = x[:PROBE_EXAMPLES], noise[None, :, :PROBE_EXAMPLES]
     joint = {name: v for name, v in variants.items() if supports_joint_measurement(model, v, probe, draws)}
     direct = {name: v for name, v in variants.items() if name not in joint}
+
+    def draw_gradients() -> dict[str, list[Tensor]]:
+        x, noise = draw_batch()
+        gradients = {}
+        for name, fitted in direct.items():
+            by_parameter = minibatch_gradient(model, fitted, x, noise)
+            gradients[name] = [g for parameter, g in by_parameter.items() if parameter.startswith("encoder.")]
+        if not joint:
+            return gradients
+        blocks = zip(x.split(EXAMPLES_AT_ONCE), noise[None].split(EXAMPLES_AT_ONCE, 2), strict=True)
+        chunks = [differentiate(model, joint, *block, {}).posterior_gradients for block in blocks]
+        output, parameters = flatten_posterior(model.encoder(x)), list(model.encoder.parameters())
+        for name in joint:
+            delta = torch.cat([chunk[name][0] for chunk in chunks]) / len(x)
+            slopes = torch.autograd.grad(
+                output, parameters, delta, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            gradients[name] = list(slopes)
+        return gradients
+
+    halves: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(pairs):
-        first, second = (_encoder_gradients(model, joint, direct, *draw_batch()) for _ in range(2))
+        first, second = draw_gradients(), draw_gradients()
         for name, values in halves.items():
             squares = [(a - b).double().square().sum() for a, b in zip(first[name], second[name], strict=True)]
             values.append(0.5 * float(torch.stack(squares).sum()))
-    tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in halves.items()}
-    return {name: ValueWithError(v.mean().item(), (v.std() / math.sqrt(pairs)).item()) for name, v in tensors.items()}
-
-
-def _encoder_gradients(
-    model: Model,
-    joint: Mapping[str, FittedVariant],
-    direct: Mapping[str, FittedVariant],
-    x: Tensor,
-    noise: Float[Tensor, "K B D"],
-) -> dict[str, list[Tensor]]:
-    gradients = {}
-    for name, fitted in direct.items():
-        by_parameter = minibatch_gradient(model, fitted, x, noise)
-        gradients[name] = [g for parameter, g in by_parameter.items() if parameter.startswith("encoder.")]
-    if not joint:
-        return gradients
-    chunks = [differentiate(model, joint, x[p], noise[None, :, p], {}).posterior_gradients for p in _blocks(len(x))]
-    output, parameters = flatten_posterior(model.encoder(x)), list(model.encoder.parameters())
-    for name in joint:
-        delta = torch.cat([chunk[name][0] for chunk in chunks]) / len(x)
-        gradients[name] = list(
-            torch.autograd.grad(output, parameters, delta, retain_graph=True, allow_unused=True, materialize_grads=True)
-        )
-    return gradients
+    return {
+        name: ValueWithError.from_values(torch.tensor(values, dtype=torch.float64)) for name, values in halves.items()
+    }

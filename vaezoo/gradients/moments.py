@@ -21,6 +21,11 @@ class ValueWithError:
     value: float
     se: float
 
+    @classmethod
+    def from_values(cls, values: Float[Tensor, " N"]) -> ValueWithError:
+        """Return the mean of N independent values and its standard error."""
+        return cls(values.mean().item(), (values.std() / math.sqrt(len(values))).item())
+
 
 @dataclass(frozen=True)
 class Moments:

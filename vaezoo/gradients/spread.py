@@ -120,11 +120,7 @@ def grouped_spread(
 
 
 def spread_of_parameters(
-    model: Model,
-    estimate: Estimate,
-    names: list[str],
-    x: Float[Tensor, "B ..."],
-    noise: Float[Tensor, "R K B D"],
+    model: Model, estimate: Estimate, names: list[str], x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
 ) -> dict[str, Spread]:
     """Return the spread of any parameters, by name, from the gradients of single examples by `torch.func`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float
@@ -34,17 +34,24 @@ def linear_gaussian_model(template: Model, pixels: int) -> Model:
     return model
 
 
-def flat_gradient(model: Model, value: Float[Tensor, ""], part: str) -> Float[Tensor, " P"]:
-    """Return the gradient of a scalar in all parameters of one part of the model; 0 for parameters not used."""
-    parameters = [p for name, p in model.named_parameters() if name.startswith(f"{part}.")]
+def flat_gradient(model: Model, value: Float[Tensor, ""], part: str = "") -> Float[Tensor, " P"]:
+    """Return the gradient of a scalar in the parameters of the model or one part of it; 0 for parameters not used."""
+    parameters = [p for name, p in model.named_parameters() if name.startswith(part)]
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
     return torch.cat([g.flatten() for g in gradients])
 
 
 def draw_gradients(
-    model: Model, function: ModelFunction, x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
+    model: Model,
+    function: ModelFunction,
+    x: Float[Tensor, "B ..."],
+    noise: Float[Tensor, "R K B D"],
+    parts: Iterable[str] = PARTS,
 ) -> dict[str, Float[Tensor, "R P"]]:
-    """Return the gradient of the mean of `function` over x for each repeat of the noise, by part of the model."""
+    """Return the gradient of the mean of `function` over x for each repeat of the noise, by part of the model.
+
+    The part "" is the whole model.
+    """
     parameters = {name: p.detach() for name, p in model.named_parameters()}
 
     def mean(parameters: dict[str, Tensor], noise: Tensor) -> Tensor:
@@ -53,8 +60,7 @@ def draw_gradients(
 
     gradients = vmap(grad(mean), (None, 0), chunk_size=REPEATS_PER_CHUNK)(parameters, noise)
     return {
-        part: torch.cat([g.flatten(1) for name, g in gradients.items() if name.startswith(f"{part}.")], 1)
-        for part in PARTS
+        part: torch.cat([g.flatten(1) for name, g in gradients.items() if name.startswith(part)], 1) for part in parts
     }
 
 

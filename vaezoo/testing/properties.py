@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
 
-from vaezoo.estimators import Estimator, blocked, pathwise
+from vaezoo.estimators import blocked, pathwise
 from vaezoo.models import DataSpec, Model, initialise
 from vaezoo.testing import bias
 from vaezoo.variants import Variant, build, estimate
@@ -57,20 +55,6 @@ def relative_difference(value: Tensor, expected: Tensor) -> float:
     return ((value - expected).abs().max() / expected.abs().max().clamp(min=1e-300)).item()
 
 
-def gradients(model: Model, value: Float[Tensor, ""]) -> dict[str, Tensor]:
-    """Return the gradient of a scalar in each parameter of the model; 0 for parameters that are not used."""
-    parameters = dict(model.named_parameters())
-    values = torch.autograd.grad(
-        value, list(parameters.values()), retain_graph=True, allow_unused=True, materialize_grads=True
-    )
-    return dict(zip(parameters, values, strict=True))
-
-
-def flatten(tensors: dict[str, Tensor]) -> Tensor:
-    """Return all elements in one vector."""
-    return torch.cat([tensor.flatten() for tensor in tensors.values()])
-
-
 def check_shapes(variant: Variant) -> Iterator[Finding]:
     """Yield whether the estimate is one finite number per example."""
     value = estimate_function(variant)(*small_problem(variant))
@@ -94,9 +78,7 @@ def check_same_value(variant: Variant) -> Iterator[Finding]:
     """Yield whether other estimators of the same objective have the same value with equal noise."""
     model, x, noise = small_problem(variant)
     baseline = variant.estimator.baseline
-    others = [
-        dataclasses.replace(variant, estimator=Estimator(e.name, e.estimate, baseline)) for e in (pathwise, blocked)
-    ]
+    others = [replace(variant, estimator=replace(estimator, baseline=baseline)) for estimator in (pathwise, blocked)]
     value = estimate_function(variant)(model, x, noise)
     difference = max(relative_difference(value, estimate_function(other)(model, x, noise)) for other in others)
     figure = f"relative difference {difference:.1g} to {' and '.join(o.estimator.name for o in others)}"
@@ -106,7 +88,9 @@ def check_same_value(variant: Variant) -> Iterator[Finding]:
 def check_gradients_reach(variant: Variant) -> Iterator[Finding]:
     """Yield whether the gradient in every parameter is finite and not 0."""
     model, x, noise = small_problem(variant)
-    by_name = gradients(model, estimate_function(variant)(model, x, noise).mean())
+    value, parameters = estimate_function(variant)(model, x, noise).mean(), dict(model.named_parameters())
+    gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    by_name = dict(zip(parameters, gradients, strict=True))
     missing = [name for name, g in by_name.items() if not (g.isfinite().all() and g.abs().sum() > 0)]
     figure = f"{len(by_name) - len(missing)} of {len(by_name)}{', but not ' if missing else ''}{', '.join(missing)}"
     yield Finding("gradients reach every parameter", not missing, figure)
@@ -120,7 +104,7 @@ def check_examples(variant: Variant) -> Iterator[Finding]:
     for b in range(EXAMPLES):
         alone = estimate_function(variant)(model, x[b : b + 1], noise[:, b : b + 1])[0]
         differences.append(relative_difference(together[b], alone))
-        pair = (flatten(gradients(model, value)) for value in (together[b], alone))
+        pair = (bias.flat_gradient(model, value) for value in (together[b], alone))
         differences.append(relative_difference(*pair))
     figure = f"relative difference {max(differences):.1g} between an example alone and among {EXAMPLES}"
     yield Finding("examples are independent", max(differences) < TOLERANCE, figure)
@@ -149,7 +133,7 @@ def check_bias(variant: Variant) -> Iterator[Finding]:
     A biased variant may have a bias in the encoder only.
     """
     draws = min(variant.draws, max(MAX_DRAWS, variant.estimator.min_draws))
-    reduced = dataclasses.replace(variant, draws=draws)
+    reduced = replace(variant, draws=draws)
     model = bias.linear_gaussian_model(build(reduced, SPEC, LATENTS), pixels=3)
     model.baseline = reduced.estimator.make_network(3).double()
     x, noise = 0.7 * normal(2, 3, seed=6), normal(REPEATS, draws, 2, LATENTS, seed=9)
@@ -188,7 +172,7 @@ def check_reproducible(variant: Variant) -> Iterator[Finding]:
             torch.manual_seed(seed)
             model, x, noise = small_problem(variant)
             value = estimate_function(variant)(model, x, noise)
-            runs.append(torch.cat([value.detach(), flatten(gradients(model, value.mean()))]))
+            runs.append(torch.cat([value.detach(), bias.flat_gradient(model, value.mean())]))
     differing = int((runs[0] != runs[1]).sum())
     yield Finding("reproducible under a seed", differing == 0, f"{differing} of {len(runs[0])} numbers differ")
 
@@ -196,16 +180,10 @@ def check_reproducible(variant: Variant) -> Iterator[Finding]:
 def check_vmap(variant: Variant) -> Iterator[Finding]:
     """Yield whether vmap(grad) over repeats of the noise gives the gradients of a loop over them."""
     model, x, _ = small_problem(variant)
-    noise = normal(3, variant.draws, EXAMPLES, LATENTS, seed=8)
-    parameters = {name: p.detach() for name, p in model.named_parameters()}
-
-    def mean(parameters: dict[str, Tensor], noise: Tensor) -> Tensor:
-        value: Tensor = functional_call(model, parameters, (estimate_function(variant), x, noise))
-        return value.mean()
-
-    together = vmap(grad(mean), (None, 0))(parameters, noise)
-    loop = [flatten(gradients(model, estimate_function(variant)(model, x, n).mean())) for n in noise]
-    difference = relative_difference(torch.cat([g.flatten(1) for g in together.values()], 1), torch.stack(loop))
+    function, noise = estimate_function(variant), normal(3, variant.draws, EXAMPLES, LATENTS, seed=8)
+    together = bias.draw_gradients(model, function, x, noise, parts=[""])[""]
+    loop = torch.stack([bias.flat_gradient(model, function(model, x, n).mean()) for n in noise])
+    difference = relative_difference(together, loop)
     yield Finding("works under vmap", difference < TOLERANCE, f"relative difference {difference:.1g} to a loop")
 
 

@@ -9,33 +9,22 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import Out, Run
+from benchmarks.cli.options import Out, Run, argument, option, split_names
 from benchmarks.common.errors import ExitCode, UserError, unknown
 
-Alpha = Annotated[
-    float, typer.Option(min=1e-9, max=0.5, help="Probability of a false alarm in a comparison, over all its tests.")
-]
+Alpha = Annotated[float, option("Probability of a false alarm in a comparison, over all its tests.", min=1e-9, max=0.5)]
 
 
 def compare(
-    base: Annotated[
-        str, typer.Argument(metavar="BASE", help="Reference run: its folder, its results.csv, or its name in --out.")
-    ],
-    new: Annotated[
-        str,
-        typer.Argument(
-            metavar="NEW", help="Run to judge: its folder, its results.csv, its name in --out, or 'latest'."
-        ),
-    ],
-    metrics: Annotated[str, typer.Option(help=r"Metrics to compare, separated by commas. \[default: all]")] = "",
-    variants: Annotated[str, typer.Option(help=r"Variants to compare, separated by commas. \[default: all]")] = "",
+    base: Annotated[str, argument("BASE", "Reference run: its folder, its results.csv, or its name in --out.")],
+    new: Annotated[str, argument("NEW", "Run to judge: its folder, its results.csv, its name in --out, or 'latest'.")],
+    metrics: Annotated[str, option("Metrics to compare, separated by commas.", "all")] = "",
+    variants: Annotated[str, option("Variants to compare, separated by commas.", "all")] = "",
     alpha: Alpha = 0.01,
     format_: Annotated[str, typer.Option("--format", help="Format of the output: text, markdown or json.")] = "text",
     allow: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="VARIANT", help=r"Accept that VARIANT is worse, removed or redefined. Repeatable. \[default: none]"
-        ),
+        option("Accept that VARIANT is worse, removed or redefined. Repeatable.", "none", metavar="VARIANT"),
     ] = None,
     out: Out = Path("results"),
 ) -> int:
@@ -52,24 +41,22 @@ def compare(
     allow = allow or []
     timings = microbenchmarks.find_benchmark_files(base), microbenchmarks.find_benchmark_files(new)
     if all(timings):
-        for option, value in (("--metrics", metrics), ("--variants", variants)):
+        for flag, value in (("--metrics", metrics), ("--variants", variants)):
             if value:
-                raise UserError(f"{option} {value}: files of pytest-benchmark contain only times; remove the option")
+                raise UserError(f"{flag} {value}: files of pytest-benchmark contain only times; remove the option")
         comparisons = microbenchmarks.compare_benchmarks(*timings, alpha)
         _check_known("variant", allow, {comparison.variant for comparison in comparisons})
         code = verdicts.choose_exit_code(comparisons, allow)
         print(verdict_tables.render_verdicts(comparisons, format_, allow, code, show_all=True))
         return code
-    metric_names, variant_names = _split(metrics), _split(variants)
+    metric_names, variant_names = split_names(metrics), split_names(variants)
     _check_known("metric", metric_names, run_comparison.METRIC_NAMES)
     paths = [folders.find_results(run, out) for run in (base, new)]
     tables = {path: results_table.read_results(path) for path in paths}
     known = {name for results in tables.values() for name in results["variant"]}
     _check_known("variant", [*allow, *variant_names], known)
-    base_results, new_results = (tables[path][tables[path]["variant"].isin(variant_names or known)] for path in paths)
-    comparisons = run_comparison.compare_runs(
-        base_results, new_results, metric_names or run_comparison.METRIC_NAMES, alpha
-    )
+    before, after = (tables[path][tables[path]["variant"].isin(variant_names or known)] for path in paths)
+    comparisons = run_comparison.compare_runs(before, after, metric_names or run_comparison.METRIC_NAMES, alpha)
     shortfalls = [manifests.describe_shortfall(path, tables[path]) for path in paths]
     code = max(verdicts.choose_exit_code(comparisons, allow), ExitCode.INCOMPLETE if any(shortfalls) else ExitCode.OK)
     headers = [verdict_tables.describe_side(path, tables[path]) for path in paths]
@@ -83,10 +70,6 @@ def _check_known(kind: str, names: Sequence[str], known: Collection[str]) -> Non
     for name in names:
         if name not in known:
             raise unknown(kind, name, known)
-
-
-def _split(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def baseline(
@@ -112,9 +95,8 @@ def power(
     run: Run,
     worse: Annotated[
         str | None,
-        typer.Argument(
-            metavar="WORSE",
-            help="Optional: run of deliberately worse code with other seeds, to measure how often it is detected.",
+        argument(
+            "WORSE", "Optional: run of deliberately worse code with other seeds, to measure how often it is detected."
         ),
     ] = None,
     alpha: Alpha = 0.01,
@@ -141,16 +123,10 @@ def power(
 
 def history(
     runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN", help=r"Runs, or folders that contain runs. \[default: all reference runs so far]"
-        ),
+        list[str] | None, argument("RUN", "Runs, or folders that contain runs.", "all reference runs so far")
     ] = None,
     metrics: Annotated[
-        str,
-        typer.Option(
-            help=r"Metrics to show, separated by commas. \[default: elbo,gradient_variance,processor_throughput]"
-        ),
+        str, option("Metrics to show, separated by commas.", "elbo,gradient_variance,processor_throughput")
     ] = "",
     out: Out = Path("results"),
 ) -> None:
@@ -159,7 +135,7 @@ def history(
     from benchmarks.reporting import plots, results_table
     from benchmarks.runs import folders, manifests
 
-    names = _split(metrics)
+    names = split_names(metrics)
     _check_known("metric", names, [metric.name for metric in history_table.HISTORY_METRICS])
     if runs:
         paths = list(dict.fromkeys(path for run in runs for path in folders.find_all_results(run, out)))

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from benchmarks.cli import options
-from benchmarks.cli.options import PRESET_DEFAULT
-from benchmarks.common.atomic_files import Record
+from benchmarks.cli.options import PRESET_DEFAULT, option
 from benchmarks.common.errors import ExitCode
 
 
 def gradients(
     study: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Study: training, latent-dim, draws, batch-size, posterior-scale, counter-example, learning-rate or "
-            r"budget. Repeatable. \[default: all but learning-rate and budget; with --run all]"
+        option(
+            "Study: training, latent-dim, draws, batch-size, posterior-scale, counter-example, learning-rate or "
+            "budget. Repeatable.",
+            "all but learning-rate and budget; with --run all",
         ),
     ] = None,
     run: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "Run that the studies learning-rate and budget read, one per learning rate. Repeatable.",
+            "make these runs",
             metavar="RUN",
-            help="Run that the studies learning-rate and budget read, one per learning rate. Repeatable. "
-            r"\[default: make these runs]",
         ),
     ] = None,
     preset: options.Preset = "default",
     dataset: options.Dataset = None,
     data_root: options.DataRoot = None,
     seeds: options.Seeds = None,
-    repeats: Annotated[
-        int | None, typer.Option(help=f"Number of gradient estimates per variance. {PRESET_DEFAULT}")
-    ] = None,
+    repeats: Annotated[int | None, option("Number of gradient estimates per variance.", PRESET_DEFAULT)] = None,
     workers: options.Workers = None,
     out: options.Out = Path("results"),
     name: options.Name = None,
@@ -51,19 +46,14 @@ def gradients(
     settings = load_settings(preset, {"dataset": dataset, "seeds": seeds}, repeats)
     executor = make_executor("local", None, settings.device, workers)
     from benchmarks.gradient_studies import study_plan
-    from benchmarks.runs import folders, runner
-
-    folders.check_destination(out, name)
-    request = study_plan.Request(tuple(study or ()), tuple(run or ()), tuple(plugin or ()), data_root)
-    plan = study_plan.plan_studies(request, settings, executor, out, keep_stale)
-    folder, records = runner.run_in_folder(out, name, plan, executor, keep_stale, study_plan.STUDIES_KIND)
-    return _report(folder, records)
-
-
-def _report(folder: Path, records: Sequence[Record]) -> ExitCode:
     from benchmarks.gradient_studies.report import figures, tables
+    from benchmarks.runs import folders, runner
     from benchmarks.runs.cell_files import is_finished
 
+    folders.check_destination(out, name)
+    plan = study_plan.plan_studies(study or [], run or [], plugin or [], data_root, settings, executor, out, keep_stale)
+    folder = folders.choose_folder(out, name, plan)
+    records = runner.run_cells(folder, plan, executor, keep_stale, study_plan.STUDIES_KIND)
     failures = [record for record in records if not is_finished(record)]
     for record in [*failures, *(record for record in records if record["status"] == "diverged")]:
         cell = record["common"]
@@ -75,8 +65,6 @@ def _report(folder: Path, records: Sequence[Record]) -> ExitCode:
         print("\n".join(tables.list_findings(table)))
         print(f"\n{folder}: {tables.GRADIENTS_FILE} and {len(figure_paths)} figures in {folder / 'figures'}")
     if failures:
-        print(
-            f"{len(failures)} of {len(records)} cells failed; run the same command again to repeat them",
-            file=sys.stderr,
-        )
+        text = f"{len(failures)} of {len(records)} cells failed; run the same command again to repeat them"
+        print(text, file=sys.stderr)
     return ExitCode.INCOMPLETE if failures else ExitCode.OK

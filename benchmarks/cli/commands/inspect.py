@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from benchmarks.cli.options import Plugin, Variant
+from benchmarks.cli import options
 from benchmarks.common.errors import ExitCode, unknown
 from benchmarks.reporting.metrics import METRICS, Metric
 
 if TYPE_CHECKING:  # imports torch, which most lists do not need
-    from benchmarks.planning.registry import RegisteredVariant
+    from vaezoo import Variant
 
 LISTS = ("variants", "datasets", "presets", "metrics")
 VARIANT_HEADER = ("variant", "objective", "estimator", "baseline", "draws", "decoder passes", "unbiased", "source")
@@ -21,10 +19,8 @@ Row = Sequence[str]
 
 
 def list_(
-    what: Annotated[
-        str, typer.Argument(metavar="variants|datasets|presets|metrics", help="Which list to print.")
-    ] = "variants",
-    plugin: Plugin = None,
+    what: Annotated[str, options.argument("|".join(LISTS), "Which list to print.")] = LISTS[0],
+    plugin: options.Plugin = None,
 ) -> None:
     """List variants, data sets, presets or metrics."""
     from benchmarks.reporting.formats import text_table
@@ -36,7 +32,7 @@ def list_(
     print(text_table(header, body))
 
 
-def check(variant: Variant, plugin: Plugin = None) -> int:
+def check(variant: options.Variant, plugin: options.Plugin = None) -> int:
     """Test a variant: shapes, value, gradient, declared bias. Exit code 1 if a test fails."""
     from benchmarks.planning import registry
     from vaezoo.testing import check as find_findings
@@ -56,13 +52,13 @@ def _list_variants(files: Sequence[Path]) -> Iterator[Row]:
     from benchmarks.planning import registry
 
     yield VARIANT_HEADER
-    yield from map(_make_variant_row, registry.load_registry(registry.read_plugins(files)).values())
+    for entry in registry.load_registry(registry.read_plugins(files)).values():
+        yield _make_variant_row(entry.variant)
 
 
-def _make_variant_row(entry: RegisteredVariant) -> Row:
+def _make_variant_row(v: Variant) -> Row:
     from vaezoo.testing import count_decoder_passes
 
-    v = entry.variant
     try:
         passes = str(count_decoder_passes(v))
     except Exception:  # list a failing variant of a plug-in too; check prints its error
@@ -73,11 +69,10 @@ def _make_variant_row(entry: RegisteredVariant) -> Row:
 
 def variants_markdown() -> str:
     """Return the table of the project's own variants, for the documentation."""
-    from benchmarks.planning.registry import RegisteredVariant
     from benchmarks.reporting.formats import markdown_table
     from vaezoo import VARIANTS
 
-    rows = [_make_variant_row(RegisteredVariant(v)) for v in VARIANTS]
+    rows = map(_make_variant_row, VARIANTS)
     return markdown_table(VARIANT_HEADER, [[f"`{name}`", *others] for name, *others in rows])
 
 

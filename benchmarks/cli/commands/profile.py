@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from benchmarks.cli.options import DataRoot, Dataset, Out, Plugin, Preset, Variant
+from benchmarks.cli.options import DataRoot, Dataset, Out, Plugin, Preset, Variant, option
 
 
 def profile(
@@ -16,7 +14,7 @@ def profile(
     preset: Preset = "default",
     dataset: Dataset = None,
     data_root: DataRoot = None,
-    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Number of training steps to measure.")] = 200,
+    steps: Annotated[int, option("Number of training steps to measure.", min=1, max=100_000)] = 200,
     out: Out = Path("results"),
     plugin: Plugin = None,
 ) -> None:

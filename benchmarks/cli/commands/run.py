@@ -8,72 +8,65 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli import options
-from benchmarks.cli.options import DATASET_DEFAULT, PRESET_DEFAULT
+from benchmarks.cli.options import DATASET_DEFAULT, PRESET_DEFAULT, argument, data, limits, running, training
 from benchmarks.common.errors import UserError
 
 
 def run(
-    variants: Annotated[
-        list[str] | None, typer.Argument(metavar="VARIANT", help="Names of the variants to train; see 'list'.")
-    ] = None,
+    context: typer.Context,
+    variants: Annotated[list[str] | None, argument("VARIANT", "Names of the variants to train; see 'list'.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Train all variants, including those of --plugin.")] = False,
     preset: options.Preset = "default",
     dataset: options.Dataset = None,
     data_root: options.DataRoot = None,
     binarization: Annotated[
         str | None,
-        typer.Option(
-            help="How grey pixels become 0 or 1: dynamic (drawn at each step), static (drawn once) or none. "
-            + DATASET_DEFAULT
+        data(
+            "How grey pixels become 0 or 1: dynamic (drawn at each step), static (drawn once) or none.", DATASET_DEFAULT
         ),
     ] = None,
     likelihood: Annotated[
         str | None,
-        typer.Option(
-            help="Decoder distribution p(x|z): bernoulli, continuous-bernoulli, gaussian or gaussian-learned. "
-            + DATASET_DEFAULT
+        data(
+            "Decoder distribution p(x|z): bernoulli, continuous-bernoulli, gaussian or gaussian-learned.",
+            DATASET_DEFAULT,
         ),
     ] = None,
     seeds: options.Seeds = None,
-    epochs: Annotated[int | None, typer.Option(help=f"Passes over the training data. {PRESET_DEFAULT}")] = None,
-    batch_size: Annotated[int | None, typer.Option(help=f"Examples in a minibatch. {PRESET_DEFAULT}")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help=f"Learning rate of Adam. {PRESET_DEFAULT}")] = None,
-    latent_dim: Annotated[int | None, typer.Option(help=f"Number of latent dimensions D. {DATASET_DEFAULT}")] = None,
-    draws: Annotated[
-        int | None, typer.Option(help=r"Latent draws K per example, for all variants. \[default: each variant's]")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help=f"Device: cpu or cuda. {PRESET_DEFAULT}")] = None,
+    epochs: Annotated[int | None, training("Passes over the training data.", PRESET_DEFAULT)] = None,
+    batch_size: Annotated[int | None, training("Examples in a minibatch.", PRESET_DEFAULT)] = None,
+    learning_rate: Annotated[float | None, training("Learning rate of Adam.", PRESET_DEFAULT)] = None,
+    latent_dim: Annotated[int | None, training("Number of latent dimensions D.", DATASET_DEFAULT)] = None,
+    draws: Annotated[int | None, training("Latent draws K per example, for all variants.", "each variant's")] = None,
+    device: Annotated[str | None, running("Device: cpu or cuda.", PRESET_DEFAULT)] = None,
     precision: Annotated[
-        str | None,
-        typer.Option(help=f"Precision of matrix products in training: float32 or bfloat16. {PRESET_DEFAULT}"),
+        str | None, training("Precision of matrix products in training: float32 or bfloat16.", PRESET_DEFAULT)
     ] = None,
     workers: options.Workers = None,
     out: options.Out = Path("results"),
     name: options.Name = None,
     keep_stale: options.KeepStale = False,
-    timeout: options.Timeout = None,
-    memory: options.Memory = None,
-    snapshot: options.Snapshot = 60.0,
-    executor: options.ExecutorName = "local",
-    scheduler: options.Scheduler = None,
+    timeout: Annotated[
+        float | None, limits("Time limit of a training run, seconds.", "no limit", metavar="SECONDS")
+    ] = None,
+    memory: Annotated[
+        int | None, limits("Memory limit of a training run, MiB (Linux only).", "no limit", metavar="MIB")
+    ] = None,
+    snapshot: Annotated[
+        float,
+        running("Seconds between snapshots, from which a killed training run continues.", min=0, metavar="SECONDS"),
+    ] = 60.0,
+    executor: Annotated[
+        str, running("Where training runs: local (this machine), or dask (several machines).")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, running("Address of a running Dask scheduler.", "start one on this machine", metavar="ADDRESS")
+    ] = None,
     plugin: options.Plugin = None,
 ) -> int:
     """Train and evaluate variants, print a comparison, and write a run folder with tables and figures."""
-    overrides = {
-        "dataset": dataset,
-        "binarization": binarization,
-        "likelihood": likelihood,
-        "seeds": seeds,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "latent_dim": latent_dim,
-        "draws": draws,
-        "device": device,
-        "precision": precision,
-    }
     from benchmarks.execution.executor import make_executor
-    from benchmarks.planning.settings import load_settings
+    from benchmarks.planning.settings import Settings, load_settings
     from benchmarks.reporting.report import report_run
     from benchmarks.runs import folders, runner
     from benchmarks.training.task import TRAINING, plan_run
@@ -82,9 +75,12 @@ def run(
         raise UserError("variants and --all were both given; remove one of them")
     if not all_ and not variants:
         raise UserError("nothing to run: name one or more variants (see 'python -m benchmarks list'), or give --all")
+    # an option that has the name of a setting replaces it
+    overrides = {key: value for key, value in context.params.items() if key in Settings.model_fields}
     settings = load_settings(preset, overrides)
     folders.check_destination(out, name)
     cell_executor = make_executor(executor, scheduler, settings.device, workers, timeout, memory)
     plan = plan_run(settings, variants or [], plugin or [], data_root, snapshot)
-    folder, records = runner.run_in_folder(out, name, plan, cell_executor, keep_stale, TRAINING)
+    folder = folders.choose_folder(out, name, plan)
+    records = runner.run_cells(folder, plan, cell_executor, keep_stale, TRAINING)
     return report_run(folder, records)

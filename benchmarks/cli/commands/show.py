@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import Out, Run
+from benchmarks.cli.options import Out, Run, option, split_names
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
 
@@ -17,20 +17,17 @@ from benchmarks.common.errors import UserError
 def show(
     run: Run = "latest",
     metrics: Annotated[
-        str,
-        typer.Option(
-            help=r"Metrics to show, separated by commas; see 'list metrics'. \[default: the seven main metrics]"
-        ),
+        str, option("Metrics to show, separated by commas; see 'list metrics'.", "the seven main metrics")
     ] = "",
     format_: Annotated[str, typer.Option("--format", help="Format: text, markdown, csv or latex.")] = "text",
-    epoch: Annotated[int | None, typer.Option(help=r"Epoch of the checkpoint to show. \[default: the last]")] = None,
+    epoch: Annotated[int | None, option("Epoch of the checkpoint to show.", "the last")] = None,
     out: Out = Path("results"),
 ) -> None:
     """Print the table of a run: each metric of each variant, with its interval over seeds."""
     from benchmarks.reporting import formats, results_table, summaries
     from benchmarks.runs import folders, manifests
 
-    table_metrics = formats.choose_metrics([metric.strip() for metric in metrics.split(",") if metric.strip()])
+    table_metrics = formats.choose_metrics(split_names(metrics))
     path = folders.find_results(run, out)
     results = results_table.read_results(path)
     if epoch is not None and epoch not in set(results["epoch"].dropna()):
@@ -39,8 +36,7 @@ def show(
     print(formats.render_table(summaries.summarize(results, epoch), table_metrics, format_))
     if shortfall := manifests.describe_shortfall(path, results):
         print(shortfall, file=sys.stderr)
-    headline = summaries.make_headline(results)
-    if headline and format_ in ("text", "markdown"):
+    if format_ in ("text", "markdown") and (headline := summaries.make_headline(results)):
         print(f"\n{headline}")
 
 
@@ -62,10 +58,9 @@ def plot(run: Run = "latest", out: Out = Path("results")) -> None:
 
 def rebuild(run: Run = "latest", out: Out = Path("results")) -> int:
     """Write a run's tables again, from the files of its cells. Exit code 2 if a cell is missing or damaged."""
-    from benchmarks.runs import folders
-    from benchmarks.runs.rebuild import rebuild_tables
+    from benchmarks.runs import folders, recovery
 
-    return rebuild_tables(folders.find_run(run, out), _write_tables)
+    return recovery.rebuild_tables(folders.find_run(run, out), _write_tables)
 
 
 def _write_tables(folder: Path, records: Sequence[Record]) -> str:

@@ -48,9 +48,14 @@ def draw_history(table: pd.DataFrame, names: Sequence[str]) -> Figure:
             label = f"{variant}\n{dataset}" if many_datasets else str(variant)
             row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
         for axes, name in zip(grid[0], drawn, strict=True):
-            axes.set_title(_make_title(METRIC_BY_NAME[name]), fontsize=9)
+            metric = METRIC_BY_NAME[name]
+            unit = "natural logarithm" if metric.scale == "log" else metric.unit
+            unit = "%" if name in SPEED_NAMES else unit
+            axes.set_title(f"{metric.title}{ARROWS[metric.direction]}\n({unit})", fontsize=9)
+        ticks = sorted({round(i) for i in np.linspace(0, len(runs) - 1, min(len(runs), 4))})
         for axes in grid[-1]:
-            _label_runs(axes, runs)
+            axes.set_xlim(-0.5, len(runs) - 0.5)
+            axes.set_xticks(ticks, ["\n".join(format_run_label(*runs[i])) for i in ticks], fontsize=7)
         where = "" if many_datasets else f" on {models[0][0]}"
         figure.suptitle(f"Change since the first run{where} (grey: tolerance)", fontsize=10, x=0.01, ha="left")
     return figure
@@ -85,14 +90,3 @@ def _choose_colour(metric: Metric, change: float, half_width: float, tolerance: 
     if metric.direction == "none" or metric.name in SPEED_NAMES or not abs(change) > tolerance + half_width:
         return NEITHER  # for speed always, because these runs did not take turns
     return BETTER if (change > 0) == (metric.direction == "higher") else WORSE
-
-
-def _make_title(metric: Metric) -> str:
-    unit = "%" if metric.name in SPEED_NAMES else "natural logarithm" if metric.scale == "log" else metric.unit
-    return f"{metric.title}{ARROWS[metric.direction]}\n({unit})"
-
-
-def _label_runs(axes: Axes, runs: list[tuple[str, str]]) -> None:
-    ticks = sorted({round(i) for i in np.linspace(0, len(runs) - 1, min(len(runs), 4))})
-    axes.set_xlim(-0.5, len(runs) - 0.5)
-    axes.set_xticks(ticks, ["\n".join(format_run_label(*runs[i])) for i in ticks], fontsize=7)

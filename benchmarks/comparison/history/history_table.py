@@ -13,7 +13,7 @@ from benchmarks.common.seed_statistics import summarize_values
 from benchmarks.comparison.run_comparison import COMPARED_METRICS, SMALLEST_VALUE, get_scaled_values
 from benchmarks.comparison.run_groups import group_results
 from benchmarks.comparison.speed import GATING_SPEED_METRICS
-from benchmarks.reporting.csv_tables import Kind, read_table, write_table
+from benchmarks.reporting.csv_tables import Kind, read_table
 from benchmarks.reporting.formats import format_decimal, text_table
 from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS, Metric
 
@@ -60,17 +60,7 @@ def merge_history(path: Path, new: Sequence[Record]) -> list[Record]:
     """Return the rows of the file and the new ones, which replace rows of the same commit and protocol."""
     old = read_history(path).to_dict("records") if path.is_file() else []
     replaced = {(row["commit"], row["protocol_id"]) for row in new}
-    remaining = [
-        {str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
-        for row in old
-        if (row["commit"], row["protocol_id"]) not in replaced
-    ]
-    return [*remaining, *new]
-
-
-def write_history(path: Path, rows: Sequence[Record]) -> None:
-    """Write history.csv; a file at this path is replaced."""
-    write_table(path, list(HISTORY_KINDS), rows)
+    return [*(row for row in old if (row["commit"], row["protocol_id"]) not in replaced), *new]
 
 
 def read_history(path: Path) -> pd.DataFrame:

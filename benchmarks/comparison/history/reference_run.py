@@ -12,7 +12,7 @@ from benchmarks.common.errors import UserError
 from benchmarks.comparison import run_comparison, verdict_tables
 from benchmarks.comparison.history import history_table
 from benchmarks.comparison.run_groups import group_results
-from benchmarks.reporting import results_table
+from benchmarks.reporting import csv_tables, results_table
 from benchmarks.runs import folders, manifests
 
 MIN_SEEDS = 20  # of each variant; a new run then needs only a few seeds
@@ -35,7 +35,7 @@ def install_reference(path: Path, out: Path, replace: bool = False) -> str:
     with locks.lock_folder(out):
         rows = history_table.merge_history(out / history_table.HISTORY_FILE, list(history_table.make_rows(results)))
         _replace_folder(folder, path.parent)
-        history_table.write_history(out / history_table.HISTORY_FILE, rows)
+        csv_tables.write_table(out / history_table.HISTORY_FILE, list(history_table.HISTORY_KINDS), rows)
     return changes
 
 

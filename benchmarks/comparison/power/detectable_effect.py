@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
-from benchmarks.comparison.power.resampling import (
-    GATING_METRICS,
-    Effort,
-    Rate,
-    Split,
-    draw_splits,
-    estimate_rates,
-)
+from benchmarks.comparison.power.resampling import GATING_METRICS, Effort, Rate, Split, draw_splits, estimate_rates
 from benchmarks.comparison.run_comparison import get_scaled_values, is_gating
-from benchmarks.comparison.run_groups import Groups, Key
+from benchmarks.comparison.run_groups import Group, Groups, Key
 from benchmarks.comparison.two_sample import POWER, compare_samples
 from benchmarks.reporting.metrics import Metric
 
@@ -43,8 +37,8 @@ class DetectableEffect:
 
 def measure_effects(
     groups: Groups, seeds: Sequence[int], alpha: float, source: np.random.Generator
-) -> Iterator[DetectableEffect]:
-    """Yield the effect for each variant and gating metric, at the strictest level that Holm's rule uses."""
+) -> list[DetectableEffect]:
+    """Return the effect for each variant and gating metric, at the strictest level that Holm's rule uses."""
     tested = [
         (key, metric)
         for key, group in groups.items()
@@ -52,23 +46,19 @@ def measure_effects(
         if get_scaled_values(group, metric) and is_gating(metric, group)
     ]
     level = alpha / len(tested)
-    for key, metric in tested:
-        values, tolerance = get_scaled_values(groups[key], metric), metric.tolerance_on(key[0])
-        find_drop = functools.partial(_find_drop, values, metric, tolerance, level)
-        yield _measure_effect(key, metric, find_drop, seeds, source)
+    return [_measure_effect(key, metric, groups[key], seeds, level, source) for key, metric in tested]
 
 
 def _measure_effect(
-    key: Key, metric: Metric, find_drop: Callable[[Split], float], seeds: Sequence[int], source: np.random.Generator
+    key: Key, metric: Metric, group: Group, seeds: Sequence[int], level: float, source: np.random.Generator
 ) -> DetectableEffect:
-    smallest = {
-        n_new: float(
-            np.quantile([find_drop(split) for split in draw_splits(seeds, seeds, EFFORT.splits, source, n_new)], POWER)
-        )
-        for n_new in SEED_COUNTS
-    }
-    twice = 2 * metric.tolerance_on(key[0])
-    rates = estimate_rates(lambda split: {"detected": find_drop(split) < twice}, seeds, seeds, source, EFFORT)
+    tolerance = metric.tolerance_on(key[0])
+    find_drop = functools.partial(_find_drop, get_scaled_values(group, metric), metric, tolerance, level)
+    smallest = {}
+    for n_new in SEED_COUNTS:
+        drops = [find_drop(split) for split in draw_splits(seeds, seeds, EFFORT.splits, source, n_new)]
+        smallest[n_new] = float(np.quantile(drops, POWER))
+    rates = estimate_rates(lambda split: {"detected": find_drop(split) < 2 * tolerance}, seeds, seeds, source, EFFORT)
     return DetectableEffect(key, metric, smallest, rates["detected"])
 
 
@@ -99,8 +89,4 @@ def compute_max_wins(n_new: int, n_base: int, level: float) -> int:
         distinct = np.array(ranks) + np.arange(n_new) / (2 * n_new)
         return float(mannwhitneyu(distinct, np.arange(n_base) + 0.75, alternative="less", method="exact").pvalue)
 
-    low, high = -1, n_new * n_base
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if compute_p(middle) < level else (low, middle)
-    return low
+    return bisect.bisect_left(range(n_new * n_base), level, key=compute_p) - 1

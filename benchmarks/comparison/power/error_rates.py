@@ -1,7 +1,4 @@
-"""False-alarm rate and power of `compare`.
-
-Disjoint random seeds of a base and of a new run are compared many times. For false alarms, both are of the same code.
-"""
+"""False-alarm rate and power of `compare`, from many comparisons of disjoint random seeds of a base and a new run."""
 
 from __future__ import annotations
 
@@ -26,7 +23,6 @@ from benchmarks.comparison.power.resampling import (
     compare_split,
     draw_splits,
     estimate_rates,
-    find_complete_seeds,
 )
 from benchmarks.comparison.run_comparison import COMPARED_METRICS, get_scaled_values
 from benchmarks.comparison.run_groups import Groups, group_results
@@ -54,13 +50,12 @@ class ErrorRates:
     proposed: Mapping[tuple[str, str], float]
 
 
-def measure_error_rates(results: pd.DataFrame, alpha: float, effort: Effort, seed: int = 0) -> ErrorRates:
+def measure_error_rates(results: pd.DataFrame, alpha: float, effort: Effort) -> ErrorRates:
     """Compare random splits of these results; raise `UserError` if they have too few seeds."""
     pool = group_results(results)
-    seeds = find_complete_seeds(pool)
-    _check_seed_count(seeds, 2 * (BASE_SEEDS + NEW_SEEDS), "")
+    seeds = _find_complete_seeds(pool, 2 * (BASE_SEEDS + NEW_SEEDS))
     _check_comparable(pool, pool, (seeds, seeds), alpha)
-    source = np.random.default_rng(seed)
+    source = np.random.default_rng(0)
     reached, culprits = list[bool](), Counter[tuple[str, str]]()
 
     def find_outcome(split: Split) -> Outcome:
@@ -70,25 +65,22 @@ def measure_error_rates(results: pd.DataFrame, alpha: float, effort: Effort, see
         return _describe_outcome(verdicts)
 
     alarms = estimate_rates(find_outcome, seeds, seeds, source, effort)
-    effects = list(measure_effects(pool, seeds, alpha, source))
+    effects = measure_effects(pool, seeds, alpha, source)
     tolerances = _propose_tolerances(pool, seeds, source)
     return ErrorRates(len(seeds), alarms, float(np.mean(reached)), culprits, effects, tolerances)
 
 
-def measure_power(
-    results: pd.DataFrame, worse: pd.DataFrame, alpha: float, effort: Effort, seed: int = 0
-) -> dict[str, Rate]:
+def measure_power(results: pd.DataFrame, worse: pd.DataFrame, alpha: float, effort: Effort) -> dict[str, Rate]:
     """Return how often a new run of the second code, compared with the first, regresses; also by metric."""
     base, new = group_results(results), group_results(worse)
-    base_seeds = find_complete_seeds(base)
-    new_seeds = [seed for seed in find_complete_seeds(new) if seed not in base_seeds]
-    _check_seed_count(base_seeds, 2 * BASE_SEEDS, " of RUN")
-    _check_seed_count(new_seeds, 2 * NEW_SEEDS, " of WORSE that RUN lacks")
+    base_seeds = _find_complete_seeds(base, 2 * BASE_SEEDS, " of RUN")
+    new_seeds = _find_complete_seeds(new, 2 * NEW_SEEDS, " of WORSE that RUN lacks", base_seeds)
     _check_comparable(base, new, (base_seeds, new_seeds), alpha)
-    source = np.random.default_rng(seed)
-    return estimate_rates(
-        lambda split: _describe_outcome(compare_split(base, new, split, alpha)), base_seeds, new_seeds, source, effort
-    )
+
+    def find_outcome(split: Split) -> Outcome:
+        return _describe_outcome(compare_split(base, new, split, alpha))
+
+    return estimate_rates(find_outcome, base_seeds, new_seeds, np.random.default_rng(0), effort)
 
 
 def _check_comparable(base: Groups, new: Groups, split: Split, alpha: float) -> None:
@@ -102,12 +94,16 @@ def _check_comparable(base: Groups, new: Groups, split: Split, alpha: float) -> 
         raise UserError("no variant has elbo, reconstruction_error or gradient_variance; add variants that have them")
 
 
-def _check_seed_count(seeds: Sequence[int], needed: int, owner: str) -> None:
+def _find_complete_seeds(groups: Groups, needed: int, owner: str = "", excluded: Sequence[int] = ()) -> list[int]:
+    """Return the seeds that all variants completed; raise `UserError` if there are too few."""
+    complete = set.intersection(*({*group.rows["last"]["seed"].tolist()} for group in groups.values()))
+    seeds = sorted(complete - {*excluded})
     if len(seeds) < needed:
         raise UserError(
             f"{len(seeds)} seeds{owner} are complete in all variants, but random splits need {needed} or more; "
             "run with more --seeds"
         )
+    return seeds
 
 
 def _describe_outcome(verdicts: Sequence[Verdict]) -> dict[str, bool]:

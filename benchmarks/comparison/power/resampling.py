@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.comparison.run_comparison import COMPARED_METRICS, compare_groups
-from benchmarks.comparison.run_groups import Group, Groups, Key
+from benchmarks.comparison.run_groups import Group, Groups, Key, select_rows
 from benchmarks.comparison.verdicts import Verdict
 
 BASE_SEEDS, NEW_SEEDS = 20, 10
@@ -40,22 +40,14 @@ class Rate:
     high: float
 
 
-def find_complete_seeds(groups: Groups) -> list[int]:
-    """Return the seeds that all variants completed."""
-    return sorted(set.intersection(*(set(group.last.seeds.tolist()) for group in groups.values())))
-
-
 def draw_splits(
     base_pool: Sequence[int], new_pool: Sequence[int], count: int, source: np.random.Generator, n_new: int = NEW_SEEDS
 ) -> Iterator[Split]:
     """Yield random splits: seeds for base from one pool, and other seeds for new from the second pool."""
     for _ in range(count):
-        base = _exclude(source.permutation(base_pool), ())[:BASE_SEEDS]
-        yield base, _exclude(source.permutation(new_pool), base)[:n_new]
-
-
-def _exclude(seeds: np.ndarray[tuple[int], np.dtype[np.int64]], excluded: Sequence[int]) -> list[int]:
-    return [seed for seed in dict.fromkeys(seeds.tolist()) if seed not in excluded]
+        base, new = (dict.fromkeys(source.permutation(pool).tolist()) for pool in (base_pool, new_pool))
+        base_seeds = list(base)[:BASE_SEEDS]
+        yield base_seeds, [seed for seed in new if seed not in base_seeds][:n_new]
 
 
 def compare_split(base: Groups, new: Groups, split: Split, alpha: float) -> list[Verdict]:
@@ -66,17 +58,11 @@ def compare_split(base: Groups, new: Groups, split: Split, alpha: float) -> list
 
 
 def _select(groups: Groups, seeds: Sequence[int]) -> dict[Key, Group]:
-    return {
-        key: dataclasses.replace(
-            group,
-            cells=len(seeds),
-            diverged=0,
-            failed=0,
-            first=group.first.select(seeds),
-            last=group.last.select(seeds),
-        )
-        for key, group in groups.items()
-    }
+    selected = {}
+    for key, group in groups.items():
+        rows = {name: select_rows(rows, np.isin(rows["seed"], seeds)) for name, rows in group.rows.items()}
+        selected[key] = dataclasses.replace(group, cells=len(seeds), diverged=0, failed=0, rows=rows)
+    return selected
 
 
 def estimate_rates(
@@ -94,7 +80,7 @@ def estimate_rates(
         new = base if new_pool is base_pool else source.choice(new_pool, len(new_pool)).tolist()
         resampled.append(_compute_shares(find_outcome, draw_splits(base, new, effort.splits_a_pool, source)))
     return {
-        name: Rate(share, *(float(np.quantile([pool[name] for pool in resampled], q)) for q in (0.025, 0.975)))
+        name: Rate(share, *np.quantile([pool[name] for pool in resampled], (0.025, 0.975)).tolist())
         for name, share in shares.items()
     }
 

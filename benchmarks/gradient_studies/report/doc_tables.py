@@ -8,29 +8,18 @@ import pandas as pd
 
 from benchmarks.common.seed_statistics import geometric_mean
 from benchmarks.gradient_studies.columns import CHECKPOINTS, COLUMNS, MEANINGS, UNITS
-from benchmarks.gradient_studies.report.tables import (
-    format_digits,
-    format_nats,
-    list_findings,
-    select_best_rates,
-    select_over_seeds,
-)
+from benchmarks.gradient_studies.report import tables
 from benchmarks.reporting.formats import markdown_table
-
-
-def list_findings_markdown(table: pd.DataFrame) -> str:
-    """Return the findings as a list."""
-    return "\n".join(f"- {sentence}" for sentence in list_findings(table))
 
 
 def exchange_markdown(table: pd.DataFrame) -> str:
     """Return the exchange rates of all variants at the four checkpoints, with 95 % intervals over seeds."""
-    rows = select_over_seeds(table[table["study"] == "training"], "exchange_rate")
+    rows = tables.select_over_seeds(table[table["study"] == "training"], "exchange_rate")
     lines = []
     for name, rates in rows.groupby("variant", sort=False):
         by_checkpoint = rates.set_index("checkpoint").loc[list(CHECKPOINTS)]
         texts = [
-            format_digits(row.value, row.low, row.high) + ("†" if row.flag else "")
+            tables.format_digits(row.value, row.low, row.high) + ("†" if row.flag else "")
             for row in by_checkpoint.itertuples()
         ]
         lines.append([f"`{name}`", rates["objective"].iloc[0], f"{rates['draws'].iloc[0]:.0f}", *texts])
@@ -40,54 +29,49 @@ def exchange_markdown(table: pd.DataFrame) -> str:
 def parts_markdown(table: pd.DataFrame) -> str:
     """Return variance, signal-to-noise ratio and cosine at the initial weights and at the end, means over seeds."""
     rows = table[(table["study"] == "training") & (table["parameters"] == "encoder") & (table["layer"] == "")]
-    head = ["variant", "checkpoint", "latent noise", "minibatch", "signal-to-noise", "cosine", "variance x passes"]
     rows = rows[rows["checkpoint"].isin(["initial", "end"])]
     lines = []
     for (name, checkpoint), group in rows.groupby(["variant", "checkpoint"], sort=False):
-        texts = [
-            _geometric_mean(group, "variance", "latent"),
-            _geometric_mean(group, "variance", "minibatch"),
-            _signal_to_noise(group),
-            _mean(group, "cosine"),
-            _geometric_mean(group, "variance_x_passes", "latent"),
-        ]
-        lines.append([f"`{name}`", str(checkpoint), *texts])
+        cosines, ratios, floors = (_list_values(group, quantity) for quantity in ("cosine", "snr", "snr_floor"))
+        lines.append(
+            [
+                f"`{name}`",
+                str(checkpoint),
+                _format_geometric_mean(_list_values(group, "variance")),
+                _format_geometric_mean(_list_values(group, "variance", "minibatch")),
+                _format_ratio(sum(ratios) / len(ratios), floors[0]) if ratios else "",
+                f"{sum(cosines) / len(cosines):.3f}" if cosines else "",
+                _format_geometric_mean(_list_values(group, "variance_x_passes")),
+            ]
+        )
+    head = ["variant", "checkpoint", "latent noise", "minibatch", "signal-to-noise", "cosine", "variance x passes"]
     return markdown_table(head, lines)
 
 
-def _values(rows: pd.DataFrame, quantity: str, part: str = "latent") -> list[float]:
+def _list_values(rows: pd.DataFrame, quantity: str, part: str = "latent") -> list[float]:
     by_seed = rows[(rows["quantity"] == quantity) & (rows["part"] == part) & rows["seed"].notna()]
     values: list[float] = by_seed["value"].dropna().tolist()
     return values
 
 
-def _geometric_mean(rows: pd.DataFrame, quantity: str, part: str) -> str:
-    values = _values(rows, quantity, part)
-    return format_digits(geometric_mean(values).value) if values and min(values) > 0 else "0" if values else ""
+def _format_geometric_mean(values: list[float]) -> str:
+    if values and min(values) > 0:
+        return tables.format_digits(geometric_mean(values).value)
+    return "0" if values else ""
 
 
-def _mean(rows: pd.DataFrame, quantity: str) -> str:
-    values = _values(rows, quantity)
-    return f"{sum(values) / len(values):.3f}" if values else ""
-
-
-def _signal_to_noise(rows: pd.DataFrame) -> str:
-    """Return the mean over seeds, or "< FLOOR" if it is not detectable."""
-    values, floor = _values(rows, "snr"), _values(rows, "snr_floor")
-    if not values:
-        return ""
-    mean = sum(values) / len(values)
-    return format_digits(mean) if mean > floor[0] else f"< {floor[0]:.2g}"
+def _format_ratio(value: float, floor: float) -> str:
+    return tables.format_digits(value) if value > floor else f"< {floor:.2g}"
 
 
 def slopes_markdown(table: pd.DataFrame) -> str:
     """Return the exponents of the fitted power laws with 95 % intervals over seeds."""
-    rows = select_over_seeds(table, "slope")
+    rows = tables.select_over_seeds(table, "slope")
     columns = list(dict.fromkeys(zip(rows["study"], rows["part"], strict=True)))
     names = {"latent": "variance", "total": "variance", "snr": "signal-to-noise"}
     lines = []
     for name, slopes in rows.groupby("variant", sort=False):
-        texts = {(r.study, r.part): format_digits(r.value, r.low, r.high) for r in slopes.itertuples()}
+        texts = {(r.study, r.part): tables.format_digits(r.value, r.low, r.high) for r in slopes.itertuples()}
         lines.append([f"`{name}`", *(texts.get(column, "") for column in columns)])
     return markdown_table(["variant", *(f"{study}: {names[part]}" for study, part in columns)], lines)
 
@@ -96,26 +80,22 @@ def trained_markdown(table: pd.DataFrame) -> str:
     """Return variance times passes at the middle of the reference model's training, and test ELBO by learning rate."""
     study = table[(table["study"] == "learning-rate") & (table["part"] == "test") & table["seed"].isna()]
     rates = sorted(study["setting_value"].unique())
-    best = select_best_rates(table).set_index("variant")["setting_value"]
+    best = tables.select_best_rates(table).set_index("variant")["setting_value"]
     training = table[(table["study"] == "training") & (table["checkpoint"] == "middle")]
     lines = []
     for name, elbos in study.groupby("variant", sort=False):
         by_rate = elbos.set_index("setting_value")
-        work = _geometric_mean(training[training["variant"] == name], "variance_x_passes", "latent")
+        work = _format_geometric_mean(_list_values(training[training["variant"] == name], "variance_x_passes"))
         texts = [_format_elbo(by_rate, rate, rate == best.get(name)) for rate in rates]
         lines.append([f"`{name}`", elbos["objective"].iloc[0], work, *texts])
-    if not lines:
-        return ""
-    return markdown_table(
-        ["variant", "trained on", "variance x passes, middle", *(f"{rate:g}" for rate in rates)], lines
-    )
+    return markdown_table(["variant", "trained on", "variance x passes, middle", *(f"{r:g}" for r in rates)], lines)
 
 
 def _format_elbo(by_rate: pd.DataFrame, rate: float, is_best: bool) -> str:
     """Return the ELBO with its range; bold at the learning rate that the validation split chose."""
     if rate not in by_rate.index or pd.isna(by_rate["value"][rate]):
         return "diverged" if rate in by_rate.index else ""
-    text = format_nats(by_rate["value"][rate], by_rate["low"][rate], by_rate["high"][rate])
+    text = tables.format_nats(by_rate["value"][rate], by_rate["low"][rate], by_rate["high"][rate])
     return f"**{text}**" if is_best else text
 
 
@@ -128,7 +108,7 @@ def columns_markdown(table: pd.DataFrame) -> str:
 
 
 BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
-    "findings": list_findings_markdown,
+    "findings": lambda table: "\n".join(f"- {sentence}" for sentence in tables.list_findings(table)),
     "exchange": exchange_markdown,
     "parts": parts_markdown,
     "slopes": slopes_markdown,

@@ -15,16 +15,15 @@ from benchmarks.gradient_studies.columns import BEST, BEST_AT_EDGE, COLUMN_NAMES
 from benchmarks.reporting.csv_tables import TEXT_KINDS, parse_numbers, read_table, write_table
 
 GRADIENTS_FILE = "gradients.csv"
-VARIANT_COLUMNS = ["variant", "objective", "estimator", "baseline"]
-PLACE_COLUMNS = ["study", "dataset", "checkpoint", "setting"]
+LINE_COLUMNS = ["study", "dataset", "checkpoint", "setting", "variant", "objective", "estimator", "baseline"]
 NUMBER_COLUMNS = tuple(name for name, kind in KINDS.items() if kind not in TEXT_KINDS)
-EXCHANGE_QUANTITIES = ("exchange_rate", "exchange_rate_seconds")
-SLOPE_QUANTITIES = {
-    "latent-dim": (("variance", "latent"),),
-    "draws": (("variance", "latent"), ("snr", "latent")),
-    "batch-size": (("variance", "total"),),
-    "posterior-scale": (("variance", "latent"),),
-}
+FITTED_QUANTITIES = (  # study, quantity, part
+    ("latent-dim", "variance", "latent"),
+    ("draws", "variance", "latent"),
+    ("draws", "snr", "latent"),
+    ("batch-size", "variance", "total"),
+    ("posterior-scale", "variance", "latent"),
+)
 
 
 def write_gradients(folder: Path, records: Iterable[Record]) -> None:
@@ -37,9 +36,9 @@ def write_gradients(folder: Path, records: Iterable[Record]) -> None:
     write_table(folder / GRADIENTS_FILE, COLUMN_NAMES, [*rows, *_mean_exchange_rates(table), *_slopes(table)])
 
 
-def make_frame(rows: Iterable[Row]) -> pd.DataFrame:
+def make_frame(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
     """Return rows as a table with all columns; a missing text is empty, a missing number NaN."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMN_NAMES))
+    table = pd.DataFrame(rows, columns=list(COLUMN_NAMES))
     text = [name for name in COLUMN_NAMES if name not in NUMBER_COLUMNS]
     return table.assign(
         **{name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in text},
@@ -49,58 +48,53 @@ def make_frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 def read_gradients(path: Path) -> pd.DataFrame:
     """Read a gradients.csv; raises `UserError` if the file is damaged or is another table."""
-    table = read_table(path, KINDS, {})
-    try:
-        blank = (table[["study", "dataset", "quantity", "variant"]].fillna("") == "").any(axis=1)
-        if blank.any():
-            line = int(blank.to_numpy().argmax()) + 2
-            raise UserError(
-                f"{path}, line {line} has no study, data set, quantity or variant; give an unchanged gradients.csv"
-            )
-        return make_frame(table.to_dict("records"))
-    except ValueError as error:
+    table = make_frame(read_table(path, KINDS, {}))
+    blank = (table[["study", "dataset", "quantity", "variant"]] == "").any(axis=1)
+    if blank.any():
+        line = int(blank.to_numpy().argmax()) + 2
         raise UserError(
-            f"cannot read {path}: {' '.join(str(error).split())}; give an unchanged gradients.csv"
-        ) from error
+            f"{path}, line {line} has no study, data set, quantity or variant; give an unchanged gradients.csv"
+        )
+    return table
 
 
 def _mean_exchange_rates(table: pd.DataFrame) -> Iterator[Row]:
     """Yield geometric means over seeds, with t-intervals of the logarithms."""
-    chosen = table[table["quantity"].isin(EXCHANGE_QUANTITIES) & (table["value"] > 0)]
-    keys = [*PLACE_COLUMNS, "setting_value", *VARIANT_COLUMNS, "draws", "batch_size", "latent_dim"]
-    keys += ["parameters", "part", "quantity", "unit"]
+    chosen = table[table["quantity"].isin(["exchange_rate", "exchange_rate_seconds"]) & (table["value"] > 0)]
+    keys = [*LINE_COLUMNS, "setting_value", "draws", "batch_size", "latent_dim", "parameters", "part"]
+    keys += ["quantity", "unit"]
     for key, group in chosen.groupby(keys, sort=False, dropna=False):
         if len(group) < 2:
             continue
         ratio = geometric_mean(group["value"].tolist())
-        flag = next((flag for flag in group["flag"] if flag), "")
-        mean = {"value": ratio.value, "low": ratio.low, "high": ratio.high, "kurtosis": group["kurtosis"].max()}
-        yield dict(zip(keys, key, strict=True)) | mean | {"flag": flag, "passes": group["passes"].iloc[0]}
+        yield dict(zip(keys, key, strict=True)) | {
+            "value": ratio.value,
+            "low": ratio.low,
+            "high": ratio.high,
+            "kurtosis": group["kurtosis"].max(),
+            "flag": group["flag"].max(),
+            "passes": group["passes"].iloc[0],
+        }
 
 
 def _slopes(table: pd.DataFrame) -> Iterator[Row]:
     """Yield exponents of power laws in the setting: one per seed, then their mean with a t-interval."""
-    for study, quantities in SLOPE_QUANTITIES.items():
-        for quantity, part in quantities:
-            rows = table[(table["study"] == study) & (table["quantity"] == quantity) & (table["part"] == part)]
-            rows = rows[(rows["parameters"] == "encoder") & (rows["layer"] == "") & (rows["value"] > 0)]
-            for key, group in rows.groupby([*PLACE_COLUMNS, *VARIANT_COLUMNS], sort=False):
-                common = dict(zip([*PLACE_COLUMNS, *VARIANT_COLUMNS], key, strict=True))
-                yield from _slope_rows(common, group, quantity, part)
-
-
-def _slope_rows(common: Row, group: pd.DataFrame, quantity: str, part: str) -> Iterator[Row]:
-    common = common | {"parameters": "encoder", "part": part if quantity == "variance" else quantity}
-    common |= {"quantity": "slope", "unit": UNITS["slope"]}
-    values = []
-    for seed, points in group.groupby("seed"):
-        if len(points) >= 2:
-            slope = fit_slope(points["setting_value"].tolist(), points["value"].tolist())
-            values.append(slope.value)
-            yield common | {"seed": seed, "value": slope.value, "low": slope.low, "high": slope.high}
-    if len(values) >= 2:
-        mean, half = sum(values) / len(values), t_half_width(values)
-        yield common | {"value": mean, "low": mean - half, "high": mean + half}
+    columns: Row = {"parameters": "encoder", "quantity": "slope", "unit": UNITS["slope"]}
+    for study, quantity, part in FITTED_QUANTITIES:
+        rows = table[(table["study"] == study) & (table["quantity"] == quantity) & (table["part"] == part)]
+        rows = rows[(rows["parameters"] == "encoder") & (rows["layer"] == "") & (rows["value"] > 0)]
+        columns["part"] = part if quantity == "variance" else quantity
+        for key, group in rows.groupby(LINE_COLUMNS, sort=False):
+            common = columns | dict(zip(LINE_COLUMNS, key, strict=True))
+            values = []
+            for seed, points in group.groupby("seed"):
+                if len(points) >= 2:
+                    slope = fit_slope(points["setting_value"].tolist(), points["value"].tolist())
+                    values.append(slope.value)
+                    yield common | {"seed": seed, "value": slope.value, "low": slope.low, "high": slope.high}
+            if len(values) >= 2:
+                mean, half = sum(values) / len(values), t_half_width(values)
+                yield common | {"value": mean, "low": mean - half, "high": mean + half}
 
 
 def select_over_seeds(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -149,23 +143,22 @@ def _counter_example(table: pd.DataFrame) -> Iterator[str]:
     rows = table[(table["study"] == "counter-example") & (table["quantity"] == "variance")]
     exact = rows[rows["variant"] == "closed form"].drop_duplicates(["estimator", "setting_value"])
     wide = exact.pivot(index="setting_value", columns="estimator", values="value")
-    if {"pathwise", "score_function"} <= set(wide.columns):
-        lower = wide[wide["score_function"] < wide["pathwise"]]
-        if len(lower):
-            last = lower.iloc[-1]
-            score, pathwise = format_digits(last["score_function"]), format_digits(last["pathwise"])
-            yield (
-                f"counter-example: for f(z) = cos(kz) and k from {lower.index[0]:g} on, the score function has a lower "
-                f"variance than the pathwise gradient: {score} and {pathwise} at k = {lower.index[-1]:g}."
-            )
+    wide = wide.reindex(columns=["pathwise", "score_function"])
+    lower = wide[wide["score_function"] < wide["pathwise"]]
+    if len(lower):
+        pathwise, score = map(format_digits, lower.iloc[-1])
+        yield (
+            f"counter-example: for f(z) = cos(kz) and k from {lower.index[0]:g} on, the score function has a lower "
+            f"variance than the pathwise gradient: {score} and {pathwise} at k = {lower.index[-1]:g}."
+        )
 
 
 def select_best_rates(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of each variant's test ELBO over seeds at the learning rate that the validation split chose."""
-    rows = table[(table["study"] == "learning-rate") & (table["part"] == "test") & (table["seed"].isna())]
-    rates = table[(table["study"] == "learning-rate") & (table["part"] == "validation") & table["seed"].isna()]
-    best = rates[rates["flag"].str.startswith(BEST)].set_index("variant")["setting_value"]
-    return rows[rows["setting_value"] == rows["variant"].map(best)]
+    rows = table[(table["study"] == "learning-rate") & table["seed"].isna()]
+    best = rows[(rows["part"] == "validation") & rows["flag"].str.startswith(BEST)]
+    rates = rows["variant"].map(best.set_index("variant")["setting_value"])
+    return rows[(rows["part"] == "test") & (rows["setting_value"] == rates)]
 
 
 def _trained_findings(table: pd.DataFrame) -> Iterator[str]:
@@ -189,12 +182,8 @@ def format_nats(value: float, low: float, high: float) -> str:
 
 def format_digits(value: float, low: float = math.nan, high: float = math.nan) -> str:
     """Return a value with three significant digits, and with its interval unless that is NaN."""
-    if math.isnan(low) or math.isnan(high):
-        return _digits(value)
-    return f"{_digits(value)} [{_digits(low)}, {_digits(high)}]"
-
-
-def _digits(value: float) -> str:
+    if not (math.isnan(low) or math.isnan(high)):
+        return f"{format_digits(value)} [{format_digits(low)}, {format_digits(high)}]"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if abs(value) >= 1e7 or abs(value) < 1e-3:

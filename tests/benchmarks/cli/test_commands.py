@@ -126,6 +126,12 @@ def test_help_groups_the_commands(command):
         assert re.search(rf"{panel} ─.*" + r".*".join(rf"│ {name} +\w" for name in commands), done.stdout, re.DOTALL)
 
 
+def test_help_of_run_groups_the_options(ask):
+    panels = {"Data": "dataset", "Training": "epochs", "Running": "workers", "Limits": "timeout"}
+    parts = [rf"{panel} ─[^╰]*│ --{option} " for panel, option in panels.items()]
+    assert re.search(".*".join(parts), ask("run", "--help").stdout, re.DOTALL)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -6,11 +6,12 @@ import sys
 PROGRAM = """
 import atexit
 from benchmarks.cli import interrupts
+from benchmarks.common.errors import ExitCode
 atexit.register(print, "tidied")
 try:
     exec("raise KeyboardInterrupt")  # as Ctrl-C while a dataclass is created
 except KeyboardInterrupt:
-    interrupts.exit_program(interrupts.INTERRUPTED)
+    interrupts.exit_program(ExitCode.INTERRUPTED)
 """
 
 

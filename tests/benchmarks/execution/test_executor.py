@@ -9,7 +9,6 @@ import pytest
 from benchmarks.execution import forkserver
 
 
-@pytest.mark.skipif(forkserver.START_METHOD != "forkserver", reason="no server is started here")
 def test_ctrl_c_while_the_server_starts_is_heard_afterwards(monkeypatch):
     reached = []
 

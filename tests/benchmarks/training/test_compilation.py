@@ -91,7 +91,6 @@ def plan_case(monkeypatch, tmp_path, name="vae", **changes):
     monkeypatch.setattr(cache_paths, "cache_root", lambda: tmp_path)
     # another process would not see the patches of this one
     monkeypatch.setattr(task.isolated_call, "call_within_limits", lambda limits, function, *args: function(*args))
-    compilation._choose_step_path.cache_clear()
     return planner.plan_cells([entry], protocol, [0], prepared)[0]
 
 
@@ -168,7 +167,7 @@ def test_the_compiled_step_equals_the_eager_one_and_is_compiled_once(monkeypatch
     assert "reinforce-vae-nvil trains uncompiled: compilation failed" in capfd.readouterr().err
     path = compilation.choose_step_path(long)
     path.parent.mkdir(parents=True)
-    compilation.compile_program(path, compilation._export_case(long))
+    compilation.compile_program(path, compilation.export_step(long))
     assert task.prepare_cells([long], 1, Limits())[0].step == str(path)
     assert len(started) == 1
     variant, spec = planner.find_registered(long).variant, planner.make_spec(long.protocol)
@@ -208,7 +207,7 @@ def test_a_model_with_buffers_is_not_compiled():
     model, _, _, draw = make_training(VARIANTS[1])
     model.encoder.register_buffer("offset", torch.randn(5))
     with pytest.raises(TypeError, match=r"buffers \(encoder\.offset\)"):
-        compilation.export_step(VARIANTS[1], model, *draw(), "float32")
+        compilation.trace_step(VARIANTS[1], model, *draw(), "float32")
 
 
 def test_a_step_that_cannot_be_compiled_is_reported_and_not_tried_again(monkeypatch, tmp_path, capfd):
