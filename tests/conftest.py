@@ -162,14 +162,14 @@ def numbers():
 
 
 @pytest.fixture(scope="session")
-def started():
+def start_command():
     """A command in a session of its own that has written `landmark`; nothing of it is left behind."""
 
     @contextlib.contextmanager
     def start(arguments, landmark, **environment):
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        whole = {**os.environ, **environment}
-        with subprocess.Popen(arguments, start_new_session=True, cwd=ROOT, env=whole, **pipes) as process:
+        variables = {**os.environ, **environment}
+        with subprocess.Popen(arguments, start_new_session=True, cwd=ROOT, env=variables, **pipes) as process:
             try:
                 deadline = time.monotonic() + 60
                 while not landmark.exists() and process.poll() is None and time.monotonic() < deadline:

@@ -71,6 +71,6 @@ def test_the_committed_laboratory_is_whole(laboratory):
 
 def test_reinforce_needs_more_than_a_hundred_thousand_draws_and_leave_one_out_fewer_than_a_hundred(laboratory):
     rates = tables.select_over_seeds(laboratory[laboratory["study"] == "training"], "exchange_rate")
-    at = rates[rates["checkpoint"] == "initial"].set_index("variant")
-    assert at["low"]["reinforce-vae"] > 1e5
-    assert at["high"]["reinforce-vae-loo"] < 100
+    rates = rates[rates["checkpoint"] == "initial"].set_index("variant")
+    assert rates["low"]["reinforce-vae"] > 1e5
+    assert rates["high"]["reinforce-vae-loo"] < 100

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.common.atomic_files import check_run_name, check_writable
+
 PRESET_DEFAULT, DATASET_DEFAULT = "the preset's", "the data set's"
 
 
@@ -39,6 +41,7 @@ Plugin = Annotated[
     list[Path] | None, option("Python file that defines more VARIANTS. Repeatable.", "none", metavar="FILE.py")
 ]
 Out = Annotated[Path, option("Folder that contains the run folders.")]
+Destination = Annotated[Path, option("Folder that contains the run folders.", callback=check_writable)]
 Preset = Annotated[str, option("Settings: a name from 'list presets', or the path of a TOML file.")]
 Dataset = Annotated[str | None, data("Data set; see 'list datasets'.", PRESET_DEFAULT)]
 DataRoot = Annotated[
@@ -51,6 +54,7 @@ Name = Annotated[
     running(
         "Name of the run folder; an existing run is continued.",
         "an unfinished run of the same cells, else the time, UTC",
+        callback=check_run_name,
     ),
 ]
 KeepStale = Annotated[bool, running("Keep finished results although the code or torch version has changed.")]

@@ -1,4 +1,4 @@
-"""Files of a run: written atomically, and read after a check of their schema version."""
+"""Files of a run: their names, written atomically, and read after a check of their schema version."""
 
 from __future__ import annotations
 
@@ -20,6 +20,28 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 WORD_PATTERN = re.compile(r"[^$\x00-\x1f\x7f-\x9f]*")
 SNAPSHOT_SUFFIX = ".snapshot"
 Record = dict[str, Any]
+
+
+def check_run_name(name: str | None) -> str | None:
+    """Return the name of a run; raises `UserError` if it is not allowed."""
+    if name is not None and (not NAME_PATTERN.fullmatch(name) or name == "latest"):
+        raise UserError(f"--name {name!r} is not allowed; use letters, digits and . _ + - ('latest' is reserved)")
+    return name
+
+
+def check_writable(folder: Path) -> Path:
+    """Return the folder; raises `UserError` if files can't be created in it, or in its nearest parent that exists."""
+    parent = folder
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--out: results can't be written to {folder} ({parent}: {error.strerror}); give another folder with --out"
+        ) from error
+    return folder
 
 
 def write_bytes(path: Path, content: bytes) -> None:

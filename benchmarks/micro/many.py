@@ -41,7 +41,7 @@ def run_all(executor_name: str, count: int) -> tuple[float, float, float]:
         start = time.perf_counter()
         settings = load_settings("quick", {"seeds": str(count)})
         plan = task.plan_run(settings, ["autoencoder"], [], None, 60.0)
-        records = runner.run_cells(Path(out) / "many", plan, cell_executor, False, kind)
+        _, records = runner.run_cells(Path(out), "many", plan, cell_executor, False, kind)
         seconds = time.perf_counter() - start
         assert {record["status"] for record in records} == {"ok"}, records[0]
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -72,7 +72,7 @@ def main() -> None:
         isolated_call.call_isolated(count_cores)  # returns after the fork server has imported torch
         start = time.perf_counter()
         executor = local.make_local_executor([{}], Limits())
-        records = runner.run_cells(Path(out) / NAME, plan, executor, False, task.TRAINING)
+        _, records = runner.run_cells(Path(out), NAME, plan, executor, False, task.TRAINING)
         print(f"skipping the finished cells and rewriting results.csv: {time.perf_counter() - start:.2f} s")
         print(f"rows: {sum(len(record['rows']) for record in records):,}")
         for command in ("show", "plot"):

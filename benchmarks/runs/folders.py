@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.common import locks
-from benchmarks.common.atomic_files import NAME_PATTERN, Record
+from benchmarks.common.atomic_files import Record, check_writable
 from benchmarks.common.errors import DamageError, UserError
 from benchmarks.execution.interface import Cell
 from benchmarks.runs import cell_files, manifests, recovery
@@ -116,35 +115,14 @@ def _planned_ids(manifest: Record | None) -> set[str]:
     return {cell["cell_id"] for cell in manifest["cells"]} if manifest else set()
 
 
-def find_run_of_cells(out: Path, plan: Sequence[Cell]) -> Path | None:
-    """Return the latest run folder whose manifest contains all these cells, if any."""
+def find_run_of_cells(out: Path, plan: Sequence[Cell]) -> str | None:
+    """Return the name of the latest run whose manifest contains all these cells, if any."""
     cell_ids = {cell.cell_id for cell in plan}
     for folder in reversed(list_runs(out)):
         with contextlib.suppress(UserError, DamageError):
             if cell_ids <= _planned_ids(manifests.read_manifest(folder)):
-                return folder
+                return folder.name
     return None
-
-
-def check_destination(out: Path, name: str | None) -> None:
-    """Raise `UserError` if the run name is invalid or the output folder is not writable, before any work starts."""
-    if name is not None and (not NAME_PATTERN.fullmatch(name) or name == "latest"):
-        raise UserError(f"--name {name!r} is not allowed; use letters, digits and . _ + - ('latest' is reserved)")
-    check_writable(out)
-
-
-def check_writable(folder: Path) -> None:
-    """Raise `UserError` if files can't be created in the folder, or in its nearest parent that exists."""
-    parent = folder
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
-    try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"--out: results can't be written to {folder} ({parent}: {error.strerror}); give another folder with --out"
-        ) from error
 
 
 def claim_folder(folder: Path) -> None:

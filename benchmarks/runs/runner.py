@@ -52,12 +52,15 @@ def check_provenance(folder: Path, records: Sequence[Record], commit: str) -> No
                 )
 
 
-def run_cells(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale: bool, kind: Kind) -> list[Record]:
-    """Run the missing cells of the folder; return the records of the plan, in its order."""
+def run_cells(
+    out: Path, name: str | None, plan: Sequence[Cell], executor: Executor, keep_stale: bool, kind: Kind
+) -> tuple[Path, list[Record]]:
+    """Run the missing cells of a plan; return its run folder and its records, in the order of the plan."""
+    folder = folders.choose_folder(out, name, plan)
     folders.claim_folder(folder)
     try:
         with lock_folder(folder):
-            return _execute(folder, plan, executor, keep_stale, kind)
+            return folder, _execute(folder, plan, executor, keep_stale, kind)
     except OSError as error:
         raise StoppedError(
             f"{error.filename or folder}: {error.strerror or error}; finished cells are kept; fix the problem and run "

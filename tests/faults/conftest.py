@@ -37,17 +37,17 @@ def stubborn():
     time.sleep(3600)
 
 
-def swell():
+def fill_memory():
     import torch
-    kept = []
+    blocks = []
     while True:
-        kept.append(torch.ones(1_000_000))
+        blocks.append(torch.ones(1_000_000))
 
 
-def swell_in_python():
-    kept = []
+def fill_memory_in_python():
+    blocks = []
     while True:
-        kept.append(bytearray(10_000_000))
+        blocks.append(bytearray(10_000_000))
 
 
 def print_much():
@@ -68,8 +68,8 @@ VARIANTS = [
     faulty("raises", lambda: {}["nothing there"]),
     faulty("sleeps", lambda: time.sleep(3600)),
     faulty("stubborn", stubborn),
-    faulty("swells", swell),
-    faulty("swells-in-python", swell_in_python),
+    faulty("fills-memory", fill_memory),
+    faulty("fills-memory-in-python", fill_memory_in_python),
     faulty("dies", lambda: os.kill(os.getpid(), signal.SIGKILL)),
     faulty("dies-of-a-rare-signal", lambda: os.kill(os.getpid(), 40)),
     faulty("leaves-early", lambda: os._exit(74)),
@@ -98,18 +98,18 @@ def mark():
 @pytest.fixture
 def survivors(mark):
     """The processes of the test that live, after they had a moment to end."""
-    wanted = f"{MARK}={mark[MARK]}".encode()
+    mark_entry = f"{MARK}={mark[MARK]}".encode()
 
     def living():
-        found = []
+        command_lines = []
         for folder in Path("/proc").iterdir():
             try:
-                if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
+                if folder.name.isdigit() and mark_entry in (folder / "environ").read_bytes().split(b"\0"):
                     state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-                    found += [(folder / "cmdline").read_text()] if state != "Z" else []
+                    command_lines += [(folder / "cmdline").read_text()] if state != "Z" else []
             except OSError:
                 continue
-        return found
+        return command_lines
 
     def look(patience=30.0):
         deadline = time.monotonic() + patience
@@ -120,7 +120,7 @@ def survivors(mark):
     yield look
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and wanted in (folder / "environ").read_bytes().split(b"\0"):
+            if folder.name.isdigit() and mark_entry in (folder / "environ").read_bytes().split(b"\0"):
                 os.kill(int(folder.name), signal.SIGKILL)
         except OSError:
             continue

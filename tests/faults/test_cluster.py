@@ -21,14 +21,14 @@ def start(tmp_path, mark, cache):
     """Start `dask scheduler` and `dask worker` processes by hand, with their default settings."""
     processes = []
 
-    def process(*words, **environment):
-        whole = {**os.environ, **mark, **environment}
+    def start_process(*words, **environment):
+        variables = {**os.environ, **mark, **environment}
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-m", "dask", *words],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=whole,
+                env=variables,
                 cwd=tmp_path,
             )
         )
@@ -39,13 +39,13 @@ def start(tmp_path, mark, cache):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         address = f"tcp://127.0.0.1:{port}"
-        scheduler = process("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        scheduler = start_process("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
         wait(address)
-        own = [
-            process("worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", **environment)
+        worker_processes = [
+            start_process("worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", **environment)
             for _ in range(workers)
         ]
-        return SimpleNamespace(address=address, scheduler=scheduler, workers=own)
+        return SimpleNamespace(address=address, scheduler=scheduler, workers=worker_processes)
 
     def wait(address):
         host, port = address.removeprefix("tcp://").split(":")
@@ -56,9 +56,9 @@ def start(tmp_path, mark, cache):
             time.sleep(0.1)
 
     yield running
-    for one in processes:
-        one.kill()
-        one.wait()
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def wait_for_cells(folder, count):
@@ -70,11 +70,11 @@ def wait_for_cells(folder, count):
 
 
 def test_two_workers_started_by_hand_one_of_them_killed_half_way(
-    start, arguments, started, undisturbed, numbers, tmp_path, mark, survivors
+    start, arguments, start_command, undisturbed, numbers, tmp_path, mark, survivors
 ):
     running = start()
     words = arguments(tmp_path, "x", "--executor", "dask", "--scheduler", running.address)
-    with started(words, tmp_path / "x" / "environment.json", **mark) as process:
+    with start_command(words, tmp_path / "x" / "environment.json", **mark) as process:
         wait_for_cells(tmp_path / "x", 1)
         running.workers[0].kill()  # its nanny: the worker ends with it, and so does the cell
         assert len(list((tmp_path / "x" / "cells").glob("*.json"))) < 4
@@ -82,9 +82,9 @@ def test_two_workers_started_by_hand_one_of_them_killed_half_way(
     assert process.returncode == 0, error
     assert "dashboard: http://127.0.0.1" in error
     pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(undisturbed))
-    for one in (*running.workers, running.scheduler):
-        one.terminate()
-        one.wait()
+    for process in (*running.workers, running.scheduler):
+        process.terminate()
+        process.wait()
     assert survivors(30) == []
 
 
@@ -100,31 +100,31 @@ def test_a_cluster_of_this_machine_gives_the_same_bits(command, words, undisturb
 
 @pytest.mark.faults
 def test_a_scheduler_that_is_killed_stops_the_run_and_the_same_command_goes_on(
-    start, arguments, command, words, started, undisturbed, numbers, tmp_path, mark
+    start, arguments, command, words, start_command, undisturbed, numbers, tmp_path, mark
 ):
     running = start(workers=1)
     more = ("--executor", "dask", "--scheduler", running.address)
-    with started(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json", **mark) as process:
+    with start_command(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json", **mark) as process:
         wait_for_cells(tmp_path / "x", 1)
         running.scheduler.kill()
         _, error = process.communicate(timeout=120)
     assert process.returncode == 2, error
     assert "Traceback" not in error
     assert "run the same command again to continue" in error
-    kept = {path: path.read_bytes() for path in tmp_path.glob("x/cells/*.json")}
+    contents = {path: path.read_bytes() for path in tmp_path.glob("x/cells/*.json")}
     again = start(workers=1)
     done = command(*words(tmp_path, "x", "--executor", "dask", "--scheduler", again.address))
     assert done.returncode == 0, done.stderr
-    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path: path.read_bytes() for path in contents} == contents
     pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(undisturbed))
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_cells_on_a_cluster_end_with_the_run(number, start, arguments, started, tmp_path, mark):
+def test_cells_on_a_cluster_end_with_the_run(number, start, arguments, start_command, tmp_path, mark):
     running = start(workers=1)
     more = ("--epochs", 100_000, "--seeds", 1, "--executor", "dask", "--scheduler", running.address)
-    with started(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json") as process:
+    with start_command(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json") as process:
         deadline = time.monotonic() + 60
         while not cells_of(running) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -142,7 +142,7 @@ def cells_of(running):
     """The cells' processes below the workers; each is the first of its session."""
     done = subprocess.run(["ps", "-eww", "-o", "pid,ppid,sid,args"], capture_output=True, text=True, check=True)
     rows = [line.split(None, 3) for line in done.stdout.splitlines()[1:]]
-    below, grown = {str(one.pid) for one in running.workers}, True
+    below, grown = {str(process.pid) for process in running.workers}, True
     while grown:
         more = {pid for pid, parent, *_ in rows if parent in below} - below
         below, grown = below | more, bool(more)
@@ -152,7 +152,7 @@ def cells_of(running):
 @pytest.mark.faults
 def test_faulty_cells_have_the_same_rows_on_a_cluster(command, words, faulty, tmp_path):
     """The source of the plug-in is sent to the worker, which does not have the file."""
-    names = ["raises", "sleeps", "dies", "swells", "leaves-a-child"]
+    names = ["raises", "sleeps", "dies", "fills-memory", "leaves-a-child"]
     more = ["--plugin", faulty, "--seeds", 1, "--timeout", 8, "--memory", 1500, "--executor", "dask"]
     done = command(*words(tmp_path, "x", *names, *more))
     assert done.returncode == 2, done.stderr
@@ -202,8 +202,8 @@ def test_a_cell_whose_workers_die_is_given_up_and_the_others_are_not(
     results = pd.read_csv(tmp_path / "x" / "results.csv", dtype=str)
     lost = results[results["variant"] == "kills-its-worker"]
     assert set(lost["status"]) == {"killed"}
-    own = numbers(tmp_path / "x")
-    others = own[own["variant"] != "kills-its-worker"].reset_index(drop=True)
+    results = numbers(tmp_path / "x")
+    others = results[results["variant"] != "kills-its-worker"].reset_index(drop=True)
     pd.testing.assert_frame_equal(others, numbers(undisturbed))
 
 

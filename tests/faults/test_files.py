@@ -60,8 +60,8 @@ def test_the_same_command_restores_a_file_that_is_cut(command, words, copy, undi
     if pattern in ("cells/*.json", "manifest.json"):
         assert f"{path} is damaged" in done.stderr
         assert (copy / "set-aside" / path.name).read_bytes() == content[: int(cut * len(content))]
-    kept = 4 if not pattern.startswith("cells") else 3
-    assert f"{kept} finished cells are kept" in done.stderr
+    count = 4 if not pattern.startswith("cells") else 3
+    assert f"{count} finished cells are kept" in done.stderr
 
 
 @pytest.mark.faults
@@ -108,11 +108,11 @@ def test_a_full_disk_stops_the_run_and_finished_cells_are_kept(
     if size == "60k":
         assert "finished cells are kept; fix the problem and run the same command again" in done.stderr
     assert survivors() == []
-    kept = {path: path.read_bytes() for path in disk.glob("x/cells/*.json")}
+    contents = {path: path.read_bytes() for path in disk.glob("x/cells/*.json")}
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
     done = command(*words(disk, "x"))
     assert done.returncode == 0, done.stderr
-    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path: path.read_bytes() for path in contents} == contents
     check_same(disk / "x", undisturbed, numbers)
 
 
@@ -132,9 +132,11 @@ def test_a_read_only_folder_is_refused(command, words, small_disk, undisturbed):
 
 @pytest.mark.faults
 def test_a_folder_deleted_during_the_run_is_reported_and_not_created_again(
-    arguments, started, tmp_path, mark, survivors
+    arguments, start_command, tmp_path, mark, survivors
 ):
-    with started(arguments(tmp_path, "x", "--epochs", 3000), tmp_path / "x" / "environment.json", **mark) as process:
+    with start_command(
+        arguments(tmp_path, "x", "--epochs", 3000), tmp_path / "x" / "environment.json", **mark
+    ) as process:
         time.sleep(0.5)
         shutil.rmtree(tmp_path / "x", ignore_errors=True)
         _, error = process.communicate(timeout=60)
@@ -145,8 +147,8 @@ def test_a_folder_deleted_during_the_run_is_reported_and_not_created_again(
     assert not (tmp_path / "x").exists()
 
 
-def test_the_second_of_two_runs_in_a_folder_is_refused(arguments, words, command, started, tmp_path):
-    with started(arguments(tmp_path, "x", "--epochs", 5000), tmp_path / "x" / "environment.json") as process:
+def test_the_second_of_two_runs_in_a_folder_is_refused(arguments, words, command, start_command, tmp_path):
+    with start_command(arguments(tmp_path, "x", "--epochs", 5000), tmp_path / "x" / "environment.json") as process:
         done = command(*words(tmp_path, "x", "--epochs", 5000))
         assert process.poll() is None
     assert done.returncode == 64
@@ -169,14 +171,14 @@ def test_a_clock_that_was_set_back(command, words, copy, undisturbed, numbers):
 
 
 @pytest.mark.faults
-def test_a_clock_that_is_set_back_during_a_run(arguments, started, undisturbed, numbers, tmp_path):
+def test_a_clock_that_is_set_back_during_a_run(arguments, start_command, undisturbed, numbers, tmp_path):
     """With faketime, if installed: a day back and at half speed; the monotonic clock is left alone."""
     if not shutil.which("faketime"):
         pytest.skip("faketime is not installed")
     words = ["faketime", "-f", "-1d i0.5", *arguments(tmp_path, "x")]
-    kept = {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    variables = {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     with (
-        started(words, tmp_path / "x" / "environment.json", **kept) as process,
+        start_command(words, tmp_path / "x" / "environment.json", **variables) as process,
         contextlib.suppress(subprocess.TimeoutExpired),
     ):
         process.communicate(timeout=120)

@@ -38,9 +38,9 @@ def check_continuation(command, words, folder, undisturbed, numbers):
 
 
 def test_a_run_that_is_killed_between_two_cells(
-    arguments, words, command, started, undisturbed, numbers, tmp_path, mark, survivors
+    arguments, words, command, start_command, undisturbed, numbers, tmp_path, mark, survivors
 ):
-    with started(arguments(tmp_path, "x"), tmp_path / "x" / "environment.json", **mark) as process:
+    with start_command(arguments(tmp_path, "x"), tmp_path / "x" / "environment.json", **mark) as process:
         while not cells(tmp_path / "x") and process.poll() is None:
             time.sleep(0.005)
         process.kill()
@@ -62,12 +62,12 @@ def test_a_run_that_is_killed(moment, arguments, words, command, undisturbed, nu
 
 def children_of(parent):
     """The processes below another."""
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
             if folder.name.isdigit() and int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                found += [int(folder.name), *children_of(int(folder.name))]
-    return found
+                pids += [int(folder.name), *children_of(int(folder.name))]
+    return pids
 
 
 def kill(parent, which, after):
@@ -89,9 +89,9 @@ def kill(parent, which, after):
 @pytest.mark.parametrize("attempt", range(4))
 @pytest.mark.parametrize("which", ["a cell", "the server that forks them"])
 def test_a_process_of_the_run_that_is_killed(
-    which, attempt, arguments, words, command, undisturbed, numbers, started, tmp_path, mark, survivors
+    which, attempt, arguments, words, command, undisturbed, numbers, start_command, tmp_path, mark, survivors
 ):
-    with started(arguments(tmp_path, "x", "--epochs", 2), tmp_path / "x" / "environment.json", **mark) as process:
+    with start_command(arguments(tmp_path, "x", "--epochs", 2), tmp_path / "x" / "environment.json", **mark) as process:
         assert kill(process, which, after=attempt)
         _, error = process.communicate(timeout=120)
     assert process.returncode in (0, 2), error
@@ -109,16 +109,18 @@ def test_a_process_of_the_run_that_is_killed(
     ],
 )
 def test_a_run_that_is_interrupted_ends_within_two_seconds(
-    signals, arguments, words, command, started, tmp_path, mark, survivors
+    signals, arguments, words, command, start_command, tmp_path, mark, survivors
 ):
-    with started(arguments(tmp_path, "x", "--epochs", 2000), tmp_path / "x" / "environment.json", **mark) as process:
+    with start_command(
+        arguments(tmp_path, "x", "--epochs", 2000), tmp_path / "x" / "environment.json", **mark
+    ) as process:
         time.sleep(1.5)
-        begun = time.monotonic()
+        start = time.monotonic()
         for number in signals:
             os.kill(process.pid, number)
             time.sleep(0.1)
         _, error = process.communicate(timeout=60)
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - start < 2.0
     assert process.returncode in ((130,) if len(signals) == 1 else (130, -signal.SIGINT))  # to a shell the same
     assert "Traceback" not in error
     if len(signals) == 1:
@@ -127,14 +129,14 @@ def test_a_run_that_is_interrupted_ends_within_two_seconds(
 
 
 @pytest.mark.faults
-def test_a_run_on_dask_that_is_interrupted_ends_within_two_seconds(arguments, started, tmp_path, mark, survivors):
+def test_a_run_on_dask_that_is_interrupted_ends_within_two_seconds(arguments, start_command, tmp_path, mark, survivors):
     more = ("--epochs", 2000, "--executor", "dask", "--workers", 2)
-    with started(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json", **mark) as process:
+    with start_command(arguments(tmp_path, "x", *more), tmp_path / "x" / "environment.json", **mark) as process:
         time.sleep(8)  # until its workers compute
-        begun = time.monotonic()
+        start = time.monotonic()
         os.kill(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - start < 2.0
     assert process.returncode == 130
     assert error.splitlines()[-1] == "interrupted; run the same command again to continue"
     assert "Traceback" not in error

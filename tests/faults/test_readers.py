@@ -53,29 +53,29 @@ def test_a_manifest_that_is_cut_at_every_tenth_byte(undisturbed, tmp_path):
 
 def test_a_table_that_is_cut_at_every_tenth_byte_and_line(undisturbed, tmp_path):
     """A cut between two lines does not show in the file itself; the command names the number of missing cells."""
-    whole, path = (undisturbed / "results.csv").read_bytes(), tmp_path / "results.csv"
-    for end in range(0, len(whole), 10):
-        if whole[end - 1 : end] != b"\n":
-            path.write_bytes(whole[:end])
+    content, path = (undisturbed / "results.csv").read_bytes(), tmp_path / "results.csv"
+    for end in range(0, len(content), 10):
+        if content[end - 1 : end] != b"\n":
+            path.write_bytes(content[:end])
             with pytest.raises(UserError):
                 results_table.read_results(path)
     (tmp_path / "manifest.json").write_bytes((undisturbed / "manifest.json").read_bytes())
     complete = undisturbed / "results.csv"
     assert manifests.describe_shortfall(complete, results_table.read_results(complete)) == ""
-    lines = whole.splitlines(keepends=True)
+    lines = content.splitlines(keepends=True)
     for count in range(2, len(lines)):
         path.write_bytes(b"".join(lines[:count]))
-        kept = (count - 1) // 3  # of three checkpoints
+        complete = (count - 1) // 3  # of three checkpoints
         shortfall = manifests.describe_shortfall(path, results_table.read_results(path))
-        assert f"has {kept} of 4 planned cells" in shortfall
+        assert f"has {complete} of 4 planned cells" in shortfall
 
 
 def test_images_that_are_cut_at_every_tenth_byte_are_refused(undisturbed, tmp_path):
     path = next((undisturbed / "cells").glob("*.npz"))
-    whole = path.read_bytes()
+    content = path.read_bytes()
     (tmp_path / "cells").mkdir()
-    for end in range(0, len(whole), max(10, len(whole) // 500)):
-        (tmp_path / "cells" / path.name).write_bytes(whole[:end])
+    for end in range(0, len(content), max(10, len(content) // 500)):
+        (tmp_path / "cells" / path.name).write_bytes(content[:end])
         assert not cell_files.has_complete_images(tmp_path, path.stem)
         with pytest.raises(UserError, match=r"\.npz is damaged"):
             image_figures.read_image_arrays(tmp_path, path.stem)
@@ -84,9 +84,9 @@ def test_images_that_are_cut_at_every_tenth_byte_are_refused(undisturbed, tmp_pa
 def make_all_outputs(path):
     """Make everything that is made from a results.csv."""
     results = results_table.read_results(path)
-    found = summaries.summarize(results)
+    summary = summaries.summarize(results)
     for style in formats.TABLE_FORMATS:
-        assert formats.render_table(found, formats.choose_metrics([]), style)
+        assert formats.render_table(summary, formats.choose_metrics([]), style)
     summaries.make_headline(results)
     summaries.list_inconsistencies(results)
     return results
@@ -105,10 +105,10 @@ def test_no_cell_file_causes_a_traceback_or_a_table_that_is_refused(cell, tmp_pa
         part[key] = data.draw(JSON)
     manifests.rebuild_manifest([record])
     try:
-        own = write(json.dumps(record).encode("utf-8", "surrogatepass"))
+        valid_record = write(json.dumps(record).encode("utf-8", "surrogatepass"))
     except (DamageError, UserError):
         return
-    results_table.write_results(tmp_path, [own])
+    results_table.write_results(tmp_path, [valid_record])
     make_all_outputs(tmp_path / "results.csv")
 
 
@@ -134,9 +134,9 @@ def test_a_row_that_is_longer_than_the_header_is_refused(undisturbed, tmp_path):
 @QUIET
 @given(content=st.binary(max_size=200), where=st.floats(0, 1))
 def test_no_bytes_in_a_results_csv_cause_a_traceback(undisturbed, tmp_path, content, where):
-    whole = (undisturbed / "results.csv").read_bytes()
-    cut = int(where * len(whole))
-    (tmp_path / "results.csv").write_bytes(whole[:cut] + content + whole[cut + len(content) :])
+    content = (undisturbed / "results.csv").read_bytes()
+    cut = int(where * len(content))
+    (tmp_path / "results.csv").write_bytes(content[:cut] + content + content[cut + len(content) :])
     with contextlib.suppress(UserError):
         make_all_outputs(tmp_path / "results.csv")
 
@@ -153,9 +153,9 @@ def test_no_preset_causes_a_traceback(tiny, tmp_path, data):
     path = tmp_path / "mine.toml"
     path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
     with contextlib.suppress(UserError):
-        found = settings.load_settings(str(path), {})
-        assert found.epochs >= 1
-        assert found.seeds
+        loaded = settings.load_settings(str(path), {})
+        assert loaded.epochs >= 1
+        assert loaded.seeds
 
 
 HOSTILE = [

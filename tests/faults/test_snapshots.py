@@ -51,10 +51,10 @@ STATEFUL = ("vae", "reinforce-vae-ema", "reinforce-vae-nvil")
 )
 def test_every_variant_continues_with_the_same_bits(case, tmp_path, monkeypatch, variant):
     """Stopped after each epoch, and each time continued from a new state."""
-    own = case(variant, epochs=3)
-    reference, images = cell.train_and_measure(own)
+    long_case = case(variant, epochs=3)
+    reference, images = cell.train_and_measure(long_case)
     (tmp_path / "cells").mkdir()
-    path = snapshots.snapshot_path(tmp_path, own)
+    path = snapshots.snapshot_path(tmp_path, long_case)
     real, stops = snapshots.save_snapshot, []
 
     def save(*arguments):
@@ -64,10 +64,10 @@ def test_every_variant_continues_with_the_same_bits(case, tmp_path, monkeypatch,
 
     monkeypatch.setattr(snapshots, "save_snapshot", save)
     for _ in range(3):
-        record, again = cell.train_and_measure(own, path)
+        record, again = cell.train_and_measure(long_case, path)
         assert record["status"] == "failed"
     monkeypatch.setattr(snapshots, "save_snapshot", real)
-    record, again = cell.train_and_measure(own, path)
+    record, again = cell.train_and_measure(long_case, path)
     assert stops == [1, 2, 3]
     assert record["status"] == reference["status"] == "ok"
     assert rows_without_timings(record) == rows_without_timings(reference)
@@ -77,14 +77,14 @@ def test_every_variant_continues_with_the_same_bits(case, tmp_path, monkeypatch,
 
 def test_a_snapshot_contains_all_that_training_changes(case, tmp_path):
     """No tensor or generator of the state keeps its initial value."""
-    own = case(next(v for v in VARIANTS if v.estimator.averaging_rate))
-    setup = snapshots.setup_case(own)
-    trained, restored = snapshots.initial_state(setup), snapshots.initial_state(snapshots.setup_case(own))
+    long_case = case(next(v for v in VARIANTS if v.estimator.averaging_rate))
+    setup = snapshots.setup_case(long_case)
+    trained, restored = snapshots.initial_state(setup), snapshots.initial_state(snapshots.setup_case(long_case))
     for progress in train(trained, setup):
         if progress.epoch == 3:
             break
-    snapshots.save_snapshot(tmp_path / "x", own, trained, [{"epoch": 0}], 1.5)
-    rows, spent = snapshots.restore_snapshot(tmp_path / "x", own, restored)
+    snapshots.save_snapshot(tmp_path / "x", long_case, trained, [{"epoch": 0}], 1.5)
+    rows, spent = snapshots.restore_snapshot(tmp_path / "x", long_case, restored)
     assert rows == [{"epoch": 0}]
     assert spent > 1.5
     assert restored.epoch == 3
@@ -100,19 +100,19 @@ def test_a_snapshot_contains_all_that_training_changes(case, tmp_path):
 @pytest.fixture
 def saved(case, tmp_path):
     """A case, and its snapshot after two epochs."""
-    own = case()
-    setup = snapshots.setup_case(own)
+    long_case = case()
+    setup = snapshots.setup_case(long_case)
     state = snapshots.initial_state(setup)
     for progress in train(state, setup):
         if progress.epoch == 2:
             break
     (tmp_path / "cells").mkdir()
-    snapshots.save_snapshot(snapshots.snapshot_path(tmp_path, own), own, state, [], 0.0)
-    return own, state, snapshots.snapshot_path(tmp_path, own)
+    snapshots.save_snapshot(snapshots.snapshot_path(tmp_path, long_case), long_case, state, [], 0.0)
+    return long_case, state, snapshots.snapshot_path(tmp_path, long_case)
 
 
 def test_a_damaged_snapshot_is_not_continued(saved, capsys):
-    own, state, path = saved
+    long_case, state, path = saved
     content = path.read_bytes()
     before = [p.clone() for p in state.optimizer.tensors]
     source = random.Random(0)
@@ -121,15 +121,15 @@ def test_a_damaged_snapshot_is_not_continued(saved, capsys):
     noisy += [content[:-3000] + bytes(a ^ (source.random() < 0.01) for a in content[-3000:]) for _ in range(30)]
     for broken in [*(content[:end] for end in ends), *noisy, b"", b"\x80\x04cos\nsystem\n(S'touch /tmp/owned'\ntR."]:
         path.write_bytes(broken)
-        assert snapshots.restore_snapshot(path, own, state) == ([], 0.0)
+        assert snapshots.restore_snapshot(path, long_case, state) == ([], 0.0)
         assert "starts from epoch 0" in capsys.readouterr().out
     assert all(torch.equal(a, b) for a, b in zip(before, state.optimizer.tensors, strict=True))
 
 
 @pytest.mark.parametrize("key", ["commit", "cell_id", "step"])
 def test_a_snapshot_of_other_code_or_settings_is_not_continued(saved, capsys, key):
-    own, state, path = saved
-    assert snapshots.restore_snapshot(path, dataclasses.replace(own, **{key: "another"}), state) == ([], 0.0)
+    long_case, state, path = saved
+    assert snapshots.restore_snapshot(path, dataclasses.replace(long_case, **{key: "another"}), state) == ([], 0.0)
     assert "is of other code, other settings or another machine" in capsys.readouterr().out
 
 
@@ -143,7 +143,7 @@ def test_nothing_in_a_snapshot_is_pickled(saved):
 @pytest.mark.faults
 @pytest.mark.parametrize("kills", [2, 10])
 @pytest.mark.parametrize("variant", ["reinforce-vae-nvil", "iwae"])
-def test_a_cell_that_is_killed_again_and_again(command, started, numbers, tiny, tmp_path, variant, kills):
+def test_a_cell_that_is_killed_again_and_again(command, start_command, numbers, tiny, tmp_path, variant, kills):
     """SIGKILL of the whole run at random moments while one long cell trains."""
     epochs = 60 if kills == 2 else 150  # with 150 epochs the step is compiled, if there is a compiler
     words = ["run", variant, "--preset", tiny, "--seeds", 1, "--epochs", epochs, "--snapshot", 0, "--out", tmp_path]
@@ -155,7 +155,7 @@ def test_a_cell_that_is_killed_again_and_again(command, started, numbers, tiny, 
     epochs = []
     arguments = [sys.executable, "-m", "benchmarks", *map(str, words), "--name", "killed"]
     for _ in range(kills):
-        with started(arguments, tmp_path / "killed" / "environment.json") as process:
+        with start_command(arguments, tmp_path / "killed" / "environment.json") as process:
             seen = {path: path.stat().st_mtime_ns for path in cells.glob("*.snapshot")}
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline and process.poll() is None:

@@ -34,7 +34,7 @@ def gradients(
     seeds: options.Seeds = None,
     repeats: Annotated[int | None, option("Number of gradient estimates per variance.", PRESET_DEFAULT)] = None,
     workers: options.Workers = None,
-    out: options.Out = Path("results"),
+    out: options.Destination = Path("results"),
     name: options.Name = None,
     keep_stale: options.KeepStale = False,
     plugin: options.Plugin = None,
@@ -47,13 +47,11 @@ def gradients(
     executor = make_executor("local", None, settings.device, workers)
     from benchmarks.gradient_studies import study_plan
     from benchmarks.gradient_studies.report import figures, tables
-    from benchmarks.runs import folders, runner
     from benchmarks.runs.cell_files import is_finished
+    from benchmarks.runs.runner import run_cells
 
-    folders.check_destination(out, name)
     plan = study_plan.plan_studies(study or [], run or [], plugin or [], data_root, settings, executor, out, keep_stale)
-    folder = folders.choose_folder(out, name, plan)
-    records = runner.run_cells(folder, plan, executor, keep_stale, study_plan.STUDIES_KIND)
+    folder, records = run_cells(out, name, plan, executor, keep_stale, study_plan.STUDIES_KIND)
     failures = [record for record in records if not is_finished(record)]
     for record in [*failures, *(record for record in records if record["status"] == "diverged")]:
         cell = record["common"]

@@ -43,7 +43,7 @@ def run(
         str | None, training("Precision of matrix products in training: float32 or bfloat16.", PRESET_DEFAULT)
     ] = None,
     workers: options.Workers = None,
-    out: options.Out = Path("results"),
+    out: options.Destination = Path("results"),
     name: options.Name = None,
     keep_stale: options.KeepStale = False,
     timeout: Annotated[
@@ -68,7 +68,7 @@ def run(
     from benchmarks.execution.executor import make_executor
     from benchmarks.planning.settings import Settings, load_settings
     from benchmarks.reporting.report import report_run
-    from benchmarks.runs import folders, runner
+    from benchmarks.runs.runner import run_cells
     from benchmarks.training.task import TRAINING, plan_run
 
     if all_ and variants:
@@ -78,9 +78,7 @@ def run(
     # an option that has the name of a setting replaces it
     overrides = {key: value for key, value in context.params.items() if key in Settings.model_fields}
     settings = load_settings(preset, overrides)
-    folders.check_destination(out, name)
     cell_executor = make_executor(executor, scheduler, settings.device, workers, timeout, memory)
     plan = plan_run(settings, variants or [], plugin or [], data_root, snapshot)
-    folder = folders.choose_folder(out, name, plan)
-    records = runner.run_cells(folder, plan, cell_executor, keep_stale, TRAINING)
+    folder, records = run_cells(out, name, plan, cell_executor, keep_stale, TRAINING)
     return report_run(folder, records)

@@ -13,7 +13,7 @@ from benchmarks.comparison import run_comparison, verdict_tables
 from benchmarks.comparison.history import history_table
 from benchmarks.comparison.run_groups import group_results
 from benchmarks.reporting import csv_tables, results_table
-from benchmarks.runs import folders, manifests
+from benchmarks.runs import manifests
 
 MIN_SEEDS = 20  # of each variant; a new run then needs only a few seeds
 REPLACE_HINT = "to install the new run nevertheless, add --replace"
@@ -30,7 +30,7 @@ def install_reference(path: Path, out: Path, replace: bool = False) -> str:
     _check_suitable(path, results)
     folder = out / "baseline"
     changes = _compare_with_previous(folder / "results.csv", results, replace)
-    folders.check_writable(out)
+    atomic_files.check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     with locks.lock_folder(out):
         rows = history_table.merge_history(out / history_table.HISTORY_FILE, list(history_table.make_rows(results)))

@@ -36,22 +36,22 @@ def test_slowdown_fails_if_measured_in_turns_else_it_is_advice(write_files):
     base = write_files("base", TIMES)
     slower = [1.5 * t for t in TIMES]
     for minute, every, code in ((1, 2, 1), (30, 2, 0)):
-        found = microbenchmarks.compare_benchmarks(base, write_files("new", slower, minute, every), 0.01)
-        assert [(v.dataset, v.variant, v.metric) for v in found] == [("bench_cells", "test_step[vae]", "seconds")]
-        assert (found[0].word, choose_exit_code(found)) == ("regressed", code)
-        assert "+50 %" in verdict_tables.render_verdicts(found, "text", show_all=True)
-    found = microbenchmarks.compare_benchmarks(base, write_files("new", [t / 1.5 for t in TIMES], 1), 0.01)
-    assert (found[0].word, choose_exit_code(found)) == ("improved", 0)
+        verdicts = microbenchmarks.compare_benchmarks(base, write_files("new", slower, minute, every), 0.01)
+        assert [(v.dataset, v.variant, v.metric) for v in verdicts] == [("bench_cells", "test_step[vae]", "seconds")]
+        assert (verdicts[0].word, choose_exit_code(verdicts)) == ("regressed", code)
+        assert "+50 %" in verdict_tables.render_verdicts(verdicts, "text", show_all=True)
+    verdicts = microbenchmarks.compare_benchmarks(base, write_files("new", [t / 1.5 for t in TIMES], 1), 0.01)
+    assert (verdicts[0].word, choose_exit_code(verdicts)) == ("improved", 0)
     assert choose_exit_code(microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1), 0.01)) == 0
 
 
 def test_missing_benchmark_new_benchmark_and_other_processor(write_files):
     base = write_files("base", TIMES)
-    found = microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1, name="test_other"), 0.01)
-    assert {(v.variant, v.word) for v in found} == {("test_step[vae]", "missing"), ("test_other", "new")}
-    assert choose_exit_code(found) == 2
-    found = microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1, processor="b"), 0.01)
-    assert found[0].word == "incomparable"
+    verdicts = microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1, name="test_other"), 0.01)
+    assert {(v.variant, v.word) for v in verdicts} == {("test_step[vae]", "missing"), ("test_other", "new")}
+    assert choose_exit_code(verdicts) == 2
+    verdicts = microbenchmarks.compare_benchmarks(base, write_files("new", TIMES, 1, processor="b"), 0.01)
+    assert verdicts[0].word == "incomparable"
 
 
 @pytest.mark.parametrize(

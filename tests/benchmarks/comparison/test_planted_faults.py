@@ -42,8 +42,8 @@ def base(run_cells):
 
 
 def verdicts(base, new):
-    found = run_comparison.compare_runs(base, new)
-    return {v.metric: v.word for v in found}, choose_exit_code(found)
+    all_verdicts = run_comparison.compare_runs(base, new)
+    return {v.metric: v.word for v in all_verdicts}, choose_exit_code(all_verdicts)
 
 
 def average_kl(model):

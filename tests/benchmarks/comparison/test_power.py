@@ -21,18 +21,18 @@ def _reduce_effort(monkeypatch):
 
 def test_rates_and_power_agree_with_theory():
     """The spread of the seeds is much larger than the tolerance, so only the test matters."""
-    found = error_rates.measure_error_rates(make_results(seeds=range(100), spread=10.0), 0.2, SMALL_EFFORT)
-    alarms = found.alarms[error_rates.EXIT_CODE_ONE]
-    assert found.reached == 1
+    rates = error_rates.measure_error_rates(make_results(seeds=range(100), spread=10.0), 0.2, SMALL_EFFORT)
+    alarms = rates.alarms[error_rates.EXIT_CODE_ONE]
+    assert rates.reached == 1
     assert 0.02 < alarms.share < 0.25
     assert alarms.low <= alarms.share <= alarms.high
-    assert found.alarms["elbo"].share <= alarms.share
-    (elbo,) = [effect for effect in found.effects if effect.metric.name == "elbo"]
+    assert rates.alarms["elbo"].share <= alarms.share
+    (elbo,) = [effect for effect in rates.effects if effect.metric.name == "elbo"]
     # (t at 0.2 / 3 + t at 0.05) x 10 sqrt(1/20 + 1/10), in a pool whose own mean is known no better than 1
     assert elbo.smallest[10] == pytest.approx((1.55 + 1.70) * 10 * np.sqrt(0.15), rel=0.25)
     assert elbo.smallest[5] > elbo.smallest[10] > elbo.smallest[20]
     assert elbo.twice.share < 0.5
-    assert "by gradient_variance" in error_rates.describe_error_rates(found, 0.2, SMALL_EFFORT)
+    assert "by gradient_variance" in error_rates.describe_error_rates(rates, 0.2, SMALL_EFFORT)
 
 
 def test_detectable_drop_is_the_tolerance_if_the_spread_is_small():
@@ -70,10 +70,10 @@ def test_max_wins_agree_with_scipy(n_new, n_base, level):
 
 def test_drop_is_detected_by_its_metric():
     base, worse = make_results(seeds=range(60)), make_results(seeds=range(100, 140), elbo=-91.0, seed=1)
-    found = error_rates.measure_power(base, worse, 0.01, SMALL_EFFORT)
-    assert found["elbo"].share == found[error_rates.EXIT_CODE_ONE].share == 1
-    assert found["gradient_variance"].share == 0
-    assert "regressed, with 95 %" in error_rates.describe_power(found, 0.01, SMALL_EFFORT)
+    rates = error_rates.measure_power(base, worse, 0.01, SMALL_EFFORT)
+    assert rates["elbo"].share == rates[error_rates.EXIT_CODE_ONE].share == 1
+    assert rates["gradient_variance"].share == 0
+    assert "regressed, with 95 %" in error_rates.describe_power(rates, 0.01, SMALL_EFFORT)
     assert (
         error_rates.measure_power(base, make_results(seeds=range(100, 140), seed=1), 0.01, SMALL_EFFORT)[
             error_rates.EXIT_CODE_ONE

@@ -114,8 +114,8 @@ def test_incomplete_run_is_refused(run, tmp_path):
 def test_error_leaves_the_reference_run_unchanged(run, tmp_path):
     reference_run.install_reference(run(), tmp_path)
     other = run("other", commit="def", seed=1)
-    (tmp_path / "history.csv").write_text((tmp_path / "history.csv").read_text().replace("20,0,", "20,none,"))
-    with pytest.raises(UserError, match="lost is none, which is not a number"):
+    (tmp_path / "history.csv").write_text((tmp_path / "history.csv").read_text().replace("20,0,", "20,unknown,"))
+    with pytest.raises(UserError, match="lost is unknown, which is not a number"):
         reference_run.install_reference(other, tmp_path)
     (other.parent / "mine.csv").write_bytes(other.read_bytes())
     with pytest.raises(UserError, match=r"mine\.csv is not named results\.csv"):

@@ -4,7 +4,6 @@ import json
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks.common.errors import UserError
@@ -15,9 +14,9 @@ from tests.benchmarks.synthetic_runs import lose_seeds, make_results, slow_down
 
 def verdict(base, new, metric="elbo", variant="vae", **options):
     """Return the word of one verdict, and the exit code."""
-    found = run_comparison.compare_runs(base, new, **options)
-    (word,) = [v.word for v in found if (v.variant, v.metric) == (variant, metric)]
-    return word, choose_exit_code(found)
+    verdicts = run_comparison.compare_runs(base, new, **options)
+    (word,) = [v.word for v in verdicts if (v.variant, v.metric) == (variant, metric)]
+    return word, choose_exit_code(verdicts)
 
 
 def other(**options):
@@ -28,11 +27,11 @@ BASE = make_results(seeds=range(20))
 
 
 def test_same_results_are_identical():
-    found = run_comparison.compare_runs(BASE, BASE.copy())
-    quality = [v.word for v in found if v.metric in ("elbo", "kl", "gradient_variance", "log_likelihood")]
+    verdicts = run_comparison.compare_runs(BASE, BASE.copy())
+    quality = [v.word for v in verdicts if v.metric in ("elbo", "kl", "gradient_variance", "log_likelihood")]
     assert set(quality) == {"identical"}
-    assert {v.word for v in found} <= {"identical", "unchanged", "inconclusive"}
-    assert choose_exit_code(found) == 0
+    assert {v.word for v in verdicts} <= {"identical", "unchanged", "inconclusive"}
+    assert choose_exit_code(verdicts) == 0
 
 
 def test_subset_of_seeds_is_identical_on_shared_seeds():
@@ -50,11 +49,11 @@ def test_minus_100_is_worse_than_minus_90(style):
     worse = run_comparison.compare_runs(BASE, other(elbo=-100.0))
     better = run_comparison.compare_runs(other(elbo=-100.0), BASE)
     assert (choose_exit_code(worse), choose_exit_code(better)) == (1, 0)
-    for found, word in ((worse, "regressed"), (better, "improved")):
-        text = verdict_tables.render_verdicts(found, style)
+    for verdicts, word in ((worse, "regressed"), (better, "improved")):
+        text = verdict_tables.render_verdicts(verdicts, style)
         if style == "json":
-            (one,) = [v for v in json.loads(text)["verdicts"] if v["metric"] == "elbo"]
-            assert one["verdict"] == word
+            (elbo,) = [v for v in json.loads(text)["verdicts"] if v["metric"] == "elbo"]
+            assert elbo["verdict"] == word
         else:
             (line,) = [line for line in text.splitlines() if " elbo " in line]
             assert word in line
@@ -77,12 +76,12 @@ def test_tolerance_is_smaller_on_small_data():
 
 def test_few_seeds_are_inconclusive_with_the_detectable_change():
     base, new = make_results(seeds=range(3), spread=2.0), other(seeds=range(100, 103), spread=2.0, elbo=-91.0)
-    found = run_comparison.compare_runs(base, new)
-    (one,) = [v for v in found if v.metric == "elbo"]
-    assert (one.word, choose_exit_code(found)) == ("inconclusive", 0)
-    assert one.smallest > 2
-    assert one.seeds > 10
-    assert "smallest detectable change: -" in verdict_tables.render_verdicts(found, "text")
+    verdicts = run_comparison.compare_runs(base, new)
+    (elbo,) = [v for v in verdicts if v.metric == "elbo"]
+    assert (elbo.word, choose_exit_code(verdicts)) == ("inconclusive", 0)
+    assert elbo.smallest > 2
+    assert elbo.seeds > 10
+    assert "smallest detectable change: -" in verdict_tables.render_verdicts(verdicts, "text")
 
 
 def test_gradient_variance_is_compared_in_logarithms_before_training():
@@ -109,17 +108,17 @@ def test_advice_leaves_the_exit_code_alone():
 def test_a_broken_evaluator_is_never_an_improvement(column):
     new = other()
     new[column] += 30 if column == "elbo" else -30
-    found = run_comparison.compare_runs(BASE, new)
-    assert [v.word for v in found] == ["failed"]
-    assert choose_exit_code(found) == 2
-    assert "new, seed 100, epoch 0: elbo" in found[0].note
+    verdicts = run_comparison.compare_runs(BASE, new)
+    assert [v.word for v in verdicts] == ["failed"]
+    assert choose_exit_code(verdicts) == 2
+    assert "new, seed 100, epoch 0: elbo" in verdicts[0].note
 
 
 def test_more_diverged_seeds_regress_even_if_the_others_improve():
     assert verdict(BASE, lose_seeds(other(elbo=-80.0), range(100, 107), "diverged"), "seeds") == ("regressed", 1)
     assert verdict(BASE, lose_seeds(other(), [100], "diverged"), "seeds") == ("inconclusive", 0)
-    one = other(seeds=[100])
-    assert verdict(BASE, lose_seeds(one, [100], "diverged"), "seeds") == (
+    single = other(seeds=[100])
+    assert verdict(BASE, lose_seeds(single, [100], "diverged"), "seeds") == (
         "regressed",
         1,
     )  # new lost all seeds, base none
@@ -151,10 +150,10 @@ def test_missing_new_and_allowed_variants():
     ],
 )
 def test_other_protocols_are_not_compared(change, words):
-    found = run_comparison.compare_runs(BASE, other(**change))
-    assert {v.word for v in found} == {"incomparable"}
-    assert choose_exit_code(found) == 3
-    assert words in " ".join(v.note for v in found)
+    verdicts = run_comparison.compare_runs(BASE, other(**change))
+    assert {v.word for v in verdicts} == {"incomparable"}
+    assert choose_exit_code(verdicts) == 3
+    assert words in " ".join(v.note for v in verdicts)
 
 
 def test_other_epochs_are_not_compared():
@@ -169,11 +168,11 @@ def test_exploded_seeds_use_ranks():
         exploded = rows["seed"] == rows["seed"].min()
         rows.loc[exploded, "elbo"] -= 1e8
         rows["reconstruction_error"] = -rows["elbo"] - rows["kl"]
-    found = run_comparison.compare_runs(base, new)
-    (one,) = [v for v in found if v.metric == "elbo"]
-    assert one.test == "ranks"
-    assert choose_exit_code(found) == 0
-    assert "rank test, because of outliers" in verdict_tables.render_verdicts(found, "text")
+    verdicts = run_comparison.compare_runs(base, new)
+    (elbo,) = [v for v in verdicts if v.metric == "elbo"]
+    assert elbo.test == "ranks"
+    assert choose_exit_code(verdicts) == 0
+    assert "rank test, because of outliers" in verdict_tables.render_verdicts(verdicts, "text")
 
 
 def test_slower_step_fails_only_if_measured_in_turns():
@@ -197,9 +196,9 @@ def test_processor_throughput_takes_precedence():
     base, new = slow_down(make_results(), 1.0, 0), slow_down(other(seeds=range(100, 105)), 1.5, 30)
     for rows in (base, new):
         rows["processor_throughput"] = 4e4 + 100 * (rows["seed"] % 3)
-    found = run_comparison.compare_runs(base, new)
-    assert choose_exit_code(found) == 0
-    assert "machine_fraction" not in {v.metric for v in found}
+    verdicts = run_comparison.compare_runs(base, new)
+    assert choose_exit_code(verdicts) == 0
+    assert "machine_fraction" not in {v.metric for v in verdicts}
     new["processor_throughput"] *= 0.9
     assert verdict(base, new, "processor_throughput") == ("regressed", 1)
 
@@ -221,54 +220,16 @@ def test_false_alarm_rate_is_at_most_alpha():
 def test_a_thousand_variants_with_twenty_seeds_in_ten_seconds():
     names = [f"v{i}" for i in range(1000)]
     base, new = make_results(names, range(20)), make_results(names, range(20), seed=1)
-    began = time.monotonic()
-    found = run_comparison.compare_runs(base, new)
-    assert time.monotonic() - began < 10
-    assert len(found) > 8000
+    start = time.monotonic()
+    verdicts = run_comparison.compare_runs(base, new)
+    assert time.monotonic() - start < 10
+    assert len(verdicts) > 8000
 
 
 def test_json_has_every_verdict_and_no_nan():
-    found = run_comparison.compare_runs(BASE, other())
-    whole = json.loads(verdict_tables.render_verdicts(found, "json", code=choose_exit_code(found)))
-    assert whole["exit_code"] == 0
-    assert len(whole["verdicts"]) == len(found)
+    verdicts = run_comparison.compare_runs(BASE, other())
+    answer = json.loads(verdict_tables.render_verdicts(verdicts, "json", code=choose_exit_code(verdicts)))
+    assert answer["exit_code"] == 0
+    assert len(answer["verdicts"]) == len(verdicts)
     with pytest.raises(UserError, match="unknown format 'xml'"):
-        verdict_tables.render_verdicts(found, "xml")
-
-
-def test_compare_command(finished, ask, tmp_path):
-    finished = finished.folder
-    same = ask("compare", finished, finished)
-    assert same.returncode == 0, same.stderr
-    assert "identical" in same.stdout
-    head = same.stdout.splitlines()[:2]
-    assert head[0].startswith(f"base: {finished} (commit ")
-    assert head[1].startswith(f"new: {finished} (commit ")
-    results = pd.read_csv(finished / "results.csv", dtype=str, keep_default_na=False)
-    worse = results.copy()
-    ok = worse["elbo"] != ""
-    for name, sign in (("elbo", -5), ("reconstruction_error", 5)):
-        worse.loc[ok, name] = [repr(float(value) + sign) for value in worse.loc[ok, name]]
-    worse.to_csv(tmp_path / "worse.csv", index=False)
-    done = ask("compare", finished, tmp_path / "worse.csv", "--format", "markdown")
-    assert done.returncode == 1
-    assert "| regressed |" in done.stdout
-    (tmp_path / "empty.csv").write_text("")
-    (tmp_path / "cut.csv").write_bytes((finished / "results.csv").read_bytes()[:-40])
-    for bad, words in (("empty.csv", "can't read"), ("cut.csv", "is cut off in its last line")):
-        done = ask("compare", finished, tmp_path / bad)
-        assert done.returncode == 64
-        assert words in done.stderr
-        assert len(done.stderr.splitlines()) == 1
-    one = pd.read_csv(tmp_path / "worse.csv", dtype=str, keep_default_na=False)
-    one[one["variant"] == "vae"].to_csv(tmp_path / "one.csv", index=False)
-    assert ask("compare", finished, tmp_path / "one.csv").returncode == 2
-    some = ask("compare", finished, tmp_path / "one.csv", "--variants", "vae")
-    assert some.returncode == 1
-    assert "missing" not in some.stdout
-    done = ask("compare", finished, finished, "--variants", "vea")
-    assert done.returncode == 64
-    assert "unknown variant 'vea'; did you mean vae" in done.stderr
-    done = ask("compare", finished, finished, "--allow", "nobody")
-    assert done.returncode == 64
-    assert "unknown variant 'nobody'" in done.stderr
+        verdict_tables.render_verdicts(verdicts, "xml")

@@ -13,6 +13,7 @@ from benchmarks.comparison.two_sample import (
     compute_fisher_p,
     compute_seeds_needed,
     compute_smallest_effect,
+    count_far_off,
     has_heavy_tails,
 )
 
@@ -24,23 +25,25 @@ def normal(n, seed, mean=0.0, spread=1.0, first=0):
 
 def test_different_seeds_use_the_pooled_t_test():
     base, new = normal(20, 1), normal(7, 2, mean=-0.5, first=100)
-    found = compare_samples(base, new)
+    difference = compare_samples(base, new)
     new_values, base_values = list(new.values()), list(base.values())
-    assert found.test == "pooled t"
-    assert found.p_less == pytest.approx(stats.ttest_ind(new_values, base_values, alternative="less").pvalue, rel=1e-9)
-    assert found.p_more == pytest.approx(1 - found.p_less)
+    assert difference.test == "pooled t"
+    assert difference.p_less == pytest.approx(
+        stats.ttest_ind(new_values, base_values, alternative="less").pvalue, rel=1e-9
+    )
+    assert difference.p_more == pytest.approx(1 - difference.p_less)
     low, high = stats.ttest_ind(new_values, base_values).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+    assert (difference.low, difference.high) == pytest.approx((low, high), rel=1e-9)
 
 
 def test_equal_seeds_are_paired_if_that_has_the_smaller_error():
     base = normal(8, 1, spread=3.0)
     shift = normal(8, 2, mean=0.2, spread=0.1)
     new = {seed: base[seed] + shift[seed] for seed in base}
-    found = compare_samples(base, new)
-    assert found.test == "paired t"
+    difference = compare_samples(base, new)
+    assert difference.test == "paired t"
     expected = stats.ttest_rel(list(new.values()), list(base.values()), alternative="greater").pvalue
-    assert found.p_more == pytest.approx(2 * expected, rel=1e-9)  # doubled, because either test was possible
+    assert difference.p_more == pytest.approx(2 * expected, rel=1e-9)  # doubled, because either test was possible
     assert compare_samples(base, normal(8, 5, spread=3.0)).test == "pooled t"
     assert compare_samples({k: base[k] for k in range(4)}, {k: new[k] for k in range(4)}).test == "pooled t"
 
@@ -48,12 +51,12 @@ def test_equal_seeds_are_paired_if_that_has_the_smaller_error():
 def test_heavy_tails_use_ranks():
     base, new = normal(20, 1), normal(10, 2, first=50)
     base[3] = -1e9
-    found = compare_samples(base, new)
-    assert found.test == "ranks"
+    difference = compare_samples(base, new)
+    assert difference.test == "ranks"
     expected = stats.mannwhitneyu(list(new.values()), list(base.values()), alternative="less").pvalue
-    assert found.p_less == pytest.approx(expected, rel=0.05)
-    assert abs(found.value) < 1
-    assert found.low < found.value < found.high
+    assert difference.p_less == pytest.approx(expected, rel=0.05)
+    assert abs(difference.value) < 1
+    assert difference.low < difference.value < difference.high
     worse = compare_samples(base, {seed: value - 4 for seed, value in new.items()})
     assert worse.p_less < 1e-5
 
@@ -93,8 +96,8 @@ def test_smallest_effect_is_detected_in_95_of_100_cases():
     for loss in seen:
         for _ in range(2000):
             values = source.normal(size=30)
-            found = compare_samples(dict(enumerate(values[:20])), dict(enumerate(values[20:] - loss, start=50)))
-            seen[loss] += found.value < -tolerance and found.p_less < level
+            difference = compare_samples(dict(enumerate(values[:20])), dict(enumerate(values[20:] - loss, start=50)))
+            seen[loss] += difference.value < -tolerance and difference.p_less < level
     assert seen[smallest] / 2000 == pytest.approx(0.95, abs=0.02)
     assert seen[0.0] / 2000 < 0.005
 
@@ -106,3 +109,48 @@ def test_seeds_needed_make_the_interval_narrow_enough():
     enough = compare_samples(normal(needed, 3), normal(needed, 4, first=1000))
     assert (enough.high - enough.low) / 2 < 0.3 * enough.spread
     assert compute_seeds_needed(example, 0.0, 0.001) is None
+
+
+def test_only_far_worse_values_with_heavy_tails_are_far_off():
+    source = np.random.default_rng(0)
+    base, new_rows = source.normal(0, 1, 20), source.normal(0, 1, 10)
+    assert count_far_off(base, new_rows) == (0, 0)
+    assert count_far_off(base, new_rows - 100) == (0, 0)  # all of them: a difference, and no tail
+    assert count_far_off(base, np.append(new_rows, -1e6)) == (0, 1)
+    assert count_far_off(base, np.append(new_rows, 1e6)) == (0, 0)
+    assert count_far_off(base, np.array([])) == (0, 0)
+
+
+def test_ranks_are_used_only_if_they_can_be_significant():
+    base = {i: float(v) for i, v in enumerate(np.random.default_rng(0).normal(0, 0.1, 20))} | {0: -1e3}
+    assert compare_samples(base, dict.fromkeys((50, 51, 52), -10.0)).test == "pooled t"
+    ranks = compare_samples(base, {50 + i: v for i, v in base.items()})
+    assert ranks.test == "ranks"
+    assert np.isfinite(compute_smallest_effect(ranks, 0.5, 1e-3))
+    assert compute_smallest_effect(ranks, 0.5, 1e-12) == np.inf
+
+
+def test_choice_of_the_smaller_spread_gives_no_more_false_alarms():
+    """Equal seeds with independent values, so that either test may have the smaller error."""
+    source = np.random.default_rng(0)
+    draws = [compare_samples(*(dict(enumerate(source.normal(size=5))) for _ in range(2))) for _ in range(20_000)]
+    assert {"pooled t", "paired t"} == {draw.test for draw in draws}
+    share = np.mean([draw.p_less < 0.01 for draw in draws])
+    assert 0.005 < share < 0.01 + 3 * np.sqrt(0.01 * 0.99 / len(draws))
+
+
+def test_seeds_needed_are_sufficient():
+    """With a known spread, equal runs are unchanged in 95 of 100 cases, and twice the tolerance is detected."""
+    source = np.random.default_rng(0)
+    known = dataclasses.replace(compare_samples({0: 0.0, 1: 1.0}, {2: 0.0, 3: 1.0}), spread=1.0)
+    level, tolerance = 1e-4, 0.5
+    needed = compute_seeds_needed(known, tolerance, level)
+    unchanged = seen = 0
+    for _ in range(200):
+        base, new_rows = (dict(enumerate(source.normal(size=needed), first)) for first in (0, 5000))
+        difference = compare_samples(base, new_rows)
+        unchanged += -tolerance <= difference.low and difference.high <= tolerance
+        loss = compare_samples(base, {seed: value - 2 * tolerance for seed, value in new_rows.items()})
+        seen += loss.value < -tolerance and loss.p_less < level
+    assert unchanged >= 180
+    assert seen >= 180

@@ -34,23 +34,23 @@ def test_one_worker_and_two_give_the_same_bits(command, finished, tmp_path, tiny
 def test_the_longest_cells_start_first(finished):
     """So no core idles at the end; the tables keep the order of the plan."""
     results = pd.read_csv(finished.folder / "results.csv")
-    started = results.groupby("draws")["started"]
-    assert started.max()[5] <= started.min()[2] <= started.max()[2] <= started.min()[1]
+    times = results.groupby("draws")["started"]
+    assert times.max()[5] <= times.min()[2] <= times.max()[2] <= times.min()[1]
     assert list(results["variant"].unique()) == [variant.name for variant in VARIANTS]
 
 
-def test_a_killed_run_continues_to_the_same_result(finished, tmp_path, tiny, command, numbers, started):
+def test_a_killed_run_continues_to_the_same_result(finished, tmp_path, tiny, command, numbers, start_command):
     arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x"]
     cells, deadline = tmp_path / "x" / "cells", time.monotonic() + 60
-    with started(arguments, tmp_path / "x" / "environment.json"):
+    with start_command(arguments, tmp_path / "x" / "environment.json"):
         while len(list(cells.glob("*.json"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-    kept = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
-    assert 3 <= len(kept) < 2 * len(VARIANTS)
+    times = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    assert 3 <= len(times) < 2 * len(VARIANTS)
     done = command("run", "--all", "--preset", tiny, "--out", tmp_path, "--name", "x")
     assert done.returncode == 0, done.stderr
-    assert f"{len(kept)} finished cells are kept" in done.stderr
-    assert {name: (cells / name).stat().st_mtime_ns for name in kept} == kept
+    assert f"{len(times)} finished cells are kept" in done.stderr
+    assert {name: (cells / name).stat().st_mtime_ns for name in times} == times
     pd.testing.assert_frame_equal(numbers(tmp_path / "x"), numbers(finished.folder))
 
 
@@ -163,10 +163,10 @@ def test_an_inconsistent_result_ends_with_2(command, copy, tiny):
     assert "inconsistent result, caused by a bug in this program" in done.stderr
 
 
-def test_ctrl_c_ends_with_130_and_prints_how_to_continue(tmp_path, tiny, started):
+def test_ctrl_c_ends_with_130_and_prints_how_to_continue(tmp_path, tiny, start_command):
     arguments = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", tiny, "--epochs", "2000",
                  "--out", tmp_path, "--name", "c"]  # fmt: skip
-    with started(arguments, tmp_path / "c" / "environment.json") as process:
+    with start_command(arguments, tmp_path / "c" / "environment.json") as process:
         os.killpg(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)  # ends when every process that holds its standard error has
     assert process.returncode == 130
@@ -174,10 +174,10 @@ def test_ctrl_c_ends_with_130_and_prints_how_to_continue(tmp_path, tiny, started
     assert "Traceback" not in error
 
 
-def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny, started):
+def test_no_cell_outlives_a_run_that_is_killed(tmp_path, tiny, start_command):
     arguments = [sys.executable, "-m", "benchmarks", "run", "vae", "--preset", tiny, "--epochs", "5000", "--seeds", "1",
                  "--out", tmp_path, "--name", "o"]  # fmt: skip
-    with started(arguments, tmp_path / "o" / "environment.json") as process:
+    with start_command(arguments, tmp_path / "o" / "environment.json") as process:
         time.sleep(1)
         process.kill()
         process.communicate(timeout=60)  # ends when every process that holds its standard error has

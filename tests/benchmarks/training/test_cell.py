@@ -7,45 +7,13 @@ import sys
 import pytest
 import torch
 
-from benchmarks.common import cache_paths
-from benchmarks.planning import datasets, planner
 from benchmarks.planning.random_streams import make_generator
-from benchmarks.planning.registry import RegisteredVariant
-from benchmarks.planning.settings import load_settings
 from benchmarks.reporting.metrics import METRICS, TIMINGS, find_inconsistency
 from benchmarks.reporting.results_table import RESULT_COLUMNS
-from benchmarks.training import cell, step
-from benchmarks.training.baseline_fitting import draw_initial_average
-from benchmarks.training.loop import train
-from benchmarks.training.state import Setup, initial_state
-from vaezoo import VARIANTS, build, estimate, evaluate, initialise
+from benchmarks.training import cell
+from vaezoo import VARIANTS, estimate, evaluate
 
 CLOSED = ("elbo", "beta_elbo(4)")
-
-
-@pytest.fixture
-def plan(tiny):
-    def make(variant=VARIANTS[1], **overrides):
-        protocol = planner.resolve_protocol(load_settings(tiny, overrides))
-        prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
-        return planner.plan_cells([RegisteredVariant(variant)], protocol, (0,), prepared)[0]
-
-    return make
-
-
-@pytest.fixture
-def setup_variant(plan):
-    """Return a function that builds a variant's model and loads its data, under the tiny protocol."""
-
-    def make(variant):
-        case = plan(variant)
-        protocol = case.protocol
-        model = build(variant, planner.make_spec(protocol), protocol.latent_dim)
-        initialise(model, lambda name: make_generator(0, f"init/{name}"))
-        data = datasets.load_dataset(protocol.dataset, case.data_folder, protocol.binarization, "cpu")
-        return Setup(variant, model, data, protocol, seed=0)
-
-    return make
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
@@ -91,55 +59,6 @@ def test_a_cell_does_not_import_slow_modules(tiny):
     assert process.stdout.split() == []
 
 
-WITH_MOVING_AVERAGE = [v for v in VARIANTS if v.estimator.averaging_rate]
-
-
-@pytest.mark.parametrize("variant", [VARIANTS[1], *WITH_MOVING_AVERAGE], ids=lambda v: v.name)
-def test_training_equals_a_plain_loop_of_adam_steps(setup_variant, variant):
-    """The plain loop draws order, pixels and noise from the same named generators.
-
-    The moving average starts from one draw, and is updated after its use.
-    """
-    trained = setup_variant(variant)
-    for _ in train(initial_state(trained), trained):
-        pass
-    setup = setup_variant(variant)
-    model, images, protocol = setup.model, setup.data.train, setup.protocol
-    optimizer = torch.optim.Adam(model.parameters(), lr=protocol.learning_rate)
-    order, pixels, noise = (make_generator(0, purpose) for purpose in ("batches", "binarize", "noise"))
-    average = draw_initial_average(variant, model, images, protocol, make_generator(0, "start-baseline"))
-    for _ in range(2):
-        rows = torch.randperm(len(images), generator=order)
-        for batch in rows.split(50):
-            if len(batch) < 50:
-                continue
-            bits = torch.empty(50 * 64 // 4, dtype=torch.int64).random_(-(2**63), None, generator=pixels)
-            x = ((bits.view(torch.int16) & 0x7FFF).view(50, 64) < (images[batch] * 2**15).round()).float()
-            optimizer.zero_grad()
-            draw = torch.randn(1, 50, 10, generator=noise)
-            value = estimate(variant, model, x, draw, average)
-            (-value.mean()).backward()
-            q = model.encoder(x)
-            if variant.estimator.averaging_rate:
-                average = 0.9 * average + 0.1 * (value + model.prior.kl(q)).detach().mean()
-            optimizer.step()
-    for a, b in zip(trained.model.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-
-
-def test_an_average_updated_before_its_use_is_detected(setup_variant, monkeypatch):
-    """With this mistake planted in the step, the test above must fail."""
-    real = step.estimate_parts
-
-    def estimate_with_updated_average(variant, model, x, noise, average):
-        stochastic, _ = real(variant, model, x, noise, average)
-        return real(variant, model, x, noise, variant.estimator.update_average(average, stochastic))
-
-    monkeypatch.setattr(step, "estimate_parts", estimate_with_updated_average)
-    with pytest.raises(AssertionError):
-        test_training_equals_a_plain_loop_of_adam_steps(setup_variant, WITH_MOVING_AVERAGE[0])
-
-
 def moments_by_loop(model, variant, part, x, noise):
     """Variance, its standard error, and SNR of the minibatch gradient, from the gradient of each example and repeat."""
     parameters, (repeats, _, examples, _) = list(getattr(model, part).parameters()), noise.shape
@@ -170,20 +89,6 @@ def test_a_row_equals_what_the_library_measures(plan, setup_variant):
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-6)
     speeds = {"throughput", "processor_throughput", "flops_per_second", "machine_fraction"}
     assert {m.name for m in METRICS} - set(expected) == {"exact_log_likelihood", *speeds}
-
-
-def test_throughput_is_examples_over_seconds_without_the_warm_up(setup_variant, monkeypatch):
-    setup = setup_variant(VARIANTS[1])
-    clock = iter([0.0, 100.0, 110.0, 200.0, 200.0, 225.0])  # start of an epoch, end of its warm-up, end of the epoch
-    processor_clock = iter([0.0, 50.0, 54.0, 60.0, 60.0, 65.0])
-    monkeypatch.setattr("benchmarks.training.loop.read_clock", lambda device: next(clock))
-    monkeypatch.setattr("benchmarks.training.loop.time.process_time", lambda: next(processor_clock))
-    progress = [p for p in train(initial_state(setup), setup) if p.due]
-    assert progress[1].throughput == pytest.approx(20 * 50 / 10)
-    assert progress[2].throughput == pytest.approx((20 * 50 / 10 + 25 * 50 / 25) / 2)
-    assert progress[1].processor_throughput == pytest.approx(20 * 50 / 4)
-    assert progress[2].processor_throughput == pytest.approx((20 * 50 / 4 + 25 * 50 / 5) / 2)
-    assert progress[2].seconds == pytest.approx(110 + 25)
 
 
 def test_training_improves_the_elbo(plan):

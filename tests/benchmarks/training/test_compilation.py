@@ -133,7 +133,7 @@ def test_a_variant_whose_architecture_fails_is_not_compiled(monkeypatch, tmp_pat
 
 def test_the_file_name_depends_on_everything_that_the_step_depends_on(monkeypatch, tmp_path):
     monkeypatch.setattr(compilation, "find_compiler", lambda: "/usr/bin/env")
-    one = compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=1000))
+    path = compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=1000))
     same = compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=2000, learning_rate=0.1))
     others = [
         compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=1000, **{name: value}))
@@ -145,31 +145,31 @@ def test_the_file_name_depends_on_everything_that_the_step_depends_on(monkeypatc
             ("threads", 2),
         )
     ]
-    assert one == same
-    assert len({one, *others}) == 6
+    assert path == same
+    assert len({path, *others}) == 6
     monkeypatch.setattr(compilation, "hash_modules", lambda *modules: "other code")
-    assert compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=1000)) != one
+    assert compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=1000)) != path
 
 
 @pytest.mark.skipif(compilation.find_compiler() is None, reason="needs a C++ compiler")
 def test_the_compiled_step_equals_the_eager_one_and_is_compiled_once(monkeypatch, tmp_path, capfd):
     """20 compiled steps have the same bits when they are loaded again, and are close to 20 eager steps."""
     long = plan_case(monkeypatch, tmp_path, "reinforce-vae-nvil", epochs=2000)
-    started = []
+    compiled_cases = []
 
     def fail_to_compile(function, cases, folder, slots):
-        started.extend(cases)
+        compiled_cases.extend(cases)
         yield from ()
 
     monkeypatch.setattr(task, "run_processes", fail_to_compile)
     assert task.prepare_cells([long, dataclasses.replace(long, seed=1)], 1, Limits())[0].step == ""
-    assert len(started) == 1
+    assert len(compiled_cases) == 1
     assert "reinforce-vae-nvil trains uncompiled: compilation failed" in capfd.readouterr().err
     path = compilation.choose_step_path(long)
     path.parent.mkdir(parents=True)
     compilation.compile_program(path, compilation.export_step(long))
     assert task.prepare_cells([long], 1, Limits())[0].step == str(path)
-    assert len(started) == 1
+    assert len(compiled_cases) == 1
     variant, spec = planner.find_registered(long).variant, planner.make_spec(long.protocol)
     final_tensors = []
     for compiled in (True, True, False):

@@ -1,4 +1,4 @@
-"""`measure` against plain loops on the same noise, by both routes, and the variance's parts against fresh estimates."""
+"""`measure` against plain loops on the same noise, by both routes."""
 
 import copy
 import dataclasses
@@ -7,15 +7,14 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, vmap
 
-from vaezoo import VARIANTS, Estimator, FittedVariant, Variant, elbo, estimate, measure, mlp_normal, pathwise
-from vaezoo.gradients import measure_between_examples, measure_fresh_variance, minibatch_gradient
+from tests.vaezoo.gradients.plain_loops import STOCHASTIC, fit, loop
+from vaezoo import VARIANTS, Estimator, FittedVariant, Variant, elbo, measure, mlp_normal, pathwise
+from vaezoo.gradients import minibatch_gradient
 from vaezoo.gradients.decoder_replay import DecoderPass
 from vaezoo.gradients.measure import supports_joint_measurement
 from vaezoo.gradients.spread import spread_of_products
 
-STOCHASTIC = [v for v in VARIANTS if v.name != "autoencoder"]
 EXAMPLES, REPEATS = 7, 24
 
 
@@ -25,26 +24,6 @@ def setting(tools):
     model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(6, 5), latent_dim=2)
     x = (tools.normal(EXAMPLES, 3, 3, seed=4) > 0).double()
     return model, x, tools.normal(REPEATS, 5, EXAMPLES, 2, seed=2)
-
-
-def fit(variant, seed=3):
-    """The variant with a random network and a moving average of -4 nats, where its baseline has them."""
-    torch.manual_seed(seed)
-    network = variant.estimator.make_network(9).double()
-    return FittedVariant(variant, network, torch.tensor(-4.0 if variant.estimator.averaging_rate else 0.0).double())
-
-
-def loop(model, fitted, x, noise):
-    """Per-example gradients of each parameter [R, B, P], by the definition."""
-    fitted_model = fitted.attach_to(model)
-    parameters = {name: p.detach() for name, p in fitted_model.named_parameters()}
-
-    def single_estimate(parameters, x, noise):
-        function = lambda m, x, n: estimate(fitted.variant, m, x, n, fitted.average)  # noqa: E731
-        return functional_call(fitted_model, parameters, (function, x[None], noise[:, None]))[0]
-
-    gradients = vmap(vmap(grad(single_estimate), (None, 0, 1)), (None, None, 0))(parameters, x, noise)
-    return {name: g.flatten(2) for name, g in gradients.items() if not name.startswith("baseline")}
 
 
 def of_layer(gradients, key):
@@ -165,46 +144,6 @@ def test_the_cosine_is_that_of_whole_gradients(setting):
     direction = exact_gradients[half:].mean(0)
     cosines = (gradients[:half] @ direction) / gradients[:half].norm(dim=1) / direction.norm()
     assert cosine.value == pytest.approx(cosines.mean().item(), rel=1e-9)
-
-
-@pytest.mark.parametrize("name", ["vae", "reinforce-vae-loo", "iwae-dreg"])
-def test_latent_noise_and_minibatch_add_up_to_the_variance_of_a_fresh_estimate(name, tools):
-    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
-    images, source = torch.rand(500, 3, 3, generator=tools.generator(1), dtype=torch.float64), tools.generator(2)
-    s = fit(next(v for v in STOCHASTIC if v.name == name))
-    draws, size = s.variant.draws, 10
-
-    def fresh(count=size):
-        rows = torch.randint(len(images), (count,), generator=source)
-        x = (torch.rand(count, 3, 3, generator=source, dtype=torch.float64) < images[rows]).double()
-        return x, torch.randn(draws, count, 2, generator=source, dtype=torch.float64)
-
-    x, _ = fresh(2000)
-    noise = torch.randn(30, draws, 2000, 2, generator=source, dtype=torch.float64)
-    latent = measure(model, {"it": s}, x, lambda rows: noise[:, :, rows], spread_of_layer=None)["it"].moments[
-        "encoder", ""
-    ]
-    exact = FittedVariant(dataclasses.replace(s.variant, estimator=pathwise))
-    between = measure_between_examples(
-        model, exact, x, torch.randn(2, draws, 2000, 2, generator=source, dtype=torch.float64)
-    )
-    parts = (latent.variance * 2000 + between["encoder"].value) / size
-    total = measure_fresh_variance(model, {"it": s}, fresh, 400)["it"]
-    by_example = latent.variance_se * 2000 / size * 2  # examples differ too: twice the error over the noise
-    assert abs(total.value - parts) < 5 * math.hypot(total.se, between["encoder"].se / size, by_example)
-
-
-def test_the_minibatchs_part_is_the_variance_between_exact_gradients(tools):
-    """Without noise in the estimate nothing has to be subtracted: many draws come to the same."""
-    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
-    x = (tools.normal(40, 3, 3, seed=4) > 0).double()
-    s = FittedVariant(STOCHASTIC[0])
-    few = measure_between_examples(model, s, x, tools.normal(2, 1, 40, 2, seed=6))
-    g = loop(model, s, x, tools.normal(2000, 1, 40, 2, seed=7))
-    for part, figure in few.items():
-        mean = torch.cat([values for name, values in g.items() if name.startswith(part)], 2).mean(0)
-        exact = (mean - mean.mean(0)).square().sum() / 39
-        assert abs(figure.value - exact) < 5 * figure.se
 
 
 class Centred(nn.Module):

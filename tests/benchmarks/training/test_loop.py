@@ -1,0 +1,73 @@
+"""The training loop: it equals a plain loop of Adam steps, and measures its speed."""
+
+import pytest
+import torch
+
+from benchmarks.planning.random_streams import make_generator
+from benchmarks.training import step
+from benchmarks.training.baseline_fitting import draw_initial_average
+from benchmarks.training.loop import train
+from benchmarks.training.state import initial_state
+from vaezoo import VARIANTS, estimate
+
+WITH_MOVING_AVERAGE = [v for v in VARIANTS if v.estimator.averaging_rate]
+
+
+@pytest.mark.parametrize("variant", [VARIANTS[1], *WITH_MOVING_AVERAGE], ids=lambda v: v.name)
+def test_training_equals_a_plain_loop_of_adam_steps(setup_variant, variant):
+    """The plain loop draws order, pixels and noise from the same named generators.
+
+    The moving average starts from one draw, and is updated after its use.
+    """
+    trained = setup_variant(variant)
+    for _ in train(initial_state(trained), trained):
+        pass
+    setup = setup_variant(variant)
+    model, images, protocol = setup.model, setup.data.train, setup.protocol
+    optimizer = torch.optim.Adam(model.parameters(), lr=protocol.learning_rate)
+    order, pixels, noise = (make_generator(0, purpose) for purpose in ("batches", "binarize", "noise"))
+    average = draw_initial_average(variant, model, images, protocol, make_generator(0, "start-baseline"))
+    for _ in range(2):
+        rows = torch.randperm(len(images), generator=order)
+        for batch in rows.split(50):
+            if len(batch) < 50:
+                continue
+            bits = torch.empty(50 * 64 // 4, dtype=torch.int64).random_(-(2**63), None, generator=pixels)
+            x = ((bits.view(torch.int16) & 0x7FFF).view(50, 64) < (images[batch] * 2**15).round()).float()
+            optimizer.zero_grad()
+            draw = torch.randn(1, 50, 10, generator=noise)
+            value = estimate(variant, model, x, draw, average)
+            (-value.mean()).backward()
+            q = model.encoder(x)
+            if variant.estimator.averaging_rate:
+                average = 0.9 * average + 0.1 * (value + model.prior.kl(q)).detach().mean()
+            optimizer.step()
+    for a, b in zip(trained.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_an_average_updated_before_its_use_is_detected(setup_variant, monkeypatch):
+    """With this mistake planted in the step, the test above must fail."""
+    real = step.estimate_parts
+
+    def estimate_with_updated_average(variant, model, x, noise, average):
+        stochastic, _ = real(variant, model, x, noise, average)
+        return real(variant, model, x, noise, variant.estimator.update_average(average, stochastic))
+
+    monkeypatch.setattr(step, "estimate_parts", estimate_with_updated_average)
+    with pytest.raises(AssertionError):
+        test_training_equals_a_plain_loop_of_adam_steps(setup_variant, WITH_MOVING_AVERAGE[0])
+
+
+def test_throughput_is_examples_over_seconds_without_the_warm_up(setup_variant, monkeypatch):
+    setup = setup_variant(VARIANTS[1])
+    clock = iter([0.0, 100.0, 110.0, 200.0, 200.0, 225.0])  # start of an epoch, end of its warm-up, end of the epoch
+    processor_clock = iter([0.0, 50.0, 54.0, 60.0, 60.0, 65.0])
+    monkeypatch.setattr("benchmarks.training.loop.read_clock", lambda device: next(clock))
+    monkeypatch.setattr("benchmarks.training.loop.time.process_time", lambda: next(processor_clock))
+    progress = [p for p in train(initial_state(setup), setup) if p.due]
+    assert progress[1].throughput == pytest.approx(20 * 50 / 10)
+    assert progress[2].throughput == pytest.approx((20 * 50 / 10 + 25 * 50 / 25) / 2)
+    assert progress[1].processor_throughput == pytest.approx(20 * 50 / 4)
+    assert progress[2].processor_throughput == pytest.approx((20 * 50 / 4 + 25 * 50 / 5) / 2)
+    assert progress[2].seconds == pytest.approx(110 + 25)

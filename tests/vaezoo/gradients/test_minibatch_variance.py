@@ -1,0 +1,51 @@
+"""The parts of the variance, latent noise and choice of the minibatch, against fresh estimates."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from tests.vaezoo.gradients.plain_loops import STOCHASTIC, fit, loop
+from vaezoo import FittedVariant, measure, pathwise
+from vaezoo.gradients import measure_between_examples, measure_fresh_variance
+
+
+@pytest.mark.parametrize("name", ["vae", "reinforce-vae-loo", "iwae-dreg"])
+def test_latent_noise_and_minibatch_add_up_to_the_variance_of_a_fresh_estimate(name, tools):
+    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
+    images, source = torch.rand(500, 3, 3, generator=tools.generator(1), dtype=torch.float64), tools.generator(2)
+    s = fit(next(v for v in STOCHASTIC if v.name == name))
+    draws, size = s.variant.draws, 10
+
+    def fresh(count=size):
+        rows = torch.randint(len(images), (count,), generator=source)
+        x = (torch.rand(count, 3, 3, generator=source, dtype=torch.float64) < images[rows]).double()
+        return x, torch.randn(draws, count, 2, generator=source, dtype=torch.float64)
+
+    x, _ = fresh(2000)
+    noise = torch.randn(30, draws, 2000, 2, generator=source, dtype=torch.float64)
+    latent = measure(model, {"it": s}, x, lambda rows: noise[:, :, rows], spread_of_layer=None)["it"].moments[
+        "encoder", ""
+    ]
+    exact = FittedVariant(dataclasses.replace(s.variant, estimator=pathwise))
+    between = measure_between_examples(
+        model, exact, x, torch.randn(2, draws, 2000, 2, generator=source, dtype=torch.float64)
+    )
+    parts = (latent.variance * 2000 + between["encoder"].value) / size
+    total = measure_fresh_variance(model, {"it": s}, fresh, 400)["it"]
+    by_example = latent.variance_se * 2000 / size * 2  # examples differ too: twice the error over the noise
+    assert abs(total.value - parts) < 5 * math.hypot(total.se, between["encoder"].se / size, by_example)
+
+
+def test_the_minibatchs_part_is_the_variance_between_exact_gradients(tools):
+    """Without noise in the estimate nothing has to be subtracted: many draws come to the same."""
+    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
+    x = (tools.normal(40, 3, 3, seed=4) > 0).double()
+    s = FittedVariant(STOCHASTIC[0])
+    few = measure_between_examples(model, s, x, tools.normal(2, 1, 40, 2, seed=6))
+    g = loop(model, s, x, tools.normal(2000, 1, 40, 2, seed=7))
+    for part, figure in few.items():
+        mean = torch.cat([values for name, values in g.items() if name.startswith(part)], 2).mean(0)
+        exact = (mean - mean.mean(0)).square().sum() / 39
+        assert abs(figure.value - exact) < 5 * figure.se
