@@ -6,7 +6,8 @@ import gc
 import os
 
 import benchmarks.gradient_studies.measurement
-import benchmarks.training.cell  # noqa: F401
+import benchmarks.training.cell
+import benchmarks.training.task  # noqa: F401
 from benchmarks.common import environment
 from benchmarks.common.errors import UserError
 from benchmarks.planning import registry

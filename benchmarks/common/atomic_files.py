@@ -31,9 +31,7 @@ def check_run_name(name: str | None) -> str | None:
 
 def check_writable(folder: Path) -> Path:
     """Return the folder; raises `UserError` if files can't be created in it, or in its nearest parent that exists."""
-    parent = folder
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=parent):
             pass

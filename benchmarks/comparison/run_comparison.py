@@ -14,7 +14,7 @@ from benchmarks.comparison import speed
 from benchmarks.comparison.run_groups import Group, Groups, Key, group_results
 from benchmarks.comparison.two_sample import compute_fisher_p, count_far_off
 from benchmarks.comparison.verdicts import SEEDS, Pending, Test, Verdict, VerdictWord, decide_verdicts, make_metric_test
-from benchmarks.reporting import summaries
+from benchmarks.reporting import results_table
 from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS, Metric
 
 SMALLEST_VALUE = 1e-300  # replaces 0 in logarithms
@@ -50,7 +50,7 @@ def compare_groups(
 def _find_faults(results: pd.DataFrame, side: str) -> dict[Key, str]:
     """Return the first inconsistent row of each data set and variant that has one."""
     faults: dict[Key, str] = {}
-    for row, reason in summaries.find_contradictions(results):
+    for row, reason in results_table.find_contradictions(results):
         place = f"{side}, seed {row['seed']}, epoch {row['epoch']:.0f}"
         faults.setdefault((str(row["dataset"]), str(row["variant"])), f"{place}: {reason}")
     return faults

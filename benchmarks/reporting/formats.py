@@ -14,6 +14,7 @@ from tabulate import tabulate
 from benchmarks.common.errors import UserError, unknown
 from benchmarks.common.seed_statistics import Interval
 from benchmarks.reporting.metrics import METRIC_BY_NAME, TABLE_METRICS, Metric
+from benchmarks.reporting.results_table import COLUMNS
 from benchmarks.reporting.summaries import Summary
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
@@ -81,6 +82,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [header, ["---"] * len(header), *escaped]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def columns_markdown() -> str:
+    """Return the table of all columns in Markdown, for the documentation."""
+    rows = [[f"`{c.name}`{ARROWS[c.direction] if isinstance(c, Metric) else ''}", c.unit, c.meaning] for c in COLUMNS]
+    return markdown_table(["column", "unit", "meaning"], rows)
 
 
 def make_comparison_rows(summaries: Sequence[Summary], metrics: Sequence[Metric]) -> list[list[str]]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from benchmarks.common.atomic_files import NAME_PATTERN, WORD_PATTERN, Record
 from benchmarks.common.errors import UserError
 from benchmarks.reporting.csv_tables import Column, Kind, read_table, write_table
-from benchmarks.reporting.formats import ARROWS, markdown_table
-from benchmarks.reporting.metrics import METRICS, Metric
+from benchmarks.reporting.metrics import METRICS, find_inconsistency
 
 FINISHED_STATUSES = ("ok", "diverged")
 STATUSES = (*FINISHED_STATUSES, "failed", "timeout", "out-of-memory", "killed")
@@ -120,7 +120,13 @@ def _find_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def columns_markdown() -> str:
-    """Return the table of all columns in Markdown, for the documentation."""
-    rows = [[f"`{c.name}`{ARROWS[c.direction] if isinstance(c, Metric) else ''}", c.unit, c.meaning] for c in COLUMNS]
-    return markdown_table(["column", "unit", "meaning"], rows)
+def find_contradictions(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each row whose numbers contradict each other, with the reason."""
+    names = ["elbo", "elbo_se", "reconstruction_error", "kl", "log_likelihood", "log_likelihood_se"]
+    rows = results.loc[results["status"] == "ok", ["variant", "dataset", "seed", "epoch", *names]].astype(
+        dict.fromkeys(names, float)
+    )
+    for row in rows.to_dict("records"):
+        reason = find_inconsistency({name: None if math.isnan(row[name]) else row[name] for name in names})
+        if reason:
+            yield {str(name): value for name, value in row.items()}, reason

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from benchmarks.common.seed_statistics import Estimate, Interval, geometric_mean, summarize_values
+from benchmarks.reporting import results_table
 from benchmarks.reporting.csv_tables import write_table
-from benchmarks.reporting.metrics import METRICS, find_inconsistency
+from benchmarks.reporting.metrics import METRICS
 
 WORST_VALUE = {"higher": -math.inf, "lower": math.inf, "none": math.nan}
 
@@ -128,17 +128,5 @@ def list_inconsistencies(results: pd.DataFrame) -> list[str]:
     """Return one line for each row whose numbers contradict each other; that is a bug of the program."""
     return [
         f"{row['variant']} on {row['dataset']}, seed {row['seed']}, epoch {row['epoch']:.0f}: {reason}"
-        for row, reason in find_contradictions(results)
+        for row, reason in results_table.find_contradictions(results)
     ]
-
-
-def find_contradictions(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each row whose numbers contradict each other, with the reason."""
-    names = ["elbo", "elbo_se", "reconstruction_error", "kl", "log_likelihood", "log_likelihood_se"]
-    rows = results.loc[results["status"] == "ok", ["variant", "dataset", "seed", "epoch", *names]].astype(
-        dict.fromkeys(names, float)
-    )
-    for row in rows.to_dict("records"):
-        reason = find_inconsistency({name: None if math.isnan(row[name]) else row[name] for name in names})
-        if reason:
-            yield {str(name): value for name, value in row.items()}, reason

@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.common.atomic_files import NAME_PATTERN, SCHEMA_VERSION, Record, read_json
 from benchmarks.common.errors import DamageError, UserError
 from benchmarks.execution.interface import Cell
-from benchmarks.reporting import summaries
+from benchmarks.reporting import results_table
 
 MANIFEST_FILE = "manifest.json"
 
@@ -127,7 +127,7 @@ def describe_shortfall(path: Path, results: pd.DataFrame) -> str:
 
 def list_problems(path: Path, results: pd.DataFrame) -> list[str]:
     """Return a line if cells of a results.csv are missing, and one if numbers in a row contradict each other."""
-    contradiction = next(summaries.find_contradictions(results), None)
+    contradiction = next(results_table.find_contradictions(results), None)
     lines = [describe_shortfall(path, results)]
     if contradiction:
         row, reason = contradiction

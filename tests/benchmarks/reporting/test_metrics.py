@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.reporting.formats import columns_markdown
 from benchmarks.reporting.metrics import METRICS, TABLE_METRICS, find_inconsistency
-from benchmarks.reporting.results_table import COLUMNS, RESULT_COLUMNS, columns_markdown
+from benchmarks.reporting.results_table import COLUMNS, RESULT_COLUMNS
 
 CONSISTENT = {"elbo": -110.0, "reconstruction_error": 85.0, "kl": 25.0, "elbo_se": 0.05, "log_likelihood": -105.0,
         "log_likelihood_se": 0.1}  # fmt: skip
@@ -31,7 +32,7 @@ def test_results_have_all_documented_columns():
 
 def test_the_readme_has_the_current_table_of_columns():
     readme = (Path(__file__).parents[3] / "README.md").read_text()
-    module = "benchmarks.reporting.results_table"
+    module = "benchmarks.reporting.formats"
     assert columns_markdown() in readme, (
         f"paste the output of: python -c 'from {module} import *; print(columns_markdown())'"
     )
