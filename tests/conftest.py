@@ -17,10 +17,11 @@ import torch
 
 from benchmarks.reporting.metrics import TIMINGS
 from benchmarks.reporting.results_table import PROVENANCE
+from tests import monte_carlo
 from vaezoo import DataSpec, FittedVariant, Variant, elbo, estimate, initialise, measure, mlp_normal, pathwise
 from vaezoo.gradients import leading_spread
-from vaezoo.oracles import LinearGaussian
-from vaezoo.testing import bias
+from vaezoo.testing import expectation
+from vaezoo.testing.oracles import LinearGaussian
 
 ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("default", max_examples=20, derandomize=True)  # tests say the same each time
@@ -55,14 +56,14 @@ def estimate_function(v):
 
 def flat_gradient(model, value):
     """The gradient of a scalar in all parameters, flattened by part."""
-    return {part: bias.flat_gradient(model, value, part) for part in bias.PARTS}
+    return {part: expectation.flat_gradient(model, value, part) for part in expectation.PARTS}
 
 
 def moments(model, v, x, noise, spread_of_layer=leading_spread):
     """Moments of the variant's gradient by part of the model; the decoder is left out if `spread_of_layer` is None."""
     variants = {v.name: FittedVariant(v)}
     by_key = measure(model, variants, x, lambda rows: noise[:, :, rows], spread_of_layer)[v.name].moments
-    return {part: by_key[part, ""] for part in bias.PARTS if (part, "") in by_key}
+    return {part: by_key[part, ""] for part in expectation.PARTS if (part, "") in by_key}
 
 
 def linear_gaussian_oracle(model):
@@ -80,7 +81,10 @@ def exact_elbo(model, x):
 def tools():
     """The helpers above, as one fixture."""
     helpers = (generator, normal, build, variant, estimate_function, flat_gradient, moments, linear_gaussian_oracle)
-    return SimpleNamespace(**{f.__name__: f for f in (*helpers, exact_elbo, bias.draw_gradients, bias.largest_z)})
+    helpers += (exact_elbo, monte_carlo.draw_gradients, monte_carlo.largest_z)
+    return SimpleNamespace(
+        **{f.__name__: f for f in (*helpers, exact_elbo, monte_carlo.draw_gradients, monte_carlo.largest_z)}
+    )
 
 
 TINY = """

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vaezoo.equality import equal_by_content
 from vaezoo.reductions import Reduction
 
 
@@ -24,7 +25,8 @@ class ZeroPrediction(nn.Module):
         return x.new_zeros(len(x), 1)
 
 
-@dataclass(frozen=True)
+@equal_by_content
+@dataclass(frozen=True, eq=False)
 class Baseline:
     """b_k as a function of the draws and the prediction, and how the prediction is made.
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vaezoo.baselines import Baseline, ZeroPrediction
 from vaezoo.distributions.posteriors import Posterior
+from vaezoo.equality import equal_by_content
 from vaezoo.reductions import Reduction
 
 LogWeight = Callable[[Tensor, Posterior], Float[Tensor, "K B"]]
@@ -28,18 +29,24 @@ PerExample = Float[Tensor, " B"]
 Estimate = Callable[[LogWeight, Reduction, Posterior, Noise, PerExample], PerExample]
 
 
-@dataclass(frozen=True)
+@equal_by_content
+@dataclass(frozen=True, eq=False)
 class Estimator:
     """A named gradient estimator.
 
     Args:
         estimate: (log_weight, reduction, q, noise, prediction) -> F(log w) [B], nats; its gradient is the estimate.
         baseline: the control variate of a score-function estimator; None for other estimators.
+        fewest_draws: the smallest number of draws K for which the estimate is defined.
+        transforms_noise: whether the estimate makes other draws from the noise than q.sample(noise), for example
+            antithetic pairs. Then the mean of its value must be that of F(log w), not each value.
     """
 
     name: str
     estimate: Estimate
     baseline: Baseline | None = None
+    fewest_draws: int = 1
+    transforms_noise: bool = False
 
     @property
     def baseline_name(self) -> str:
@@ -48,8 +55,8 @@ class Estimator:
 
     @property
     def min_draws(self) -> int:
-        """The smallest number of draws K for which the baseline is defined; 1 without one."""
-        return self.baseline.min_draws if self.baseline else 1
+        """The smallest number of draws K for which the estimate and its baseline are defined."""
+        return max(self.fewest_draws, self.baseline.min_draws if self.baseline else 1)
 
     @property
     def averaging_rate(self) -> float:

@@ -9,13 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vaezoo.distributions.posteriors import Posterior
+from vaezoo.equality import equal_by_content
 from vaezoo.models import Model
 from vaezoo.reductions import LOG_MEAN_EXP, MEAN, Reduction, convex
 
 LogWeight = Callable[[Model, Tensor, Tensor, Posterior], Float[Tensor, "K B"]]
 
 
-@dataclass(frozen=True)
+@equal_by_content
+@dataclass(frozen=True, eq=False)
 class Objective:
     """An objective as a record of functions.
 
@@ -23,12 +25,15 @@ class Objective:
         log_weight: (model, x [B, ...], z [K, B, D], q) -> log w [K, B], nats.
         reduction: F over the K draws.
         exact: (model, q) -> A(x) [B], nats: the part with a closed form. Its gradient is computed by autograd.
+        bound: whether L(x) is declared to be at most log p(x); `check` tests it. If A = 0, it also tests that the mean
+            of w is p(x).
     """
 
     name: str
     log_weight: LogWeight
     reduction: Reduction
     exact: Callable[[Model, Posterior], Float[Tensor, " B"]]
+    bound: bool = True
 
 
 def log_likelihood_weight(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
@@ -54,7 +59,11 @@ def beta_elbo(beta: float) -> Objective:
     Source: Higgins et al. 2017, beta-VAE (ICLR 2017), equation 4.
     """
     return Objective(
-        f"beta_elbo({beta:g})", log_likelihood_weight, MEAN, exact=lambda model, q: -beta * model.prior.kl(q)
+        f"beta_elbo({beta:g})",
+        log_likelihood_weight,
+        MEAN,
+        exact=lambda model, q: -beta * model.prior.kl(q),
+        bound=beta >= 1,
     )
 
 
@@ -70,7 +79,7 @@ def ciwae(b: float) -> Objective:
 # elbo: the KL in closed form (Kingma and Welling 2014, arXiv:1312.6114, equation 3).
 # elbo_mc: the KL estimated from the same draws (equation 2 of the same paper).
 # iwae: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, equation 8).
-reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact)
+reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact, bound=False)
 elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -model.prior.kl(q))
 elbo_mc = Objective("elbo_mc", importance_weight, MEAN, exact=zero_exact)
 iwae = Objective("iwae", importance_weight, LOG_MEAN_EXP, exact=zero_exact)

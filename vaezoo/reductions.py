@@ -10,8 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaezoo.equality import equal_by_content
 
-@dataclass(frozen=True)
+
+@equal_by_content
+@dataclass(frozen=True, eq=False)
 class Reduction:
     """F(log w_1 .. log w_K) over the first dimension, nats per example, and two functions of the log weights [K, B].
 

@@ -31,7 +31,7 @@ class Variant:
         source: paper and arXiv number or venue.
 
     Raises:
-        ValueError: the baseline of the estimator needs more draws.
+        ValueError: the estimator or its baseline needs more draws.
     """
 
     name: str
@@ -43,11 +43,12 @@ class Variant:
     source: str = ""
 
     def __post_init__(self) -> None:
-        min_draws = self.estimator.min_draws
+        min_draws, baseline = self.estimator.min_draws, self.estimator.baseline_name
+        label = f"baseline {baseline}" if baseline else f"estimator {self.estimator.name}"
         if self.draws < min_draws:
             raise ValueError(
-                f"{self.name}: baseline {self.estimator.baseline_name} needs at least {min_draws} draws per example, "
-                f"got {self.draws}; set draws to {min_draws} or more, or choose a variant without this baseline"
+                f"{self.name}: {label} needs at least {min_draws} draws per example, got {self.draws}; "
+                f"set draws to {min_draws} or more, or choose a variant without it"
             )
 
 

@@ -14,8 +14,8 @@ from benchmarks.planning.random_streams import make_generator
 from vaezoo import Variant
 from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.gradients.moments import Moments, normalise
-from vaezoo.oracles import cosine
 from vaezoo.reductions import MEAN
+from vaezoo.testing.oracles import cosine
 
 DRAWS_PER_CHUNK = 100_000
 FITTING_STEPS = 100

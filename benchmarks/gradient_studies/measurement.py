@@ -16,7 +16,7 @@ from benchmarks.planning import datasets
 from benchmarks.planning.cases import Protocol
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.training.baseline_fitting import fit_baseline
-from vaezoo import FittedVariant, Model, Variant, pathwise
+from vaezoo import VARIANTS, FittedVariant, Model, Variant, pathwise
 from vaezoo.gradients import (
     Measurement,
     Route,
@@ -108,15 +108,24 @@ class MeasurementContext:
 def add_references(variants: Iterable[Variant]) -> list[Variant]:
     """Return the variants and the missing pathwise estimates: one for each objective and number of draws.
 
-    Objectives that are means over draws also get the pathwise estimate with one draw.
+    Objectives that are means over draws also get the pathwise estimate with one draw. It has the name of the project's
+    variant that it equals, if there is one.
     """
     complete = list(variants)
     for variant in list(complete):
         for draws in {variant.draws, fewest_draws(variant)}:
             if not any(is_reference(v, variant, draws) for v in complete):
-                name = f"pathwise {variant.objective.name}"
+                name = _name_reference(variant, draws)
                 complete.append(dataclasses.replace(variant, name=name, estimator=pathwise, draws=draws, unbiased=True))
     return complete
+
+
+def _name_reference(variant: Variant, draws: int) -> str:
+    same_model = [v for v in VARIANTS if v.architecture is variant.architecture]
+    if not same_model:
+        return f"pathwise {variant.objective.name} ({variant.architecture.__name__})"
+    equal = (v.name for v in same_model if is_reference(v, variant, draws))
+    return next(equal, f"pathwise {variant.objective.name}")
 
 
 def is_reference(candidate: Variant, variant: Variant, draws: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,16 @@ from benchmarks.runs import cell_files
 from benchmarks.training.cell import attempt
 from benchmarks.training.loop import train
 from benchmarks.training.state import initial_state, setup_training
-from vaezoo import Variant, elbo, pathwise
+from vaezoo import VARIANTS, Variant, elbo, pathwise
 from vaezoo.testing import count_decoder_passes
 
 
 class DivergedError(Exception):
     """The training of the reference model diverged."""
+
+
+class StudyError(Exception):
+    """Studies that could not measure their variants."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,18 @@ class ReferenceModel:
     settings: StudySettings
 
     def measure(self, cell: StudyCell) -> Iterator[Row]:
-        """Train, and yield the rows of all studies; raises `DivergedError` if training diverges."""
+        """Train, and yield the rows of all studies.
+
+        Raises `DivergedError` if training diverges, and `StudyError` after all studies if some of them failed.
+        """
         protocol = cell.protocol
         variants = [find_variant(name, None, cell.sources).variant for name in cell.variants]
         reference = Variant("reference", variants[0].architecture, elbo, pathwise)
         setup = setup_training(reference, protocol, cell.data_folder, cell.seed)
         names = dict(zip(protocol.checkpoints, CHECKPOINTS, strict=False))
+        # the references of a plug-in's variant are rows of the cell of the project's variants
+        measured_elsewhere = {v.name for v in VARIANTS} - {*cell.variants}
+        failures: list[str] = []
         remaining = {checkpoint for name in cell.studies for checkpoint in STUDIES[name].checkpoints}
         for progress in train(initial_state(setup), setup):
             if not progress.finite:
@@ -68,11 +79,20 @@ class ReferenceModel:
                     "batch_size": protocol.batch_size,
                     "latent_dim": protocol.latent_dim,
                 }
-                for row in STUDIES[name].rows(context, variants, self.settings):
-                    yield common | row | {"unit": UNITS[row["quantity"]]}
+                try:
+                    rows = list(STUDIES[name].rows(context, variants, self.settings))
+                except Exception as error:  # functions of a user's variant can raise anything
+                    failures.append(f"study {name}: {type(error).__name__}: {error}")
+                    traceback.print_exc()
+                    continue
+                for row in rows:
+                    if row["variant"] not in measured_elsewhere:
+                        yield common | row | {"unit": UNITS[row["quantity"]]}
             remaining.discard(checkpoint)
             if not remaining:
-                return
+                break
+        if failures:
+            raise StudyError("; ".join(failures))
 
 
 @dataclass(frozen=True)

@@ -94,19 +94,29 @@ def _resolve_protocol(settings: Settings) -> Protocol:
     return planner.resolve_protocol(settings.model_copy(update={"checkpoints": (*checkpoints, settings.epochs)}))
 
 
+def _is_stochastic(entry: RegisteredVariant, protocol: Protocol) -> bool:
+    try:
+        return build(entry.variant, planner.make_spec(protocol), 2).stochastic
+    except Exception:  # the architecture of a plug-in can raise anything; its cell reports the error
+        return True
+
+
 def plan_reference_cells(inputs: Inputs, studies: Sequence[str]) -> list[StudyCell]:
     """Plan the cells of the reference models that these studies need."""
     protocol, varied, seeds = inputs.protocol, inputs.settings.gradients, inputs.settings.seeds
     planner.check_batch_size(protocol, inputs.prepared)
-    by_architecture: dict[Any, list[RegisteredVariant]] = {}
+    # a variant of a plug-in has cells of its own, so that it can't change or end the measurement of other variants
+    groups: dict[tuple[Any, str], list[RegisteredVariant]] = {}
     for entry in inputs.entries:
-        if build(entry.variant, planner.make_spec(protocol), 2).stochastic:
-            by_architecture.setdefault(entry.variant.architecture, []).append(entry)
-    if not by_architecture:
+        if _is_stochastic(entry, protocol):
+            key = entry.variant.architecture, entry.variant.name if entry.fingerprint else ""
+            groups.setdefault(key, []).append(entry)
+    if not groups:
         raise UserError("no registered variant has latent noise to measure; see 'python -m benchmarks list'")
+    architectures = {architecture for architecture, plugin in groups if not plugin}
     latent_dims = [protocol.latent_dim, *sorted({*varied.latent_dims} - {protocol.latent_dim}, reverse=True)]
     cells: list[StudyCell] = []
-    for (architecture, group), latents, seed in itertools.product(by_architecture.items(), latent_dims, seeds):
+    for ((architecture, plugin), group), latents, seed in itertools.product(groups.items(), latent_dims, seeds):
         model_studies = tuple(
             study
             for study in studies
@@ -121,8 +131,8 @@ def plan_reference_cells(inputs: Inputs, studies: Sequence[str]) -> list[StudyCe
                 model_protocol, epochs=varied.checkpoints[-1], checkpoints=varied.checkpoints
             )
         name = f"{latents} latents"
-        if len(by_architecture) > 1:
-            name += f", {architecture.__name__}"
+        if plugin or len(architectures) > 1:
+            name += f", {plugin or architecture.__name__}"
         fields: Record = {
             "name": name,
             "studies": list(model_studies),

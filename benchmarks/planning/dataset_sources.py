@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common.errors import UserError
 from benchmarks.planning.random_streams import make_generator
-from vaezoo.oracles import LinearGaussian
+from vaezoo.testing.oracles import LinearGaussian
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -47,7 +47,25 @@ def load_registry(sources: Iterable[str] = ()) -> dict[str, RegisteredVariant]:
         if name in entries:
             raise UserError(f"{origin} defines a variant '{name}', but that name is in use; give it another name")
         entries[name] = entry
+    _check_definitions([entry.variant for entry in entries.values()])
     return entries
+
+
+def _check_definitions(variants: Sequence[Variant]) -> None:
+    """Raise `UserError` if two variants have different objectives, reductions or estimators of the same name."""
+    defined: dict[tuple[str, str], tuple[object, str]] = {}
+    for v in variants:
+        for kind, name, record in (
+            ("objective", v.objective.name, v.objective),
+            ("reduction", v.objective.reduction.name, v.objective.reduction),
+            ("estimator", f"{v.estimator.name} {v.estimator.baseline_name}".strip(), v.estimator),
+        ):
+            first, owner = defined.setdefault((kind, name), (record, v.name))
+            if first != record:
+                raise UserError(
+                    f"{kind} '{name}' of variant {v.name} has another definition than that of variant {owner}; give it "
+                    "another name, or use the same definition"
+                )
 
 
 def find_variant(name: str, draws: int | None = None, sources: Iterable[str] = ()) -> RegisteredVariant:

@@ -7,8 +7,8 @@ from vaezoo import LEAVE_ONE_OUT, NO_BASELINE, beta_elbo, blocked, elbo, elbo_mc
 from vaezoo.baselines import zero
 from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.estimators import Estimator
-from vaezoo.oracles import centred, cosine, quadratic
 from vaezoo.reductions import LOG_MEAN_EXP, MEAN
+from vaezoo.testing.oracles import centred, cosine, quadratic
 
 REPEATS = 20_000
 PAIRS = [

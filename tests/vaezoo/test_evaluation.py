@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vaezoo import evaluate, evaluation, mlp_point
-from vaezoo.oracles import LinearGaussian
+from vaezoo.testing.oracles import LinearGaussian
 
 SCALE = 0.6
 

@@ -26,7 +26,9 @@ DECODER_ROWS_PER_PASS = 2_000  # so that their activations stay in the processor
 
 
 class NotReplayedError(RuntimeError):
-    """An estimator evaluates something in the decoder that was not recorded."""
+    """An estimator evaluates something in the decoder that was not recorded. variant: its name in the measurement."""
+
+    variant = ""
 
 
 class DecoderPass:
@@ -164,7 +166,11 @@ def differentiate(
         repeated: Posterior = dataclasses.replace(q, **parameters)
         decoded = DecoderPass(model.decoder, x, repeated.sample(rows), layers)
         for name, fitted in variants.items():
-            gradients[name].append(_replay(fitted, model, repeated, rows, decoded))
+            try:
+                gradients[name].append(_replay(fitted, model, repeated, rows, decoded))
+            except NotReplayedError as error:
+                error.variant = name
+                raise
         for name, pair in decoded.layers.items() if layers else ():
             recorded[name].append(pair)
     return SharedPass(

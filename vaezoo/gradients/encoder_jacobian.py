@@ -78,6 +78,12 @@ def find_linear_layers(module: nn.Module) -> dict[str, nn.Linear]:
     return {name: layer for name, layer in module.named_modules() if type(layer) is nn.Linear}
 
 
+def find_other_parameters(module: nn.Module) -> list[str]:
+    """Return the names of the parameters that are not in a linear layer."""
+    in_layers = {f"{name}.{part}" for name in find_linear_layers(module) for part in ("weight", "bias")}
+    return [name for name, _ in module.named_parameters() if name not in in_layers]
+
+
 @contextmanager
 def record_layers(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
     """Record (input, output) of each layer while the model runs; raise `RuntimeError` if a layer runs twice."""
@@ -102,8 +108,9 @@ def record_layers(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[T
 def encoder_jacobians(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str, LayerJacobian]:
     """Return the Jacobians of the encoder's linear layers and of its other parameters, by name."""
     linear = find_linear_layers(encoder)
-    in_layers = {f"{name}.{part}" for name, layer in linear.items() for part, _ in layer.named_parameters()}
-    others = {name: value.detach() for name, value in encoder.named_parameters() if name not in in_layers}
+    parameters = {name: value.detach() for name, value in encoder.named_parameters()}
+    others = {name: parameters[name] for name in find_other_parameters(encoder)}
+    fixed = {name: value for name, value in parameters.items() if name not in others}
     with record_layers(linear) as record:
         flat = flatten_posterior(encoder(x))
     outputs = [output for _, output in record.values()]
@@ -115,7 +122,7 @@ def encoder_jacobians(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str
         jacobians[name] = LayerJacobian(rows, inputs if linear[name].bias is None else append_one(inputs))
 
     def flat_output(chosen: dict[str, Tensor], x: Tensor) -> Tensor:
-        return flatten_posterior(functional_call(encoder, chosen, (x[None],)))[0]
+        return flatten_posterior(functional_call(encoder, {**fixed, **chosen}, (x[None],)))[0]
 
     general = vmap(jacrev(flat_output), (None, 0), chunk_size=1)(others, x) if others else {}
     for name, jacobian in general.items():

@@ -15,7 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vaezoo.gradients.decoder_replay import SharedPass, differentiate
-from vaezoo.gradients.encoder_jacobian import LayerJacobian, encoder_jacobians, find_linear_layers, parameter_slices
+from vaezoo.gradients.encoder_jacobian import (
+    LayerJacobian,
+    encoder_jacobians,
+    find_linear_layers,
+    find_other_parameters,
+    parameter_slices,
+)
 from vaezoo.gradients.moments import RELATIVE_ROUNDING, Measurement, ValueWithError, normalise
 from vaezoo.gradients.spread import Spread, spread_of_parameters
 from vaezoo.models import Model
@@ -92,7 +98,8 @@ def measure_jointly(
 ) -> dict[str, Measurement]:
     """Measure variants by the joint route; arguments and result are those of `measure.measure`.
 
-    `measure.supports_joint_measurement` must hold for each variant. Memory does not grow with parameters times repeats.
+    `measure.supports_joint_measurement` must hold for each variant. Memory does not grow with parameters times
+    repeats.
     references: by variant, the name of its pathwise reference; None if it is missing.
     """
     linear = find_linear_layers(model.decoder) if spread_of_layer else {}
@@ -132,8 +139,7 @@ def _decoder_spreads(
     noise: Float[Tensor, "R K B D"],
     spread_of_layer: SpreadOfLayer,
 ) -> Iterator[tuple[str, dict[str, Spread]]]:
-    in_layers = {f"{name}.{part}" for name in chunk.layers for part in ("weight", "bias")}
-    others = [f"decoder.{name}" for name, _ in model.decoder.named_parameters() if name not in in_layers]
+    others = [f"decoder.{name}" for name in find_other_parameters(model.decoder)]
     computed: list[tuple[Tensor, dict[str, Spread]]] = []  # variants with equal weights share the spread
     for name, fitted in variants.items():
         weights = chunk.decoder_weights[name]

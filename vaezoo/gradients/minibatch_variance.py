@@ -10,8 +10,13 @@ from torch import Tensor
 
 from vaezoo.gradients.decoder_replay import differentiate
 from vaezoo.gradients.direct_measurement import minibatch_gradient
-from vaezoo.gradients.encoder_jacobian import encoder_jacobians, find_linear_layers, flatten_posterior
-from vaezoo.gradients.measure import PROBE_EXAMPLES, supports_joint_measurement
+from vaezoo.gradients.encoder_jacobian import (
+    encoder_jacobians,
+    find_linear_layers,
+    find_other_parameters,
+    flatten_posterior,
+)
+from vaezoo.gradients.measure import supports_joint_measurement
 from vaezoo.gradients.moments import ValueWithError
 from vaezoo.gradients.spread import OuterProducts, append_one
 from vaezoo.models import Model
@@ -39,8 +44,15 @@ def measure_between_examples(
         By part of the model, "encoder" and "decoder", nats²/parameter²; the standard error is over the examples.
     """
     parts: dict[str, ValueWithError] = {}
-    for part, inner_products in (("encoder", _encoder_products), ("decoder", _decoder_products)):
-        products, with_mean = inner_products(model, fitted, x, noise)
+    joint = supports_joint_measurement(model, fitted, x, noise)
+    for part, inner_products, complete in (
+        ("encoder", _encoder_products, True),
+        ("decoder", _decoder_products, not find_other_parameters(model.decoder)),
+    ):
+        if joint and complete:
+            products, with_mean = inner_products(model, fitted, x, noise)
+        else:
+            products, with_mean = _direct_products(model, fitted, x, noise, part)
         mean_square = with_mean.mean()  # squared norm of the mean over all examples
         estimates = products.shape[-1]
         squares = products.sum((1, 2)) / estimates**2  # ‖mean over estimates‖²
@@ -83,6 +95,21 @@ def _decoder_products(model: Model, fitted: FittedVariant, x: Tensor, noise: Ten
     return torch.cat(products), with_mean
 
 
+def _direct_products(model: Model, fitted: FittedVariant, x: Tensor, noise: Tensor, part: str) -> InnerProducts:
+    # by a backward pass for each example and estimate, once for the mean and once for the products
+    def differentiate_example(b: int) -> Float[Tensor, "M P"]:
+        gradients = [minibatch_gradient(model, fitted, x[[b]], repeat[:, [b]]) for repeat in noise]
+        return torch.stack(
+            [torch.cat([g.flatten() for name, g in row.items() if name.startswith(part)]) for row in gradients]
+        ).double()
+
+    total = torch.zeros(())
+    for b in range(len(x)):
+        total = total + differentiate_example(b).mean(0) / len(x)
+    pairs = [(g @ g.mT, g.mean(0) @ total) for g in map(differentiate_example, range(len(x)))]
+    return torch.stack([products for products, _ in pairs]), torch.stack([inner for _, inner in pairs])
+
+
 def measure_fresh_variance(
     model: Model, variants: Mapping[str, FittedVariant], draw_batch: BatchSource, pairs: int
 ) -> dict[str, ValueWithError]:
@@ -99,8 +126,7 @@ def measure_fresh_variance(
         By variant, nats²/parameter²; the standard error is over the pairs.
     """
     x, noise = draw_batch()
-    probe, draws = x[:PROBE_EXAMPLES], noise[None, :, :PROBE_EXAMPLES]
-    joint = {name: v for name, v in variants.items() if supports_joint_measurement(model, v, probe, draws)}
+    joint = {name: v for name, v in variants.items() if supports_joint_measurement(model, v, x, noise[None])}
     direct = {name: v for name, v in variants.items() if name not in joint}
 
     def draw_gradients() -> dict[str, list[Tensor]]:

@@ -119,13 +119,10 @@ def grouped_spread(
     return Spread(torch.where(deviation.sum(0) > 0, deviation, 0.0), None, leading=0)
 
 
-def spread_of_parameters(
+def differentiate_examples(
     model: Model, estimate: Estimate, names: list[str], x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
-) -> dict[str, Spread]:
-    """Return the spread of any parameters, by name, from the gradients of single examples by `torch.func`.
-
-    The first pass over the repeats computes the mean, the second the deviations from it.
-    """
+) -> dict[str, Float[Tensor, "R B P"]]:
+    """Return gradients of single examples in any parameters, flattened, by name, nats/parameter; by `torch.func`."""
     parameters = dict(model.named_parameters())
     chosen = {name: parameters[name].detach() for name in names}
     others = {name: value.detach() for name, value in parameters.items() if name not in chosen}
@@ -134,19 +131,26 @@ def spread_of_parameters(
         value: Tensor = functional_call(model, {**others, **chosen}, (estimate, x[None], noise[:, None]))
         return value[0]
 
-    gradients = vmap(vmap(grad(single_estimate), (None, 0, 1)), (None, None, 0))
-    size = sum(value.numel() for value in chosen.values()) * len(x)
+    gradients = vmap(vmap(grad(single_estimate), (None, 0, 1)), (None, None, 0))(chosen, x, noise)
+    return {name: g.reshape(*g.shape[:2], -1) for name, g in gradients.items()}
+
+
+def spread_of_parameters(
+    model: Model, estimate: Estimate, names: list[str], x: Float[Tensor, "B ..."], noise: Float[Tensor, "R K B D"]
+) -> dict[str, Spread]:
+    """Return the spread of any parameters, by name, from the gradients of single examples.
+
+    The first pass over the repeats computes the mean, the second the deviations from it.
+    """
+    parameters = dict(model.named_parameters())
+    size = sum(parameters[name].numel() for name in names) * len(x)
     chunks = noise.split(max(1, GRADIENT_VALUES_AT_ONCE // size))
-    mean = {name: value.new_zeros(len(x), value.numel(), dtype=torch.float64) for name, value in chosen.items()}
+    mean = {name: x.new_zeros(len(x), parameters[name].numel(), dtype=torch.float64) for name in names}
     for chunk in chunks:
-        for name, g in gradients(chosen, x, chunk).items():
-            mean[name] += _flatten(g).sum(0) / len(noise)
+        for name, g in differentiate_examples(model, estimate, names, x, chunk).items():
+            mean[name] += g.double().sum(0) / len(noise)
     deviation: dict[str, list[Tensor]] = {name: [] for name in names}
     for chunk in chunks:
-        for name, g in gradients(chosen, x, chunk).items():
-            deviation[name].append((_flatten(g) - mean[name]).square().sum(-1))
+        for name, g in differentiate_examples(model, estimate, names, x, chunk).items():
+            deviation[name].append((g.double() - mean[name]).square().sum(-1))
     return {name: Spread(torch.cat(deviation[name]), mean[name].sum(0)) for name in names}
-
-
-def _flatten(gradients: Float[Tensor, "R B ..."]) -> Float[Tensor, "R B P"]:
-    return gradients.reshape(*gradients.shape[:2], -1).double()

@@ -7,6 +7,6 @@
 The tests use small models in float64 and fixed seeds.
 """
 
-from vaezoo.testing.properties import Finding as Finding
+from vaezoo.testing.findings import Finding as Finding
 from vaezoo.testing.properties import check as check
 from vaezoo.testing.properties import count_decoder_passes as count_decoder_passes

@@ -37,6 +37,8 @@ def gradients(
     out: options.Destination = Path("results"),
     name: options.Name = None,
     keep_stale: options.KeepStale = False,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     plugin: options.Plugin = None,
 ) -> int:
     """Measure gradient variances of all variants at equal parameters, minibatches and noise; draw figures."""
@@ -44,7 +46,7 @@ def gradients(
     from benchmarks.planning.settings import load_settings
 
     settings = load_settings(preset, {"dataset": dataset, "seeds": seeds}, repeats)
-    executor = make_executor("local", None, settings.device, workers)
+    executor = make_executor("local", None, settings.device, workers, timeout, memory)
     from benchmarks.gradient_studies import study_plan
     from benchmarks.gradient_studies.report import figures, tables
     from benchmarks.runs.cell_files import is_finished

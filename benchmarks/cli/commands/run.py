@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli import options
-from benchmarks.cli.options import DATASET_DEFAULT, PRESET_DEFAULT, argument, data, limits, running, training
+from benchmarks.cli.options import DATASET_DEFAULT, PRESET_DEFAULT, argument, data, running, training
 from benchmarks.common.errors import UserError
 
 
@@ -46,12 +46,8 @@ def run(
     out: options.Destination = Path("results"),
     name: options.Name = None,
     keep_stale: options.KeepStale = False,
-    timeout: Annotated[
-        float | None, limits("Time limit of a training run, seconds.", "no limit", metavar="SECONDS")
-    ] = None,
-    memory: Annotated[
-        int | None, limits("Memory limit of a training run, MiB (Linux only).", "no limit", metavar="MIB")
-    ] = None,
+    timeout: options.Timeout = None,
+    memory: options.Memory = None,
     snapshot: Annotated[
         float,
         running("Seconds between snapshots, from which a killed training run continues.", min=0, metavar="SECONDS"),

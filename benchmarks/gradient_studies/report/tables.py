@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,10 @@ from benchmarks.reporting.csv_tables import TEXT_KINDS, parse_numbers, read_tabl
 
 GRADIENTS_FILE = "gradients.csv"
 LINE_COLUMNS = ["study", "dataset", "checkpoint", "setting", "variant", "objective", "estimator", "baseline"]
+MEASUREMENT_COLUMNS = (
+    *LINE_COLUMNS,
+    *("seed", "draws", "setting_value", "batch_size", "latent_dim", "parameters", "layer", "part", "quantity"),
+)
 NUMBER_COLUMNS = tuple(name for name, kind in KINDS.items() if kind not in TEXT_KINDS)
 FITTED_QUANTITIES = (  # study, quantity, part
     ("latent-dim", "variance", "latent"),
@@ -27,8 +32,14 @@ FITTED_QUANTITIES = (  # study, quantity, part
 
 
 def write_gradients(folder: Path, records: Iterable[Record]) -> None:
-    """Write gradients.csv: the rows of all cells with status ok, then the rows over all seeds."""
-    rows = [row for record in records if record["status"] == "ok" for row in record["rows"]]
+    """Write gradients.csv: the rows of all cells, then the rows over all seeds.
+
+    A reference estimate that the cells of several plug-ins measured has the rows of the first cell.
+    """
+    unique: dict[tuple[Any, ...], Row] = {}
+    for row in (row for record in records for row in record["rows"] if row.get("study")):
+        unique.setdefault(tuple(row.get(name) for name in MEASUREMENT_COLUMNS), row)
+    rows = list(unique.values())
     rows.sort(key=lambda row: (row["study"], math.inf if row["seed"] is None else row["seed"]))
     if not rows:
         return

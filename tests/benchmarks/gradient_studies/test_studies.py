@@ -19,7 +19,7 @@ from benchmarks.gradient_studies.report import figures, tables
 from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.runs import folders
 from vaezoo import VARIANTS
-from vaezoo.oracles import cosine, quadratic
+from vaezoo.testing.oracles import cosine, quadratic
 
 SMALL = """
 dataset = "digits"
@@ -155,7 +155,7 @@ def test_finished_cells_are_kept(studies, command, small):
     again = command("gradients", "--preset", small, "--out", studies.folder.parent, "--name", "g",
                     "--plugin", studies.folder.parent / "mine.py")  # fmt: skip
     assert again.returncode == 0, again.stderr
-    assert "4 finished cells are kept" in again.stderr
+    assert "8 finished cells are kept" in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_missing_references_are_added():
     by_name = {v.name: v for v in VARIANTS}
     complete = add_references([by_name["reinforce-vae-loo"], by_name["ciwae-dreg"]])
     added = {(v.name, v.draws) for v in complete[2:]}
-    assert added == {("pathwise elbo", 1), ("pathwise elbo", 2), ("pathwise ciwae(0.5)", 5)}
+    assert added == {("vae", 1), ("vae-2", 2), ("pathwise ciwae(0.5)", 5)}
     assert len(add_references(list(VARIANTS))) == len(VARIANTS) + 1
     assert [fewest_draws(by_name[n]) for n in ("vae-2", "iwae", "ciwae-dreg")] == [1, 5, 5]
 

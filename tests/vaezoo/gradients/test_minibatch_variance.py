@@ -8,7 +8,7 @@ import torch
 
 from tests.vaezoo.gradients.plain_loops import STOCHASTIC, fit, loop
 from vaezoo import FittedVariant, measure, pathwise
-from vaezoo.gradients import measure_between_examples, measure_fresh_variance
+from vaezoo.gradients import measure_between_examples, measure_fresh_variance, minibatch_variance
 
 
 @pytest.mark.parametrize("name", ["vae", "reinforce-vae-loo", "iwae-dreg"])
@@ -49,3 +49,17 @@ def test_the_minibatchs_part_is_the_variance_between_exact_gradients(tools):
         mean = torch.cat([values for name, values in g.items() if name.startswith(part)], 2).mean(0)
         exact = (mean - mean.mean(0)).square().sum() / 39
         assert abs(figure.value - exact) < 5 * figure.se
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian-learned"])
+def test_the_direct_route_gives_the_same_numbers(likelihood, tools, monkeypatch):
+    """A decoder with a parameter outside its linear layers always takes the direct route."""
+    model = tools.build(shape=(3, 3), likelihood=likelihood, hidden=(5,), latent_dim=2)
+    x = (tools.normal(12, 3, 3, seed=4) > 0).double()
+    noise, fitted = tools.normal(2, 1, 12, 2, seed=6), FittedVariant(STOCHASTIC[0])
+    joint = measure_between_examples(model, fitted, x, noise)
+    monkeypatch.setattr(minibatch_variance, "supports_joint_measurement", lambda *_: False)
+    direct = measure_between_examples(model, fitted, x, noise)
+    for part, figure in direct.items():
+        assert joint[part].value == pytest.approx(figure.value, rel=1e-9)
+        assert joint[part].se == pytest.approx(figure.se, rel=1e-9)

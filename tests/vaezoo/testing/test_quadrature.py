@@ -1,16 +1,17 @@
 """Quadrature and what is built on it: exact moments, closed-form gradients, a plain product rule."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from tests.monte_carlo import largest_z
 from vaezoo import elbo, elbo_mc, iwae
 from vaezoo.distributions.priors import STANDARD_NORMAL
 from vaezoo.testing import quadrature
-from vaezoo.testing.bias import expected_objective, flat_gradient, largest_z, linear_gaussian_model
+from vaezoo.testing.expectation import flat_gradient, mean_over_noise, objective_values
+from vaezoo.testing.problems import Problem, linear_gaussian_model
 
 
 @pytest.mark.parametrize("count", [2, 3, 11, 40])
@@ -21,25 +22,28 @@ def test_nodes_and_weights_are_numpys(count):
     np.testing.assert_allclose(weights.numpy(), expected_weights / expected_weights.sum(), rtol=1e-8, atol=1e-15)
 
 
-@pytest.mark.parametrize("draws", [1, 2, 3, 5])
-def test_each_multiset_stands_for_all_of_its_orders(draws, tools):
-    points, weights = quadrature.product_rule(draws, 1, 6)
-    points = points.squeeze(-1)
+@pytest.mark.parametrize(("draws", "latents"), [(1, 1), (1, 3), (2, 2), (3, 1)])
+def test_the_grid_integrates_any_function_of_the_draws(draws, latents):
+    """Also functions that treat the draws differently."""
+    points, weights = quadrature.grid_rule(draws, latents, 6)
+    assert points.shape == (draws, 6 ** (draws * latents), latents)
     assert weights.sum().item() == pytest.approx(1, abs=1e-12)
-    assert points.shape == (draws, math.comb(6 + draws - 1, draws))
-    single, single_weights = quadrature.gauss_hermite(6)
-    plain = sum(
-        np.prod([single_weights[i] for i in index]) * torch.logsumexp(single[list(index)], 0)
-        for index in itertools.product(range(6), repeat=draws)
-    )
-    assert (weights * points.logsumexp(0)).sum().item() == pytest.approx(float(plain), rel=1e-12)
+    assert (weights * points[0, :, -1] ** 4).sum().item() == pytest.approx(3, rel=1e-12)
+    assert (weights * points[-1, :, 0].exp()).sum().item() == pytest.approx(math.exp(0.5), rel=1e-4)
+    cross = (weights * points[0, :, 0] * points[-1, :, -1]).sum().item()
+    assert cross == pytest.approx(1.0 if draws == latents == 1 else 0.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("draws", [1, 2, 5, 20, 200])
-def test_the_max_nodes_is_chosen_that_stays_small(draws):
-    nodes = quadrature.max_nodes(draws, 1)
-    assert nodes >= 2
-    assert math.comb(nodes + draws - 1, draws) <= quadrature.MAX_POINTS
+@pytest.mark.parametrize("dimensions", [1, 2, 4, 6, 9])
+def test_the_grid_stays_small(dimensions):
+    nodes = quadrature.grid_nodes(dimensions)
+    assert nodes >= 3
+    assert nodes**dimensions <= max(3**dimensions, quadrature.MAX_GRID_POINTS)
+
+
+def expected_objective(variant, model, x, nodes):
+    problem = Problem("", variant, model, x)
+    return mean_over_noise(problem, lambda x, noise: objective_values(problem, x, noise, reparameterized=True), nodes)
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+"""Both routes give the same moments where one example is the minibatch; what the joint route misses goes direct."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.vaezoo.gradients.plain_loops import STOCHASTIC
+from tests.vaezoo.testing.right_variants import VARIANTS as RIGHT
+from vaezoo import DataSpec, Estimator, FittedVariant, Variant, build, elbo, initialise, measure, mlp_normal, pathwise
+
+SPEC, LATENTS, REPEATS = DataSpec((4, 4), "bernoulli", (5,)), 2, 12
+DIRECT = {"antithetic", "antithetic-iwae", "taylor", "taylor-2", "stacked-taylor", "tied"}
+
+
+def train(model, variant, x, noise):
+    """A few steps, so that the encoder's heads are no longer as they were drawn."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(20):
+        optimizer.zero_grad()
+        reference = dataclasses.replace(variant, estimator=pathwise)
+        q = model.encoder(x)
+        log_w = reference.objective.log_weight(model, x, q.rsample(noise), q)
+        value = reference.objective.reduction.value(log_w) + reference.objective.exact(model, q)
+        (-value.mean()).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["untrained", "trained"])
+@pytest.mark.parametrize("variant", [*STOCHASTIC, *RIGHT], ids=lambda v: v.name)
+def test_the_route_of_a_run_equals_the_direct_route(variant, trained, tools):
+    model = build(variant, SPEC, LATENTS).double()
+    source = tools.generator(1)
+    initialise(model, lambda name: source)
+    x = (tools.normal(4, 4, 4, seed=2) > 0).double()
+    if trained:
+        train(model, variant, x, tools.normal(variant.draws, 4, LATENTS, seed=9))
+    average = torch.tensor(-4.0 if variant.estimator.averaging_rate else 0.0).double()
+    fitted, noise = FittedVariant(variant, model.baseline, average), tools.normal(REPEATS, variant.draws, 4, LATENTS)
+    chosen = measure(model, {"": fitted}, x, lambda rows: noise[:, :, rows])[""].route
+    if variant.name in DIRECT:
+        assert chosen == "direct"
+    for b in range(2):  # one example at a time, so that both routes measure the same quantity
+        single = [
+            measure(model, {"": fitted}, x[[b]], lambda rows, b=b: noise[:, :, [b]], routes={"": route})[""].moments
+            for route in (chosen, "direct")
+        ]
+        for part in ("encoder", "decoder"):
+            actual, expected = (moments[part, ""].variance for moments in single)
+            assert actual == pytest.approx(expected, rel=1e-6, abs=1e-12), part
+            assert expected > 0 or variant.name == "vae-blocked"
+
+
+def clipped(log_weight, reduction, q, noise, prediction):
+    return reduction.value(log_weight(q.rsample(noise.clamp(-2.5, 2.5)), q))
+
+
+def test_an_estimate_that_changes_rare_draws_ends_no_other_measurement(tools):
+    """The probe of a few draws does not see it."""
+    model = build(STOCHASTIC[0], SPEC, LATENTS).double()
+    x, noise = (tools.normal(40, 4, 4) > 0).double(), tools.normal(20, 1, 40, LATENTS).clamp(-2.4, 2.4)
+    noise[15, 0, 30] = 3.0
+    variants = {
+        "clipped": FittedVariant(Variant("clipped", mlp_normal, elbo, Estimator("clipped", clipped))),
+        "vae": FittedVariant(STOCHASTIC[0]),
+    }
+    together = measure(model, variants, x, lambda rows: noise[:, :, rows])
+    assert {name: m.route for name, m in together.items()} == {"clipped": "direct", "vae": "joint"}
+    alone = measure(model, {"vae": variants["vae"]}, x, lambda rows: noise[:, :, rows])["vae"]
+    assert together["vae"].moments["encoder", ""].variance == alone.moments["encoder", ""].variance

@@ -1,0 +1,177 @@
+"""Properties that compare a variant's declarations with exact numbers: bias, bounds, densities, derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vaezoo.testing import quadrature
+from vaezoo.testing.expectation import (
+    PARTS,
+    PIECEWISE_STEP,
+    Bias,
+    differentiate_numerically,
+    draw_directions,
+    flat_gradient,
+    mean_over_noise,
+    measure_bias,
+    objective_values,
+)
+from vaezoo.testing.findings import Finding
+from vaezoo.testing.problems import Problem, architecture_problems, linear_problems
+from vaezoo.variants import Variant
+
+SMALL_ERROR = 1e-6
+SUPPORT_POINTS = 801
+OUTPUTS = torch.tensor([-2.0, 0.3, 1.7], dtype=torch.float64)  # outputs of the decoder
+
+
+def check_bias(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the mean gradient is exact on linear-Gaussian models, for the encoder and for the decoder.
+
+    A biased variant may have a bias in the encoder only.
+    """
+    problems = linear_problems(variant)
+    for part in PARTS:
+        biases = {problem.name: measure_bias(problem, part) for problem in problems}
+        claim = "unbiased" if variant.unbiased else "biased" if part == "encoder" else "biased in the encoder only"
+        unbiased = variant.unbiased or part == "decoder"
+        significant = [name for name, bias in biases.items() if bias.significant]
+        holds = not significant if unbiased else bool(significant)
+        name = max(biases, key=lambda key: biases[key].relative / biases[key].resolution)
+        yield Finding(f"bias of the {part}'s gradient", holds, f"declared {claim}; {_describe_bias(name, biases)}")
+
+
+def _describe_bias(name: str, biases: dict[str, Bias]) -> str:
+    bias, resolution = biases[name], max(bias.resolution for bias in biases.values())
+    method = "draws" if bias.monte_carlo else "quadrature"
+    return (
+        f"the mean gradient is off by {100 * bias.relative:.2g} % with {name}, by {method}; a bias of "
+        f"{100 * resolution:.2g} % would show"
+    )
+
+
+def check_mean_value(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the mean value is that of the objective, for estimators that make other draws from the noise."""
+    if not variant.estimator.transforms_noise:
+        return
+    worst, name = 0.0, ""
+    for problem in linear_problems(variant):
+        nodes = quadrature.grid_nodes(problem.variant.draws * problem.model.latent_dim)
+        with torch.no_grad():
+            fine, coarse = (mean_over_noise(problem, problem.estimate, n).item() for n in (nodes, nodes - 1))
+            exact = mean_over_noise(problem, _values(problem), nodes).item()
+        error = abs(fine - exact) / max(SMALL_ERROR * abs(exact), 3 * abs(fine - coarse))
+        worst, name = max((worst, name), (error, problem.name))
+    yield Finding("mean value is the objective", worst <= 1, f"off by {worst:.2g} of the tolerance with {name}")
+
+
+def _values(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda x, noise: objective_values(problem, x, noise)
+
+
+def check_derivatives(variant: Variant) -> Iterator[Finding]:
+    """Yield whether autograd gives the derivatives of the objective at fixed noise, through the variant's own parts."""
+    worst, name = 0.0, ""
+    for problem in architecture_problems(variant)[:2]:
+        noise = problem.noise()[0]
+        for part in PARTS:
+            directions = draw_directions(problem.model, part)
+
+            def value(problem: Problem = problem, noise: Tensor = noise) -> Tensor:
+                return objective_values(problem, problem.x, noise, reparameterized=True).mean()
+
+            numerical = differentiate_numerically(problem.model, part, value, directions, PIECEWISE_STEP)
+            exact = directions @ flat_gradient(problem.model, value(), part)
+            difference = ((exact - numerical).norm() / numerical.norm()).item()
+            worst, name = max((worst, name), (difference, f"{part}, {problem.name}"))
+    figure = f"off by {100 * worst:.2g} % from finite differences with {name}"
+    yield Finding("gradients are derivatives", worst < 1e-4, figure)
+
+
+def check_kl(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the closed form of KL(q‖p) is the mean of log q(z|x) - log p(z) over q, by quadrature."""
+    worst, name = 0.0, ""
+    for problem in architecture_problems(variant)[:2]:
+        model = problem.model
+        if not model.stochastic:
+            return
+        nodes = quadrature.grid_nodes(model.latent_dim)
+        with torch.no_grad():
+            q = model.encoder(problem.x)
+            exact = model.prior.kl(q)
+            values = []
+            for n in (nodes, nodes - 1):
+                points, weights = quadrature.grid_rule(1, model.latent_dim, n)
+                z = q.sample(points[0][:, None].expand(-1, len(problem.x), -1))
+                values.append((q.log_prob(z) - model.prior.log_prob(z)).T @ weights)
+        error = (values[0] - exact).abs().max() / exact.abs().max()
+        tolerance = max(SMALL_ERROR, 3 * float((values[0] - values[1]).abs().max() / exact.abs().max()))
+        worst, name = max((worst, name), (error.item() / tolerance * SMALL_ERROR, problem.name))
+    yield Finding("KL in closed form", worst <= SMALL_ERROR, f"off by {100 * worst:.2g} % with {name}")
+
+
+def check_density(variant: Variant) -> Iterator[Finding]:
+    """Yield whether p(x|z) of one pixel and of two sums or integrates to 1 over the values that pixels may have."""
+    likelihood = architecture_problems(variant)[0].model.decoder.likelihood
+    supports = {
+        "binary": (torch.tensor([0.0, 1.0], dtype=torch.float64), torch.ones(2, dtype=torch.float64)),
+        "unit": _trapezoid(torch.linspace(0, 1, SUPPORT_POINTS, dtype=torch.float64)),
+        "real": _trapezoid(torch.linspace(-9, 9, SUPPORT_POINTS, dtype=torch.float64).sinh()),
+    }
+    if likelihood.support not in supports:
+        names = ", ".join(map(repr, supports))
+        yield Finding("likelihood is a density", False, f"the support is {likelihood.support!r}; use one of {names}")
+        return
+    points, weights = supports[likelihood.support]
+    totals = []
+    for pixels in (1, 2):
+        x = torch.cartesian_prod(*[points] * pixels).view(-1, pixels)
+        volume = torch.cartesian_prod(*[weights] * pixels).view(-1, pixels).prod(1)
+        with torch.no_grad():
+            density = likelihood.log_prob(x, OUTPUTS[:, None, None].expand(-1, len(x), pixels)).exp()
+        totals.append(density @ volume)
+    total = torch.cat(totals)
+    worst = total[(total - 1).abs().argmax()].item()
+    figure = f"p(x|z) over {likelihood.support} pixels has the total {worst:.6g}"
+    yield Finding("likelihood is a density", abs(worst - 1) < 1e-5, figure)
+
+
+def _trapezoid(points: Float[Tensor, " N"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    gaps = points.diff()
+    return points, torch.cat([gaps[:1], gaps[1:] + gaps[:-1], gaps[-1:]]) / 2
+
+
+def check_bound(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the objective is at most log p(x), if it is declared a bound.
+
+    If the objective has no part in closed form, the weights must also satisfy E[w] = p(x).
+    """
+    objective = variant.objective
+    if not objective.bound:
+        return
+    for problem in linear_problems(variant)[:2]:
+        model, x = problem.model, problem.x
+        if not model.stochastic:
+            return
+        nodes = quadrature.grid_nodes(problem.variant.draws * model.latent_dim)
+        points, weights = quadrature.grid_rule(1, model.latent_dim, 24)
+        with torch.no_grad():
+            q = model.encoder(x)
+            grid = points[0][:, None].expand(-1, len(x), -1)
+            log_px = (model.decoder.log_prob(x, model.prior.sample(grid)).T + weights.log()).logsumexp(1)
+            mean = mean_over_noise(problem, _values(problem), nodes).item()
+            log_w = objective.log_weight(model, x, q.sample(grid), q)
+            ratio = ((log_w.T + weights.log()).logsumexp(1) - log_px).exp()
+            without_exact = not objective.exact(model, q).any()
+        gap = log_px.mean().item() - mean
+        holds = gap > -1e-6 and (not without_exact or bool(((ratio - 1).abs() < 1e-3).all()))
+        figure = f"log p(x) - L = {gap:.3g} nats with {problem.name}"
+        if without_exact:
+            figure += f"; E[w] / p(x) = {ratio[(ratio - 1).abs().argmax()]:.6g}"
+        if not holds:
+            break
+    yield Finding("objective is a bound of log p(x)", holds, figure)

@@ -1,0 +1,186 @@
+"""Properties of single estimates: shapes, values, gradients and what they depend on."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vaezoo.estimators import blocked, pathwise
+from vaezoo.gradients import measure, minibatch_gradient
+from vaezoo.testing.expectation import PARTS, flat_gradient, objective_values
+from vaezoo.testing.findings import Finding, relative_difference
+from vaezoo.testing.problems import EXAMPLES, Problem, architecture_problems
+from vaezoo.variants import FittedVariant, Variant
+
+TOLERANCE = 1e-10
+LOOP_TOLERANCE = 1e-8
+REPEATS = 8
+CONSTANT = 1e-12  # a variance of this share of the squared gradient is due to rounding
+
+
+def small_problem(variant: Variant) -> Problem:
+    """Return the problem with the variant's own number of draws."""
+    return architecture_problems(variant)[0]
+
+
+def check_shapes(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the estimate is one finite number per example."""
+    figures = []
+    for problem in architecture_problems(variant):
+        value = problem.estimate(problem.x, problem.noise()[0])
+        finite = int(value.isfinite().sum())
+        if value.shape != (EXAMPLES,) or finite < EXAMPLES:
+            figures.append(f"{problem.name}: {list(value.shape)} for {EXAMPLES} examples, {finite} finite")
+    yield Finding("shapes", not figures, "; ".join(figures) or f"[{EXAMPLES}] for {EXAMPLES} examples, all finite")
+
+
+def check_value(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the value is the objective F(log w) + A at draws of the posterior."""
+    if variant.estimator.transforms_noise:
+        return  # its mean is compared by `check_mean_value`
+    differences = {}
+    for problem in architecture_problems(variant):
+        noise = problem.noise()[0]
+        value, expected = problem.estimate(problem.x, noise), objective_values(problem, problem.x, noise)
+        differences[problem.name] = relative_difference(value, expected)
+    yield _worst("value is the objective", differences)
+
+
+def check_same_value(variant: Variant) -> Iterator[Finding]:
+    """Yield whether other estimators of the same objective have the same value with equal noise."""
+    if variant.estimator.transforms_noise:
+        return
+    problem, baseline = small_problem(variant), variant.estimator.baseline
+    noise = problem.noise()[0]
+    value, difference = problem.estimate(problem.x, noise), 0.0
+    for estimator in (pathwise, blocked):
+        other = replace(problem, variant=replace(variant, estimator=replace(estimator, baseline=baseline)))
+        difference = max(difference, relative_difference(value, other.estimate(problem.x, noise)))
+    figure = f"relative difference {difference:.1g} to pathwise and blocked"
+    yield Finding("value does not depend on the estimator", difference < TOLERANCE, figure)
+
+
+def check_gradients_reach(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the gradient in every parameter is finite and not 0."""
+    problem = small_problem(variant)
+    value = problem.estimate(problem.x, problem.noise()[0]).mean()
+    parameters = dict(problem.model.named_parameters())
+    gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    by_name = dict(zip(parameters, gradients, strict=True))
+    missing = [name for name, g in by_name.items() if not (g.isfinite().all() and g.abs().sum() > 0)]
+    figure = f"{len(by_name) - len(missing)} of {len(by_name)}{', but not ' if missing else ''}{', '.join(missing)}"
+    yield Finding("gradients reach every parameter", not missing, figure)
+
+
+def check_examples(variant: Variant) -> Iterator[Finding]:
+    """Yield whether value and gradient of an example are the same alone and in a minibatch."""
+    problem = small_problem(variant)
+    x, noise = problem.x, problem.noise()[0]
+    together = problem.estimate(x, noise)
+    differences = []
+    for b in range(EXAMPLES):
+        alone = problem.estimate(x[b : b + 1], noise[:, b : b + 1])[0]
+        differences.append(relative_difference(together[b], alone))
+        pair = (flat_gradient(problem.model, value) for value in (together[b], alone))
+        differences.append(relative_difference(*pair))
+    figure = f"relative difference {max(differences):.1g} between an example alone and among {EXAMPLES}"
+    yield Finding("examples are independent", all(d < TOLERANCE for d in differences), figure)
+
+
+def check_noise(variant: Variant) -> Iterator[Finding]:
+    """Yield whether a change of the noise of one example changes the value of this example only."""
+    problem = small_problem(variant)
+    x, noise = problem.x, problem.noise()[0]
+    before = problem.estimate(x, noise)
+    same, others = 0, 0
+    for b in range(EXAMPLES):
+        shifted = noise.clone()
+        shifted[:, b] += 1
+        changed = (problem.estimate(x, shifted) - before).abs() > TOLERANCE * before.abs()
+        same += int(changed[b])
+        others += int(changed.sum()) - int(changed[b])
+    expected = EXAMPLES if problem.model.stochastic else 0
+    figure = f"other noise for one example changed its value in {same} of {EXAMPLES} cases, other values in {others}"
+    yield Finding("noise is independent across examples", same == expected and others == 0, figure)
+
+
+def check_inputs(variant: Variant) -> Iterator[Finding]:
+    """Yield whether examples and noise are unchanged after an estimate."""
+    problem = small_problem(variant)
+    x, noise = problem.x.clone(), problem.noise()[0]
+    problem.estimate(x, noise)
+    changed = [n for n, a, b in (("x", x, problem.x), ("noise", noise, problem.noise()[0])) if not torch.equal(a, b)]
+    yield Finding("inputs stay unchanged", not changed, f"changed: {', '.join(changed) or 'nothing'}")
+
+
+def check_reproducible(variant: Variant) -> Iterator[Finding]:
+    """Yield whether value and gradient do not depend on torch's global generator: all noise must be an argument."""
+    runs = []
+    with torch.random.fork_rng():
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            problem = small_problem(variant)
+            value = problem.estimate(problem.x, problem.noise()[0])
+            runs.append(torch.cat([value.detach(), flat_gradient(problem.model, value.mean())]))
+    differing = int((runs[0] != runs[1]).sum())
+    yield Finding("reproducible under a seed", differing == 0, f"{differing} of {len(runs[0])} numbers differ")
+
+
+def check_moments(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the measured gradient variance is that of a loop of backward passes over the same noise."""
+    differences = {}
+    for problem in architecture_problems(variant):
+        model, x = problem.model, problem.x
+        if not model.stochastic:
+            return
+        fitted = FittedVariant(problem.variant, model.baseline, x.new_tensor(problem.average))
+        noise = problem.noise(REPEATS, seed=8)
+        measurement = measure(model, {"": fitted}, x, functools.partial(_take_examples, noise))[""]
+        # the joint route measures the variance of each example, the direct route that of the minibatch
+        groups = [[b] for b in range(EXAMPLES)] if measurement.route == "joint" else [list(range(EXAMPLES))]
+        for part in PARTS:
+            total, size = 0.0, 0.0
+            for rows in groups:
+                gradients = [minibatch_gradient(model, fitted, x[rows], repeat[:, rows]) for repeat in noise]
+                for name in gradients[0]:
+                    if name.startswith(part):
+                        values = torch.stack([g[name] for g in gradients])
+                        total += float(values.var(0).sum()) / len(groups) ** 2
+                        size += float(values.square().sum())
+            error = abs(measurement.moments[part, ""].variance - total)
+            key = f"{problem.name}, {part}, {measurement.route} route"
+            differences[key] = error / max(total, CONSTANT * size, 1e-300)
+    yield _worst("measured variance is that of a plain loop", differences, LOOP_TOLERANCE)
+
+
+def check_baseline(variant: Variant) -> Iterator[Finding]:
+    """Yield whether the network of a baseline gets the gradient of its squared error."""
+    problem = small_problem(variant)
+    network = list(problem.model.baseline.parameters())
+    if not network:
+        return
+    x, noise = problem.x, problem.noise()[0]
+    gradients = torch.autograd.grad(problem.estimate(x, noise).mean(), network)
+    q = problem.model.encoder(x)
+    log_w = variant.objective.log_weight(problem.model, x, q.sample(noise), q)
+    stochastic = variant.objective.reduction.value(log_w).detach()
+    prediction = problem.average + problem.model.baseline(x.flatten(1)).squeeze(-1)
+    expected = torch.autograd.grad(-(prediction - stochastic).square().mean(), network)
+    difference = max(map(relative_difference, gradients, expected))
+    figure = f"relative difference {difference:.1g} to the gradient of -(c - F)²"
+    yield Finding("baseline learns by least squares", difference < LOOP_TOLERANCE, figure)
+
+
+def _worst(name: str, differences: dict[str, float], tolerance: float = TOLERANCE) -> Finding:
+    finite = {problem: math.inf if math.isnan(value) else value for problem, value in differences.items()}
+    problem = max(finite, key=finite.__getitem__)
+    return Finding(name, finite[problem] < tolerance, f"relative difference {finite[problem]:.1g} with {problem}")
+
+
+def _take_examples(noise: Tensor, rows: slice) -> Tensor:
+    return noise[:, :, rows]

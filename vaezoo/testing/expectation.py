@@ -1,0 +1,144 @@
+"""The mean of a gradient estimate against the gradient of the mean objective: the bias, without Monte Carlo error.
+
+Both means are over the standard normal noise, by Gauss-Hermite quadrature. The rows of one batch are the points of the
+rule, so a mean gradient is one backward pass. The gradient of the mean objective is by finite differences, so it is
+right for posteriors and likelihoods whose own gradients are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vaezoo.models import Model
+from vaezoo.testing import quadrature
+from vaezoo.testing.problems import Problem, normal
+
+PARTS = ("encoder", "decoder")
+DIRECTIONS = 4
+SMOOTH_STEP, PIECEWISE_STEP = 1e-4, 1e-6  # the second one is unlikely to cross a kink of ReLU
+SMALLEST_RESOLUTION = 1e-6  # of finite differences
+FEW_POINTS, FINE = 2_000, 1e-4  # fewer points suffice if the error of the quadrature is at most this
+COARSE = 0.02  # a larger error of the quadrature means that the estimate is no smooth function of the noise
+BATCHES, BATCH_SIZE = 50, 20_000
+SIGNIFICANT_Z = 5.0
+
+
+@dataclass(frozen=True)
+class Bias:
+    """The bias of a gradient, relative to the size of the exact gradient.
+
+    resolution: a bias of this size would have been seen. monte_carlo: whether quadrature was not accurate.
+    """
+
+    relative: float
+    resolution: float
+    monte_carlo: bool
+
+    @property
+    def significant(self) -> bool:
+        """Whether the bias is larger than the error of the measurement."""
+        return not self.relative <= self.resolution
+
+
+def parameters_of(model: Model, part: str) -> list[Tensor]:
+    """Return the parameters of one part; parameters that encoder and decoder share belong to the encoder."""
+    return [p for name, p in model.named_parameters() if name.startswith(part)]
+
+
+def flat_gradient(model: Model, value: Float[Tensor, ""], part: str = "") -> Float[Tensor, " P"]:
+    """Return the gradient of a scalar in the parameters of the model or one part of it; 0 for parameters not used."""
+    gradients = torch.autograd.grad(
+        value, parameters_of(model, part), retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return torch.cat([g.flatten() for g in gradients])
+
+
+def differentiate_numerically(
+    model: Model, part: str, function: Callable[[], Tensor], directions: Float[Tensor, "J P"], step: float
+) -> Float[Tensor, " J"]:
+    """Return derivatives of a function of the parameters of one part along directions, by central differences."""
+    parameters = parameters_of(model, part)
+    sizes = [p.numel() for p in parameters]
+    derivatives = []
+    with torch.no_grad():
+        for direction in directions:
+            values = []
+            for side in (step, -step):
+                for p, change in zip(parameters, direction.split(sizes), strict=True):
+                    p += side * change.view_as(p)
+                values.append(function())
+                for p, change in zip(parameters, direction.split(sizes), strict=True):
+                    p -= side * change.view_as(p)
+            derivatives.append((values[0] - values[1]) / (2 * step))
+    return torch.stack(derivatives)
+
+
+def draw_directions(model: Model, part: str) -> Float[Tensor, "J P"]:
+    """Return random directions of length 1 in the parameters of one part of the model."""
+    directions = normal(DIRECTIONS, sum(p.numel() for p in parameters_of(model, part)), seed=11)
+    return nn.functional.normalize(directions)
+
+
+def objective_values(
+    problem: Problem, x: Float[Tensor, "B ..."], noise: Float[Tensor, "K B D"], reparameterized: bool = False
+) -> Float[Tensor, " B"]:
+    """Return F(log w) + A at the draws of the posterior, nats: the value that an estimate must have."""
+    model, objective = problem.model, problem.variant.objective
+    q = model.encoder(x)
+    log_w = objective.log_weight(model, x, q.rsample(noise) if reparameterized else q.sample(noise), q)
+    return objective.reduction.value(log_w) + objective.exact(model, q)
+
+
+def mean_over_noise(problem: Problem, function: Callable[[Tensor, Tensor], Tensor], nodes: int) -> Float[Tensor, ""]:
+    """Return the mean of function(x [N, ...], noise [K, N, D]) [N] over the examples and the noise, by quadrature."""
+    points, weights = quadrature.grid_rule(problem.variant.draws, problem.model.latent_dim, nodes)
+    rows = problem.x.repeat_interleave(len(weights), 0)
+    values = function(rows, points.repeat(1, len(problem.x), 1))
+    return (values.view(len(problem.x), -1) @ weights).mean()
+
+
+def measure_bias(problem: Problem, part: str) -> Bias:
+    """Measure the bias of a variant's gradient in one part of a linear-Gaussian model."""
+    model, variant = problem.model, problem.variant
+    directions = draw_directions(model, part)
+
+    def exact(nodes: int) -> Tensor:
+        def mean_objective() -> Tensor:
+            return mean_over_noise(problem, lambda x, noise: objective_values(problem, x, noise), nodes)
+
+        return differentiate_numerically(model, part, mean_objective, directions, SMOOTH_STEP)
+
+    def mean_gradient(nodes: int) -> Tensor:
+        return directions @ flat_gradient(model, mean_over_noise(problem, problem.estimate, nodes), part)
+
+    for points in (FEW_POINTS, quadrature.MAX_GRID_POINTS):
+        nodes = quadrature.grid_nodes(variant.draws * model.latent_dim, points)
+        expected, actual = exact(nodes), mean_gradient(nodes)
+        size, exact_error = expected.norm().item(), (expected - exact(nodes - 1)).norm().item()
+        error = ((actual - mean_gradient(nodes - 1)).norm().item() + exact_error) / size
+        if error <= FINE:
+            break
+    if error <= COARSE or not model.stochastic:
+        return Bias((actual - expected).norm().item() / size, max(error, SMALLEST_RESOLUTION), monte_carlo=False)
+    return _measure_by_draws(problem, part, directions, expected, exact_error)
+
+
+def _measure_by_draws(problem: Problem, part: str, directions: Tensor, expected: Tensor, error: float) -> Bias:
+    # error: that of `expected`. The standard error is from the means of batches, each of which needs one backward pass.
+    model, draws, latents = problem.model, problem.variant.draws, problem.model.latent_dim
+    means = []
+    for batch in range(BATCHES):
+        rows = problem.x.repeat_interleave(BATCH_SIZE // len(problem.x), 0)
+        noise = normal(draws, len(rows), latents, seed=100 + batch)
+        means.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
+    values = torch.stack(means)
+    se = values.std(0) / BATCHES**0.5
+    worst = ((values.mean(0) - expected).abs() / se.clamp(min=1e-300)).argmax()
+    size = expected.norm().item()
+    off = (values.mean(0) - expected).abs()[worst].item()
+    return Bias(off / size, (SIGNIFICANT_Z * se[worst].item() + 3 * error) / size, monte_carlo=True)
