@@ -57,6 +57,6 @@ Name = Annotated[
         callback=check_run_name,
     ),
 ]
-Timeout = Annotated[float | None, limits("Time limit of a training run, seconds.", "no limit", metavar="SECONDS")]
-Memory = Annotated[int | None, limits("Memory limit of a training run, MiB (Linux only).", "no limit", metavar="MIB")]
+Timeout = Annotated[float | None, limits("Time limit of a cell, seconds.", "no limit", metavar="SECONDS")]
+Memory = Annotated[int | None, limits("Memory limit of a cell, MiB (Linux only).", "no limit", metavar="MIB")]
 KeepStale = Annotated[bool, running("Keep finished results although the code or torch version has changed.")]

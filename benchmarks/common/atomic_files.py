@@ -1,4 +1,4 @@
-"""Files of a run: their names, written atomically, and read after a check of their schema version."""
+"""Files of a run: check their names and folders, write them atomically, check the schema version when reading."""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.benchmarks.gradient_studies.test_studies import SMALL
 from tests.vaezoo.testing.right_variants import VARIANTS as RIGHT
+from vaezoo import VARIANTS
 
 pytestmark = pytest.mark.slow
 
@@ -37,32 +39,13 @@ VARIANTS = [
     for f in (raises, hangs, gives_nan, has_another_shape, changes_its_inputs)
 ]
 """
-STUDIES = """
-dataset = "digits"
-seeds = 1
-epochs = 3
-batch_size = 10
-
-[gradients]
-checkpoints = [0, 1, 2]
-repeats = 20
-fewer_seeds = 1
-latent_dims = [2, 10]
-draws = [1, 2, 4]
-batch_sizes = [5, 10]
-posterior_scales = [1.0, 0.1]
-frequencies = [0.5, 4.0]
-integrand_draws = 1000
-examples = 20
-pairs = 4
-"""
 TIMED = ["variance_x_seconds", "exchange_rate_seconds"]
 
 
 @pytest.fixture
 def preset(tmp_path):
     path = tmp_path / "small.toml"
-    path.write_text(STUDIES)
+    path.write_text(SMALL)
     return path
 
 
@@ -75,7 +58,9 @@ def test_right_variants_run_and_are_in_every_study(command, tiny, preset, tmp_pa
     results = pd.read_csv(tmp_path / "x" / "results.csv")
     assert set(results["variant"]) == {v.name for v in RIGHT}
     assert (results["decoder_gradient_variance"] > 0).all()
-    done = command("gradients", "--preset", preset, "--plugin", RIGHT_FILE, "--out", tmp_path, "--name", "g")
+    done = command(
+        "gradients", "--preset", preset, "--seeds", 1, "--plugin", RIGHT_FILE, "--out", tmp_path, "--name", "g"
+    )
     table = pd.read_csv(tmp_path / "g" / "gradients.csv")
     for study, rows in table[table["study"] != "posterior-scale"].groupby("study"):
         assert {v.name for v in RIGHT} <= set(rows["variant"]), study
@@ -83,14 +68,19 @@ def test_right_variants_run_and_are_in_every_study(command, tiny, preset, tmp_pa
     assert "softplus, seed 0: failed, StudyError: study posterior-scale: " in done.stderr
 
 
-def test_broken_variants_change_no_row_of_others(command, tiny, preset, tmp_path):
+def select_built_in(rows):
+    return rows[rows["variant"].isin([v.name for v in VARIANTS])].reset_index(drop=True)
+
+
+def test_broken_variants_change_no_row_of_others(command, tiny, preset, numbers, tmp_path):
     (tmp_path / "broken.py").write_text(BROKEN)
     plugin = ("--plugin", tmp_path / "broken.py", "--timeout", 60)
     for name, more, code in (("alone", (), 0), ("beside", plugin, 2)):
         done = command("run", "--all", "--preset", tiny, "--seeds", 1, "--out", tmp_path, "--name", name, *more)
         assert done.returncode == code, done.stderr
-        done = command("gradients", "--preset", preset, "--out", tmp_path, "--name", f"g-{name}", *more)
+        done = command("gradients", "--preset", preset, "--seeds", 1, "--out", tmp_path, "--name", f"g-{name}", *more)
         assert done.returncode == code, done.stderr
+    pd.testing.assert_frame_equal(numbers(tmp_path / "alone"), select_built_in(numbers(tmp_path / "beside")))
     tables = [pd.read_csv(tmp_path / f"g-{name}" / "gradients.csv", dtype=str) for name in ("alone", "beside")]
     alone, beside = (t[~t["quantity"].isin(TIMED)].drop(columns=["seconds"]) for t in tables)
     beside = beside[beside["variant"].isin(alone["variant"])]

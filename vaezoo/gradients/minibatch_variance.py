@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -44,15 +45,14 @@ def measure_between_examples(
         By part of the model, "encoder" and "decoder", nats²/parameter²; the standard error is over the examples.
     """
     parts: dict[str, ValueWithError] = {}
-    joint = supports_joint_measurement(model, fitted, x, noise)
-    for part, inner_products, complete in (
-        ("encoder", _encoder_products, True),
-        ("decoder", _decoder_products, not find_other_parameters(model.decoder)),
-    ):
-        if joint and complete:
-            products, with_mean = inner_products(model, fitted, x, noise)
-        else:
-            products, with_mean = _direct_products(model, fitted, x, noise, part)
+    routes: dict[str, Callable[..., InnerProducts]] = {}
+    if supports_joint_measurement(model, fitted, x, noise):
+        routes["encoder"] = _encoder_products
+        if not find_other_parameters(model.decoder):
+            routes["decoder"] = _decoder_products
+    for part in ("encoder", "decoder"):
+        inner_products = routes.get(part, partial(_direct_products, part=part))
+        products, with_mean = inner_products(model, fitted, x, noise)
         mean_square = with_mean.mean()  # squared norm of the mean over all examples
         estimates = products.shape[-1]
         squares = products.sum((1, 2)) / estimates**2  # ‖mean over estimates‖²

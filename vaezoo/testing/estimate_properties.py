@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from vaezoo.estimators import blocked, pathwise
 from vaezoo.gradients import measure, minibatch_gradient
 from vaezoo.testing.expectation import PARTS, flat_gradient, objective_values
-from vaezoo.testing.findings import Finding, relative_difference
+from vaezoo.testing.findings import Finding, find_worst, relative_difference
 from vaezoo.testing.problems import EXAMPLES, Problem, architecture_problems
 from vaezoo.variants import FittedVariant, Variant
 
@@ -57,12 +56,11 @@ def check_same_value(variant: Variant) -> Iterator[Finding]:
         return
     problem, baseline = small_problem(variant), variant.estimator.baseline
     noise = problem.noise()[0]
-    value, difference = problem.estimate(problem.x, noise), 0.0
+    value, differences = problem.estimate(problem.x, noise), {}
     for estimator in (pathwise, blocked):
         other = replace(problem, variant=replace(variant, estimator=replace(estimator, baseline=baseline)))
-        difference = max(difference, relative_difference(value, other.estimate(problem.x, noise)))
-    figure = f"relative difference {difference:.1g} to pathwise and blocked"
-    yield Finding("value does not depend on the estimator", difference < TOLERANCE, figure)
+        differences[estimator.name] = relative_difference(value, other.estimate(problem.x, noise))
+    yield _worst("value does not depend on the estimator", differences)
 
 
 def check_gradients_reach(variant: Variant) -> Iterator[Finding]:
@@ -171,15 +169,15 @@ def check_baseline(variant: Variant) -> Iterator[Finding]:
     stochastic = variant.objective.reduction.value(log_w).detach()
     prediction = problem.average + problem.model.baseline(x.flatten(1)).squeeze(-1)
     expected = torch.autograd.grad(-(prediction - stochastic).square().mean(), network)
-    difference = max(map(relative_difference, gradients, expected))
+    differences = map(relative_difference, gradients, expected)
+    _, difference = find_worst({str(i): value for i, value in enumerate(differences)})
     figure = f"relative difference {difference:.1g} to the gradient of -(c - F)²"
     yield Finding("baseline learns by least squares", difference < LOOP_TOLERANCE, figure)
 
 
 def _worst(name: str, differences: dict[str, float], tolerance: float = TOLERANCE) -> Finding:
-    finite = {problem: math.inf if math.isnan(value) else value for problem, value in differences.items()}
-    problem = max(finite, key=finite.__getitem__)
-    return Finding(name, finite[problem] < tolerance, f"relative difference {finite[problem]:.1g} with {problem}")
+    problem, difference = find_worst(differences)
+    return Finding(name, difference < tolerance, f"relative difference {difference:.1g} with {problem}")
 
 
 def _take_examples(noise: Tensor, rows: slice) -> Tensor:

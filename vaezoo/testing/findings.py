@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,6 +16,13 @@ class Finding:
     property: str
     holds: bool
     figure: str
+
+
+def find_worst(errors: Mapping[str, float]) -> tuple[str, float]:
+    """Return the name and the value of the largest error; NaN counts as infinite."""
+    known = {name: math.inf if math.isnan(error) else error for name, error in errors.items()}
+    name = max(known, key=known.__getitem__)
+    return name, known[name]
 
 
 def relative_difference(value: Tensor, expected: Tensor) -> float:

@@ -79,7 +79,7 @@ def stacked_taylor(log_weight, reduction, q, noise, prediction):
 def with_control_flow(log_weight, reduction, q, noise, prediction):
     """Python branches on values, which `torch.func.vmap` refuses."""
     log_w = log_weight(q.rsample(noise), q)
-    return reduction.value(log_w) if float(log_w.detach().mean()) < 0 else reduction.value(log_w + 0)
+    return reduction.value(log_w if float(log_w.detach().mean()) < 0 else log_w + 0)
 
 
 def two_pass_dreg(log_weight, reduction, q, noise, prediction):
@@ -89,9 +89,9 @@ def two_pass_dreg(log_weight, reduction, q, noise, prediction):
     leaf = z.detach().requires_grad_()
     encoder = (weights.square() * log_weight(z, q.detach())).sum(0)
     decoder = (weights * log_weight(leaf, q.detach())).sum(0)
-    wrong = (weights.square() * log_weight(leaf, q.detach())).sum(0)  # the decoder's gradient of the first term
-    surrogate = encoder - encoder.detach() + decoder - decoder.detach() - (wrong - wrong.detach())
-    return reduction.value(log_w).detach() + surrogate
+    counted = (weights.square() * log_weight(leaf, q.detach())).sum(0)  # the decoder's gradient of the first term
+    surrogate = encoder + decoder - counted
+    return reduction.value(log_w).detach() + surrogate - surrogate.detach()
 
 
 def self_normalised(log_weight, reduction, q, noise, prediction):
@@ -178,15 +178,6 @@ def without_bias(spec, latent_dim):
     return model
 
 
-class _ToImage(nn.Module):
-    def __init__(self, shape):
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x):
-        return x.reshape(-1, 1, *self.shape)
-
-
 class _Convolutions(nn.Module):
     """A decoder's network: a linear layer, then a convolution over the image."""
 
@@ -202,7 +193,7 @@ class _Convolutions(nn.Module):
 
 
 def convolutional(spec, latent_dim):
-    trunk = nn.Sequential(_ToImage(spec.shape), nn.Conv2d(1, 2, 3, padding=1), nn.Tanh(), nn.Flatten())
+    trunk = nn.Sequential(nn.Unflatten(1, (1, *spec.shape)), nn.Conv2d(1, 2, 3, padding=1), nn.Tanh(), nn.Flatten())
     encoder = Encoder(trunk, 2 * math.prod(spec.shape), latent_dim, DIAGONAL_NORMAL)
     likelihood = mlp_normal(spec, latent_dim).decoder.likelihood
     return Model(encoder, Decoder(_Convolutions(latent_dim, spec.shape), likelihood), STANDARD_NORMAL, latent_dim)
