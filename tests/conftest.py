@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import hypothesis
+import jaxtyping
 import pandas as pd
 import pytest
 import torch
@@ -59,10 +62,13 @@ def flat_gradient(model, value):
     return {part: expectation.flat_gradient(model, value, part) for part in expectation.PARTS}
 
 
-def moments(model, v, x, noise, spread_of_layer=leading_spread):
-    """Moments of the variant's gradient by part of the model; the decoder is left out if `spread_of_layer` is None."""
-    variants = {v.name: FittedVariant(v)}
-    by_key = measure(model, variants, x, lambda rows: noise[:, :, rows], spread_of_layer)[v.name].moments
+def moments(model, v, x, noise, spread_of_layer=leading_spread, route=None):
+    """Moments of the variant's gradient by part of the model; the decoder is left out if `spread_of_layer` is None.
+
+    route: a known route, which saves the test for it where a test measures hundreds of times.
+    """
+    variants, routes = {v.name: FittedVariant(v)}, {v.name: route} if route else {}
+    by_key = measure(model, variants, x, lambda rows: noise[:, :, rows], spread_of_layer, routes)[v.name].moments
     return {part: by_key[part, ""] for part in expectation.PARTS if (part, "") in by_key}
 
 
@@ -82,9 +88,15 @@ def tools():
     """The helpers above, as one fixture."""
     helpers = (generator, normal, build, variant, estimate_function, flat_gradient, moments, linear_gaussian_oracle)
     helpers += (exact_elbo, monte_carlo.draw_gradients, monte_carlo.largest_z)
-    return SimpleNamespace(
-        **{f.__name__: f for f in (*helpers, exact_elbo, monte_carlo.draw_gradients, monte_carlo.largest_z)}
-    )
+    return SimpleNamespace(**{function.__name__: function for function in helpers})
+
+
+@pytest.fixture
+def unchecked_types():
+    """For tests that make thousands of calls: without the check of types and shapes, which other tests have."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 TINY = """
@@ -148,12 +160,18 @@ def ask(cache):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, command, tiny):
-    """A finished run of all variants on the tiny preset: its folder and what the command printed."""
-    out = tmp_path_factory.mktemp("results")
-    done = command("run", "--all", "--preset", tiny, "--out", out, "--name", "tiny", "--workers", 2)
-    assert done.returncode == 0, done.stderr
-    return SimpleNamespace(folder=out / "tiny", stdout=done.stdout, stderr=done.stderr)
+def finished(tmp_path_factory, worker_id, command, tiny):
+    """A finished run of all variants on the tiny preset: a copy of its folder, and what the command printed."""
+    base = tmp_path_factory.getbasetemp()
+    out = base if worker_id == "master" else base.parent  # the parent is that of all workers, so that one of them runs
+    with filelock.FileLock(out / "run.lock"):
+        if not (out / "printed.json").is_file():
+            done = command("run", "--all", "--preset", tiny, "--out", out / "run", "--name", "tiny", "--workers", 2)
+            assert done.returncode == 0, done.stderr
+            (out / "printed.json").write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+    folder = tmp_path_factory.mktemp("results") / "tiny"
+    shutil.copytree(out / "run" / "tiny", folder)
+    return SimpleNamespace(folder=folder, **json.loads((out / "printed.json").read_text()))
 
 
 LOOSE = TIMINGS | {column.name for column in PROVENANCE} - {"cell_id", "protocol_id", "data_checksum", "error"}

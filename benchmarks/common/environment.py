@@ -8,7 +8,6 @@ import os
 import platform
 import resource
 import runpy
-import subprocess
 import sys
 import types
 from collections.abc import Iterable
@@ -16,6 +15,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common import repositories
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT_PACKAGES = ("vaezoo", "benchmarks")
@@ -34,25 +35,14 @@ PACKAGES = (
 )
 
 
-def _run_git(*arguments: str) -> str | None:
-    try:
-        process = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return process.stdout.decode(errors="replace").strip()
-
-
 @functools.cache
 def read_commit() -> str:
     """Return the commit of the project's code, followed by "+" and a hash of the changes if some are not committed.
 
     If the code is not in a git repository (after `pip install`), return "source-" and a hash of the source.
     """
-    if _run_git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
-        return f"source-{hash_source()}"
-    head = (_run_git("rev-parse", "HEAD") or "")[:12]
-    changes = _run_git("diff", "HEAD", "--", *PROJECT_PACKAGES, "pyproject.toml")
-    return f"{head}+{hashlib.sha256(changes.encode()).hexdigest()[:6]}" if changes else head
+    commit = repositories.read_commit(Path(__file__).resolve(), [*PROJECT_PACKAGES, "pyproject.toml"])
+    return commit or f"source-{hash_source()}"
 
 
 def list_versions() -> dict[str, str]:
@@ -64,19 +54,22 @@ def list_versions() -> dict[str, str]:
 @functools.cache
 def hash_source() -> str:
     """Return a hash of the project's source."""
-    return _hash_files(path for package in PROJECT_PACKAGES for path in (ROOT / package).rglob("*.py"))[:12]
+    return hash_files(path for package in PROJECT_PACKAGES for path in (ROOT / package).rglob("*.py"))[:12]
 
 
 def hash_modules(*modules: types.ModuleType) -> str:
     """Return the SHA-256 of the source of these modules; a package stands for all its modules."""
-    paths: list[Path] = []
-    for module in modules:
-        folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-        paths += [path for folder in folders for path in folder.rglob("*.py")] or [Path(module.__file__ or "")]
-    return _hash_files(paths)
+    return hash_files(path for module in modules for path in list_source_files(module))
 
 
-def _hash_files(paths: Iterable[Path]) -> str:
+def list_source_files(module: types.ModuleType) -> list[Path]:
+    """Return the file of a module, or all Python files of a package."""
+    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
+    return [path for folder in folders for path in folder.rglob("*.py")] or [Path(module.__file__ or "")]
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of the contents of files, in the order of their paths."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()
 
 

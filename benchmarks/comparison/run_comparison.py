@@ -104,6 +104,8 @@ def _make_seed_test(key: Key, base: Group, new: Group) -> Pending:
     base_lost, new_lost = base.diverged + outliers[0], new.diverged + new.failed + outliers[1]
     lost = "lost or outlying" if any(outliers) else "lost"
     notes = []
+    if new.sources - {""} and new.sources != base.sources:
+        notes.append("another source of the plug-in")
     if new_lost or base_lost:
         notes.append(f"{lost} seeds: {base_lost} of {base_cells} in base, {new_lost} of {new.cells} in new")
     if new.failed:

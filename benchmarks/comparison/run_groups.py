@@ -25,14 +25,16 @@ SETTING_COLUMNS = tuple(column.name for column in SETTINGS if column.name not in
 class Group:
     """One variant on one data set in one run.
 
-    cells, diverged, failed: numbers of cells; a cell without its last row counts as failed. rows: the complete cells at
-    the checkpoints "first" (before training) and "last".
+    cells, diverged, failed: numbers of cells; a cell without its last row counts as failed. sources: hashes of the
+    plug-in's source; empty for variants of the project. rows: the complete cells at the checkpoints "first" (before
+    training) and "last".
     """
 
     cells: int
     diverged: int
     failed: int
     protocols: frozenset[str]
+    sources: frozenset[str]
     settings: Mapping[str, Any]
     rows: Mapping[str, Columns]
 
@@ -54,7 +56,11 @@ def group_results(results: pd.DataFrame) -> dict[Key, Group]:
         Counter(rows[KEY_COLUMNS].itertuples(index=False, name=None))
         for rows in (final, complete, final[final["status"] == "diverged"])
     )
-    protocols = results.fillna({"protocol_id": ""}).groupby(KEY_COLUMNS)["protocol_id"].agg(frozenset).to_dict()
+    protocols, sources = (
+        results[KEY_COLUMNS].assign(value=results[name].astype(object).fillna("")).groupby(KEY_COLUMNS)["value"]
+        .agg(frozenset).to_dict()
+        for name in ("protocol_id", "plugin_source")
+    )  # fmt: skip
     empty = _make_columns(results.iloc[:0])
     columns = [*KEY_COLUMNS, *SETTING_COLUMNS, "data_checksum"]
     groups = {}
@@ -62,6 +68,7 @@ def group_results(results: pd.DataFrame) -> dict[Key, Group]:
         key = settings.pop("dataset"), settings.pop("variant")
         groups[key] = Group(
             cells[key], diverged[key], cells[key] - completed[key] - diverged[key], protocols[key],
+            sources[key],
             {"epochs": last_epochs[key], **settings},
             {"first": first.get(key, empty), "last": last.get(key, empty)},
         )  # fmt: skip

@@ -16,6 +16,8 @@ from benchmarks.gradient_studies.columns import CHECKPOINTS, UNITS, Row
 from benchmarks.gradient_studies.measurement import MeasurementContext
 from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.planning.cases import Protocol
+from benchmarks.planning.planner import find_described
+from benchmarks.planning.plugins import Plugin
 from benchmarks.planning.registry import find_variant
 from benchmarks.planning.settings import StudySettings
 from benchmarks.runs import cell_files
@@ -49,7 +51,7 @@ class ReferenceModel:
         Raises `DivergedError` if training diverges, and `StudyError` after all studies if some of them failed.
         """
         protocol = cell.protocol
-        variants = [find_variant(name, None, cell.sources).variant for name in cell.variants]
+        variants = [find_described(description, cell.plugins).variant for description in cell.fields["variants"]]
         reference = Variant("reference", variants[0].architecture, elbo, pathwise)
         setup = setup_training(reference, protocol, cell.data_folder, cell.seed)
         names = dict(zip(protocol.checkpoints, CHECKPOINTS, strict=False))
@@ -104,14 +106,14 @@ class TrainedRuns:
     def measure(self, cell: StudyCell) -> Iterator[Row]:
         """Return the rows of the studies, for all variants of the cell that the runs contain."""
         results = trained_models.read_runs([Path(path) for path in self.results])
-        variants = {name: find_variant(name, None, cell.sources).variant for name in cell.variants}
+        variants = {name: find_variant(name, None, cell.plugins).variant for name in cell.variants}
         passes = {name: count_decoder_passes(variant) for name, variant in variants.items()}
         return trained_models.make_rows(results, passes, cell.studies)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCell:
-    """A cell of the gradient studies. models: what is measured. sources: texts of the plug-in files."""
+    """A cell of the gradient studies. models: what is measured."""
 
     label: str
     name: str
@@ -119,7 +121,7 @@ class StudyCell:
     fields: Record = dataclasses.field(hash=False)
     studies: tuple[str, ...]
     variants: tuple[str, ...]
-    sources: tuple[str, ...]
+    plugins: tuple[Plugin, ...]
     seed: int
     protocol: Protocol
     data_folder: str = ""

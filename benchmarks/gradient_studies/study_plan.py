@@ -22,6 +22,7 @@ from benchmarks.gradient_studies.trained_models import TRAINED_STUDIES
 from benchmarks.planning import cases, datasets, planner, registry
 from benchmarks.planning.cases import Protocol
 from benchmarks.planning.datasets import PreparedDataset
+from benchmarks.planning.plugins import Plugin, read_plugins
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import Settings
 from benchmarks.runs import cell_files, folders, runner
@@ -39,10 +40,10 @@ STUDIES_KIND = Kind(
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the cells share. sources: texts of the plug-in files. protocol: that of the reference models."""
+    """What the cells share. protocol: that of the reference models."""
 
     entries: Sequence[RegisteredVariant]
-    sources: tuple[str, ...]
+    plugins: tuple[Plugin, ...]
     settings: Settings
     protocol: Protocol
     prepared: PreparedDataset
@@ -71,10 +72,10 @@ def plan_studies(
             f"--run is read by the studies {' and '.join(TRAINED_STUDIES)} only; add --study {TRAINED_STUDIES[0]}, or "
             "remove --run"
         )
-    sources = tuple(registry.read_plugins(plugin_files))
-    entries = list(registry.load_registry(sources).values())
+    plugins = tuple(read_plugins(plugin_files))
+    entries = list(registry.load_registry(plugins).values())
     prepared = datasets.prepare_dataset(settings.dataset, data_root or cache_paths.data_root())
-    inputs = Inputs(entries, sources, settings, _resolve_protocol(settings), prepared)
+    inputs = Inputs(entries, plugins, settings, _resolve_protocol(settings), prepared)
     plan: list[StudyCell] = []
     if studies := [study for study in STUDIES if study in names or not names]:
         plan += plan_reference_cells(inputs, studies)
@@ -153,7 +154,7 @@ def plan_reference_cells(inputs: Inputs, studies: Sequence[str]) -> list[StudyCe
                 fields=fields | {"name": f"{name}: {', '.join(model_studies)}"},
                 studies=model_studies,
                 variants=tuple(entry.variant.name for entry in group),
-                sources=inputs.sources,
+                plugins=inputs.plugins,
                 seed=seed,
                 protocol=model_protocol,
                 data_folder=inputs.prepared.folder,
@@ -184,7 +185,7 @@ def plan_trained_cell(inputs: Inputs, studies: tuple[str, ...], results: Sequenc
         fields=fields | {"name": f"{name}: {', '.join(studies)}"},
         studies=studies,
         variants=variants,
-        sources=inputs.sources,
+        plugins=inputs.plugins,
         seed=0,
         protocol=protocol,
         data_checksum=inputs.prepared.checksum,

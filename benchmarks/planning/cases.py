@@ -37,6 +37,7 @@ class Case:
 
     fields: the variant's name, architecture, objective, estimator, baseline, draws and source hash.
     source: text of the plug-in file that defines the variant; empty if the variant can be imported.
+    repository, repository_commit: origin of a plug-in.
     commit: commit of the code that planned the cell. snapshot: seconds between snapshots.
     step: path of the compiled training step; empty if the step is not compiled.
     """
@@ -44,6 +45,8 @@ class Case:
     variant: str
     fields: Record = dataclasses.field(hash=False)
     source: str
+    repository: str
+    repository_commit: str
     draws: int
     seed: int
     protocol: Protocol
@@ -68,6 +71,9 @@ class Case:
             **{name: self.fields[name] for name in ("draws", "objective", "estimator", "baseline")},
             "mode": "compiled" if self.step else "eager",
             "data_checksum": self.data_checksum[:16],
+            "plugin_source": self.fields["source"],
+            "plugin_repository": self.repository,
+            "plugin_commit": self.repository_commit,
             "protocol_id": self.protocol_id,
         }
 

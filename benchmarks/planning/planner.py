@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from benchmarks.common import cache_paths, environment
+from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError, unknown
 from benchmarks.planning import cases, datasets, registry
 from benchmarks.planning.cases import Case, Protocol
+from benchmarks.planning.plugins import Plugin, read_plugins
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import Settings
 from vaezoo import DataSpec
@@ -28,10 +30,10 @@ def plan_run(
     snapshot: float = Case.snapshot,
 ) -> list[Case]:
     """Return the cases of these variants, of all registered ones if `names` is empty, and prepare their data set."""
-    sources = registry.read_plugins(plugin_files)
+    plugins = read_plugins(plugin_files)
     entries = [
-        registry.find_variant(n, settings.draws, sources)
-        for n in dict.fromkeys(names or registry.load_registry(sources))
+        registry.find_variant(n, settings.draws, plugins)
+        for n in dict.fromkeys(names or registry.load_registry(plugins))
     ]
     protocol = resolve_protocol(settings)
     prepared = datasets.prepare_dataset(protocol.dataset, data_root or cache_paths.data_root())
@@ -54,7 +56,18 @@ def describe_variant(entry: RegisteredVariant) -> dict[str, Any]:
 
 
 def find_registered(case: Case) -> RegisteredVariant:
-    return registry.find_variant(case.variant, case.draws, [case.source] if case.source else [])
+    return find_described(case.fields, [Plugin(case.source)] if case.source else [])
+
+
+def find_described(description: Record, plugins: Sequence[Plugin]) -> RegisteredVariant:
+    """Return the variant of a description; raise `UserError` if its source has changed since it was described."""
+    entry = registry.find_variant(description["name"], description["draws"], plugins)
+    if entry.fingerprint != description["source"]:
+        raise UserError(
+            f"the source of {description['name']}, or of a module that it imports, has changed since the start of "
+            "this command; run the command again"
+        )
+    return entry
 
 
 def make_spec(protocol: Protocol) -> DataSpec:
@@ -113,26 +126,30 @@ def plan_cells(
     snapshot: float = Case.snapshot,
 ) -> list[Case]:
     """Return one case per seed and variant; seeds are the outer loop, so that an interrupted run is comparable."""
+    descriptions = [describe_variant(entry) for entry in entries]
     identities: list[dict[str, Any]] = [
         {
-            "variant": describe_variant(entry),
+            "variant": description,
             "data": prepared.checksum,
             "spec": dataclasses.asdict(make_spec(protocol)),
             "protocol": dataclasses.asdict(protocol),
         }
-        for entry in entries
+        for description in descriptions
     ]
     return [
         Case(
             entry.variant.name,
             fields=identity["variant"],
             source=entry.source,
+            repository=entry.repository,
+            repository_commit=entry.commit,
             draws=entry.variant.draws,
             seed=seed,
             protocol=protocol,
             data_folder=prepared.folder,
             data_checksum=prepared.checksum,
-            protocol_id=cases.hash_identity(identity),
+            # another source is comparable: the comparison is there to say what it changed
+            protocol_id=cases.hash_identity(identity | {"variant": identity["variant"] | {"source": ""}}),
             cell_id=cases.hash_identity(identity | {"seed": seed}),
             commit=environment.read_commit(),
             snapshot=snapshot,

@@ -57,8 +57,16 @@ PROVENANCE = (
     Column("torch", "", "version of PyTorch", "label"),
     Column("mode", "", "execution of the training step: eager or compiled"),
     Column("commit", "", "commit of the code, with + and a hash if it has changes; without git a hash of it", "label"),
+    Column(
+        "plugin_source",
+        "",
+        "hash of a plug-in's source and of the modules that it imports outside of installed packages",
+        "label",
+    ),
+    Column("plugin_repository", "", "repository of the plug-in file, or name of the installed package", "label"),
+    Column("plugin_commit", "", "commit of that repository, + as in commit, or version of the package", "label"),
     Column("data_checksum", "", "SHA-256 of the decoded data, shortened"),
-    Column("protocol_id", "", "hash of the variant's fields, the data and the protocol"),
+    Column("protocol_id", "", "hash of the variant's fields except the source, the data and the protocol"),
     Column("error", "", "error message, one line"),
     Column("cell_id", "", "hash of the variant's fields, the data, the protocol and the seed; names the files", "name"),
 )
@@ -69,6 +77,7 @@ RESULT_KINDS: dict[str, Kind] = {column.name: getattr(column, "kind", "number") 
 ADDED_COLUMNS = {  # schema version that introduced the column
     **dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2),
     "processor_throughput": 3,
+    **dict.fromkeys(("plugin_source", "plugin_repository", "plugin_commit"), 4),
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks.common.errors import UserError
+from benchmarks.planning.plugins import Plugin
 from benchmarks.planning.registry import load_registry
 from tests.vaezoo.testing.right_variants import vr_iwae
 from vaezoo import LEAVE_ONE_OUT, MOVING_AVERAGE, beta_elbo, blocked, ciwae, elbo, pathwise, score_function
@@ -56,4 +57,4 @@ from vaezoo.reductions import MEAN
 VARIANTS = [Variant("mine", mlp_normal, {objective}, pathwise)]
 """
     with pytest.raises(UserError, match=words):
-        load_registry([source])
+        load_registry([Plugin(source)])

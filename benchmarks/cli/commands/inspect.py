@@ -35,9 +35,10 @@ def list_(
 def check(variant: options.Variant, plugin: options.Plugin = None) -> int:
     """Test a variant: shapes, value, gradient, declared bias. Exit code 1 if a test fails."""
     from benchmarks.planning import registry
+    from benchmarks.planning.plugins import read_plugins
     from vaezoo.testing import check as find_findings
 
-    v = registry.find_variant(variant, None, registry.read_plugins(plugin or [])).variant
+    v = registry.find_variant(variant, None, read_plugins(plugin or [])).variant
     estimator = f"{v.estimator.name} {v.estimator.baseline_name}".strip()
     print(f"{v.name}: {v.objective.name}, {estimator}, {v.draws} draw{'s' if v.draws > 1 else ''}", flush=True)
     failures = []
@@ -50,9 +51,10 @@ def check(variant: options.Variant, plugin: options.Plugin = None) -> int:
 
 def _list_variants(files: Sequence[Path]) -> Iterator[Row]:
     from benchmarks.planning import registry
+    from benchmarks.planning.plugins import read_plugins
 
     yield VARIANT_HEADER
-    for entry in registry.load_registry(registry.read_plugins(files)).values():
+    for entry in registry.load_registry(read_plugins(files)).values():
         yield _make_variant_row(entry.variant)
 
 

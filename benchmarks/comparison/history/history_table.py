@@ -20,9 +20,12 @@ from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS, Metric
 HISTORY_FILE = "history.csv"
 HISTORY_KINDS: dict[str, Kind] = {
     **dict.fromkeys(("started", "commit", "torch", "processor", "dataset", "variant", "protocol_id"), "text"),
+    "plugin_commit": "text",
     **dict.fromkeys(("metric", "unit", "scale"), "text"),
     **dict.fromkeys(("seeds", "lost", "mean", "half_width", "median", "min", "max"), "unbounded"),
 }
+ADDED_COLUMNS = {"plugin_commit": 4}  # schema version that introduced the column
+IDENTITY = ("commit", "plugin_commit", "protocol_id")  # equal in the rows that a new run replaces
 LOG_OF_ZERO = math.log(SMALLEST_VALUE) + 1  # means below it are shown as variance 0
 SPEED_NAMES = tuple(metric.name for metric in GATING_SPEED_METRICS)
 DEFAULT_METRICS = ("elbo", "gradient_variance", "processor_throughput")
@@ -44,7 +47,7 @@ def make_rows(results: pd.DataFrame) -> Iterator[Record]:
             interval = summarize_values(values)
             yield {
                 "started": results["started"].min(),
-                **{name: first[name] for name in ("commit", "torch", "processor", "protocol_id")},
+                **{name: first[name] for name in ("commit", "torch", "processor", "protocol_id", "plugin_commit")},
                 "dataset": key[0],
                 "variant": key[1],
                 "metric": metric.name,
@@ -57,15 +60,19 @@ def make_rows(results: pd.DataFrame) -> Iterator[Record]:
 
 
 def merge_history(path: Path, new: Sequence[Record]) -> list[Record]:
-    """Return the rows of the file and the new ones, which replace rows of the same commit and protocol."""
+    """Return the rows of the file and the new ones, which replace rows of the same commits and protocol."""
     old = read_history(path).to_dict("records") if path.is_file() else []
-    replaced = {(row["commit"], row["protocol_id"]) for row in new}
-    return [*(row for row in old if (row["commit"], row["protocol_id"]) not in replaced), *new]
+    replaced = {_identify(row) for row in new}
+    return [*(row for row in old if _identify(row) not in replaced), *new]
+
+
+def _identify(row: Record) -> tuple[str, ...]:
+    return tuple("" if row[name] != row[name] else row[name] for name in IDENTITY)  # older tables have NaN
 
 
 def read_history(path: Path) -> pd.DataFrame:
     """Read a history.csv; raise `UserError` if it is invalid."""
-    return read_table(path, HISTORY_KINDS, {})
+    return read_table(path, HISTORY_KINDS, ADDED_COLUMNS)
 
 
 def build_history(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -53,6 +53,7 @@ def _check_suitable(path: Path, results: pd.DataFrame) -> None:
             f"{path.parent} was made by commit {', '.join(commits)}, but a reference run needs a single commit "
             "without uncommitted changes (+); commit the code and run again"
         )
+    _check_plugins_committed(results)
     for (dataset, variant), group in group_results(results).items():
         if group.failed:
             raise UserError(f"{variant} on {dataset} has {group.failed} failed cells; run the same command again")
@@ -62,6 +63,16 @@ def _check_suitable(path: Path, results: pd.DataFrame) -> None:
             raise UserError(
                 f"{variant} on {dataset} has {completed} seeds{diverged}, but a reference run needs {MIN_SEEDS} to "
                 f"estimate the spread; run it with --seeds {MIN_SEEDS + group.diverged}"
+            )
+
+
+def _check_plugins_committed(results: pd.DataFrame) -> None:
+    rows = results[results["plugin_source"].notna()].fillna({"plugin_commit": ""})
+    for variant, commits in rows.groupby("variant", sort=False)["plugin_commit"].unique().items():
+        if len(commits) != 1 or "+" in commits[0] or not commits[0]:
+            raise UserError(
+                f"the plug-in of {variant} was read from commit {', '.join(commits) or 'none'}, but a reference run "
+                "needs a single commit without uncommitted changes (+); commit the plug-in and run again"
             )
 
 

@@ -20,10 +20,13 @@ VAE = VARIANTS[1]
 LEAVE_ONE_OUT = next(v for v in VARIANTS if v.name == "reinforce-vae-loo")
 
 
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
+
 @pytest.fixture(scope="module")
 def run_cells(tmp_path_factory):
     """Return a function that trains variants on digits with the present code, patches included."""
-    changes = {"epochs": 12, "checkpoints": (0,), "gradient_repeats": 20, "log_likelihood_draws": 20}
+    changes = {"epochs": 8, "checkpoints": (0,), "gradient_repeats": 20, "log_likelihood_draws": 20}
     protocol = planner.resolve_protocol(load_settings("quick", changes))
     prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
 

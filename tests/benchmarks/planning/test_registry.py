@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.common.errors import UserError
-from benchmarks.planning import registry
+from benchmarks.planning import planner, registry
+from benchmarks.planning.plugins import Plugin, find_imported_files, read_plugins
 from vaezoo import VARIANTS
 
 PLUGIN = '''\
@@ -69,8 +70,8 @@ def test_plugin_is_listed_run_and_plotted(file, command, tiny, tmp_path):
 
 
 def test_registry_contains_the_plugin(file):
-    assert list(registry.load_registry([PLUGIN])) == [*(v.name for v in VARIANTS), "mine"]
-    assert registry.find_variant("mine", 3, [PLUGIN]).variant.draws == 3
+    assert list(registry.load_registry([Plugin(PLUGIN)])) == [*(v.name for v in VARIANTS), "mine"]
+    assert registry.find_variant("mine", 3, [Plugin(PLUGIN)]).variant.draws == 3
     assert registry.find_variant("vae").fingerprint == ""
 
 
@@ -87,8 +88,8 @@ def test_failed_cell_reports_the_line_of_the_plugin(file, command, tiny, tmp_pat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("VARIANTS = 3", "it defines no VARIANTS, a list of Variant"),
-        ("", "it defines no VARIANTS, a list of Variant"),
+        ("VARIANTS = 3", "bad.py defines no VARIANTS, a list of Variant"),
+        ("", "bad.py defines no VARIANTS, a list of Variant"),
         ("from vaezoo import elbo\n1 / 0", "line 2: ZeroDivisionError: division by zero"),
         ("x = (", "line 1: SyntaxError"),
         ("import helpers_beside_it", "line 1: ModuleNotFoundError: No module named 'helpers_beside_it'"),
@@ -105,14 +106,48 @@ def test_plugin_errors_are_one_line(tmp_path, text, words):
     path = tmp_path / "bad.py"
     path.write_text(text)
     with pytest.raises(UserError) as raised:
-        registry.load_registry(registry.read_plugins([path]))
+        registry.load_registry(read_plugins([path]))
     assert words in str(raised.value)
 
 
 @pytest.mark.parametrize("path", ["no.py", "."])
 def test_unreadable_plugin_file(tmp_path, path):
     with pytest.raises(UserError, match="name a Python file that defines VARIANTS"):
-        registry.read_plugins([tmp_path / path])
+        read_plugins([tmp_path / path])
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Modules beside the plug-in, on Python's path: a package with a relative import, and two modules."""
+    for name, text in {
+        "tree_package/__init__.py": "from . import inner\n",
+        "tree_package/inner.py": "def late():\n    import tree_late\n",
+        "tree_late.py": "import json, torch.nn, vaezoo\nscale = 1\n",
+        "tree_unused.py": "",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_imported_files_are_those_outside_of_installed_packages(tree):
+    expected = [tree / "tree_late.py", tree / "tree_package" / "__init__.py", tree / "tree_package" / "inner.py"]
+    for source in ("import tree_package", "def f():\n    from tree_package.inner import late"):
+        assert find_imported_files(source) == expected
+    assert find_imported_files("import numpy, torch, json, vaezoo, benchmarks.cli, tree_missing") == []
+
+
+def test_a_change_in_an_imported_module_is_another_source(tree):
+    plugin = Plugin("import tree_package\n" + PLUGIN)
+    before = registry.find_variant("mine", None, [plugin])
+    description = planner.describe_variant(before)
+    assert planner.find_described(description, [plugin]).variant == before.variant
+    (tree / "tree_late.py").write_text("scale = 2\n")
+    assert registry.find_variant("mine", None, [plugin]).fingerprint != before.fingerprint
+    with pytest.raises(UserError, match="the source of mine, or of a module that it imports, has changed"):
+        planner.find_described(description, [plugin])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from vaezoo import FittedVariant, measure, pathwise
 from vaezoo.gradients import measure_between_examples, measure_fresh_variance, minibatch_variance
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize("name", ["vae", "reinforce-vae-loo", "iwae-dreg"])
 def test_latent_noise_and_minibatch_add_up_to_the_variance_of_a_fresh_estimate(name, tools):
     model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
@@ -23,18 +24,19 @@ def test_latent_noise_and_minibatch_add_up_to_the_variance_of_a_fresh_estimate(n
         x = (torch.rand(count, 3, 3, generator=source, dtype=torch.float64) < images[rows]).double()
         return x, torch.randn(draws, count, 2, generator=source, dtype=torch.float64)
 
-    x, _ = fresh(2000)
-    noise = torch.randn(30, draws, 2000, 2, generator=source, dtype=torch.float64)
+    count = 1000
+    x, _ = fresh(count)
+    noise = torch.randn(20, draws, count, 2, generator=source, dtype=torch.float64)
     latent = measure(model, {"it": s}, x, lambda rows: noise[:, :, rows], spread_of_layer=None)["it"].moments[
         "encoder", ""
     ]
     exact = FittedVariant(dataclasses.replace(s.variant, estimator=pathwise))
     between = measure_between_examples(
-        model, exact, x, torch.randn(2, draws, 2000, 2, generator=source, dtype=torch.float64)
+        model, exact, x, torch.randn(2, draws, count, 2, generator=source, dtype=torch.float64)
     )
-    parts = (latent.variance * 2000 + between["encoder"].value) / size
-    total = measure_fresh_variance(model, {"it": s}, fresh, 400)["it"]
-    by_example = latent.variance_se * 2000 / size * 2  # examples differ too: twice the error over the noise
+    parts = (latent.variance * count + between["encoder"].value) / size
+    total = measure_fresh_variance(model, {"it": s}, fresh, 200)["it"]
+    by_example = latent.variance_se * count / size * 2  # examples differ too: twice the error over the noise
     assert abs(total.value - parts) < 5 * math.hypot(total.se, between["encoder"].se / size, by_example)
 
 

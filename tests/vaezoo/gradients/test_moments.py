@@ -120,15 +120,19 @@ def test_the_variance_is_the_trace_of_the_minibatch_gradients_covariance(estimat
         assert abs(moments[part].variance - trace) < 5 * (se**2 + moments[part].variance_se ** 2) ** 0.5, part
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_the_standard_error_is_the_spread_of_repeated_measurements(tools):
     model, x = tools.build(), tools.normal(4, 3)
     v = tools.variant(elbo, pathwise)
-    measurements = [tools.moments(model, v, x, tools.normal(200, 1, 4, 2, seed=s), None)["encoder"] for s in range(200)]
+    measurements = [
+        tools.moments(model, v, x, tools.normal(200, 1, 4, 2, seed=s), None, "joint")["encoder"] for s in range(200)
+    ]
     spread = torch.tensor([m.variance for m in measurements]).std()
     claimed = torch.tensor([m.variance_se for m in measurements]).mean()
     assert claimed / spread == pytest.approx(1, abs=0.25)  # 5 standard errors of a standard deviation from 200 values
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_the_debiased_snr_of_pure_noise_is_zero_on_average(tools):
     model, x = tools.build(), tools.normal(4, 3)
 
@@ -136,7 +140,9 @@ def test_the_debiased_snr_of_pure_noise_is_zero_on_average(tools):
         return (q.mean * noise[0]).sum(-1) + reduction.value(log_weight(q.sample(noise), q.detach()))
 
     v = tools.variant(reconstruction, Estimator("pure_noise", pure_noise))
-    values = [tools.moments(model, v, x, tools.normal(20, 1, 4, 2, seed=s))["encoder"].snr for s in range(300)]
+    values = [
+        tools.moments(model, v, x, tools.normal(20, 1, 4, 2, seed=s), None, "joint")["encoder"].snr for s in range(300)
+    ]
     values = torch.tensor(values)
     assert abs(values.mean()) < 5 * values.std() / 300**0.5
     assert (values < 0).any()
