@@ -54,9 +54,9 @@ def test_its_commands_accept_a_comment_and_find_a_fault(execute, tmp_path):
     for text in SETUP:
         done = execute(text)
         assert done.returncode == 0, done.stderr
-    head = execute("git rev-parse HEAD~1").stdout[:12]
+    before, head = execute("git rev-parse HEAD~1 HEAD").stdout.split()
     rows = pd.read_csv(tmp_path / "results" / "baseline" / "results.csv")
-    assert set(rows["plugin_commit"]) == {head}
+    assert set(rows["plugin_commit"]) == {before[:12]}
     assert set(rows["plugin_repository"]) == {tmp_path.name}
     assert execute(CHECK).returncode == 0
 
@@ -68,7 +68,7 @@ def test_its_commands_accept_a_comment_and_find_a_fault(execute, tmp_path):
     assert re.search(r"mine +elbo +identical", done.stdout)
     done = execute("python -m benchmarks baseline new")
     assert done.returncode == 64
-    assert re.match(rf"error: the plug-in of mine was read from commit {head}\+", done.stderr)
+    assert re.match(rf"error: the plug-in of mine was read from commit {head[:12]}\+", done.stderr)
 
     (tmp_path / "mine.py").write_text(PLUGIN.replace("reduction.value(log_w) +", "reduction.value(log_w).detach() +"))
     assert execute(RUN.replace("new", "worse")).returncode == 0

@@ -60,6 +60,7 @@ def test_at_the_exact_posterior_every_bound_is_log_px(tools):
     assert abs(metrics["elbo"] - exact) < 5 * metrics["elbo_se"]
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_elbo_and_likelihood_are_right_away_from_the_posterior(tools):
     model, x, exact = at_exact_posterior(tools)
     with torch.no_grad():
@@ -72,6 +73,7 @@ def test_elbo_and_likelihood_are_right_away_from_the_posterior(tools):
     assert abs(metrics["log_likelihood"] - exact) < 5 * metrics["log_likelihood_se"] + 1e-3
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_monte_carlo_errors_are_the_spread_of_repeated_evaluations(tools):
     model, x, _ = at_exact_posterior(tools, 40)
     with torch.no_grad():
@@ -83,6 +85,7 @@ def test_monte_carlo_errors_are_the_spread_of_repeated_evaluations(tools):
         assert claimed / spread == pytest.approx(1, abs=0.25), name
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_the_likelihoods_error_is_honest_where_few_draws_carry_the_weight(tools):
     model, x, _ = at_exact_posterior(tools, 40)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from vaezoo.gradients import joint_measurement, moments
 from vaezoo.reductions import LOG_MEAN_EXP
 from vaezoo.testing import properties
 
+pytestmark = pytest.mark.usefixtures("unchecked_types")
 BY_NAME = {v.name: v for v in VARIANTS}
 
 

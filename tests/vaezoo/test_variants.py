@@ -49,6 +49,7 @@ def test_an_estimator_that_decodes_twice_has_twice_the_passes():
     assert properties.count_decoder_passes(Variant("twice", mlp_normal, elbo, Estimator("twice", twice), draws=3)) == 6
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize("draws", [20, 200])
 def test_a_bias_is_found_whatever_the_draws(draws):
     """Sticking the landing on the importance-weighted bound, and its unbiased neighbour."""

@@ -24,8 +24,23 @@ SMOOTH_STEP, PIECEWISE_STEP = 1e-4, 1e-6  # the second one is unlikely to cross 
 SMALLEST_RESOLUTION = 1e-6  # of finite differences
 FEW_POINTS, FINE = 2_000, 1e-4  # fewer points suffice if the error of the quadrature is at most this
 COARSE = 0.02  # a larger error of the quadrature means that the estimate is no smooth function of the noise
-BATCHES, BATCH_SIZE = 50, 20_000
+BATCH_SIZE = 20_000
 SIGNIFICANT_Z = 5.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the measurement of a mean may take.
+
+    points: largest number of points of a quadrature. batches: number of batches where draws replace quadrature.
+    """
+
+    points: int
+    batches: int
+
+
+STANDARD = Effort(points=quadrature.MAX_GRID_POINTS, batches=50)
+THOROUGH = Effort(points=2_000_000, batches=1000)
 
 
 @dataclass(frozen=True)
@@ -102,7 +117,7 @@ def mean_over_noise(problem: Problem, function: Callable[[Tensor, Tensor], Tenso
     return (values.view(len(problem.x), -1) @ weights).mean()
 
 
-def measure_bias(problem: Problem, part: str) -> Bias:
+def measure_bias(problem: Problem, part: str, effort: Effort) -> Bias:
     """Measure the bias of a variant's gradient in one part of a linear-Gaussian model."""
     model, variant = problem.model, problem.variant
     directions = draw_directions(model, part)
@@ -116,7 +131,7 @@ def measure_bias(problem: Problem, part: str) -> Bias:
     def mean_gradient(nodes: int) -> Tensor:
         return directions @ flat_gradient(model, mean_over_noise(problem, problem.estimate, nodes), part)
 
-    for points in (FEW_POINTS, quadrature.MAX_GRID_POINTS):
+    for points in (FEW_POINTS, effort.points):
         nodes = quadrature.grid_nodes(variant.draws * model.latent_dim, points)
         expected, actual = exact(nodes), mean_gradient(nodes)
         size, exact_error = expected.norm().item(), (expected - exact(nodes - 1)).norm().item()
@@ -125,19 +140,25 @@ def measure_bias(problem: Problem, part: str) -> Bias:
             break
     if error <= COARSE or not model.stochastic:
         return Bias((actual - expected).norm().item() / size, max(error, SMALLEST_RESOLUTION), monte_carlo=False)
-    return _measure_by_draws(problem, part, directions, expected, exact_error)
+    return _measure_by_draws(problem, part, directions, expected, exact_error, effort.batches)
 
 
-def _measure_by_draws(problem: Problem, part: str, directions: Tensor, expected: Tensor, error: float) -> Bias:
-    # error: that of `expected`. The standard error is from the means of batches, each of which needs one backward pass.
+def _measure_by_draws(
+    problem: Problem, part: str, directions: Tensor, expected: Tensor, error: float, batches: int
+) -> Bias:
+    # error: that of `expected`. The standard error is from the means of batches, each of which needs a backward pass.
     model, draws, latents = problem.model, problem.variant.draws, problem.model.latent_dim
-    means = []
-    for batch in range(BATCHES):
+    estimates, controls = [], []
+    for batch in range(batches):
         rows = problem.x.repeat_interleave(BATCH_SIZE // len(problem.x), 0)
         noise = normal(draws, len(rows), latents, seed=100 + batch)
-        means.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
-    values = torch.stack(means)
-    se = values.std(0) / BATCHES**0.5
+        estimates.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
+        pathwise = objective_values(problem, rows, noise, reparameterized=True).mean()
+        controls.append(directions @ flat_gradient(model, pathwise, part))
+    means, control = torch.stack(estimates), torch.stack(controls) - expected
+    slope = ((means - means.mean(0)) * control).sum(0) / control.square().sum(0).clamp(min=1e-300)
+    values = means - slope * control  # the pathwise gradient has the mean `expected`: a control variate
+    se = values.std(0) / batches**0.5
     worst = ((values.mean(0) - expected).abs() / se.clamp(min=1e-300)).argmax()
     size = expected.norm().item()
     off = (values.mean(0) - expected).abs()[worst].item()

@@ -32,7 +32,13 @@ def list_(
     print(text_table(header, body))
 
 
-def check(variant: options.Variant, plugin: options.Plugin = None) -> int:
+def check(
+    variant: options.Variant,
+    thorough: Annotated[
+        bool, options.option("Look for a smaller bias, with 20 times the work: minutes instead of seconds.", "no")
+    ] = False,
+    plugin: options.Plugin = None,
+) -> int:
     """Test a variant: shapes, value, gradient, declared bias. Exit code 1 if a test fails."""
     from benchmarks.planning import registry
     from benchmarks.planning.plugins import read_plugins
@@ -42,7 +48,7 @@ def check(variant: options.Variant, plugin: options.Plugin = None) -> int:
     estimator = f"{v.estimator.name} {v.estimator.baseline_name}".strip()
     print(f"{v.name}: {v.objective.name}, {estimator}, {v.draws} draw{'s' if v.draws > 1 else ''}", flush=True)
     failures = []
-    for finding in find_findings(v):
+    for finding in find_findings(v, thorough):
         print(f"{'pass' if finding.holds else 'FAIL'}  {finding.property}: {finding.figure}", flush=True)
         failures += [] if finding.holds else [finding.property]
     print(f"{len(failures)} properties do not hold: {'; '.join(failures)}" if failures else "all properties hold")

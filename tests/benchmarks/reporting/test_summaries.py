@@ -7,6 +7,7 @@ import math
 import pandas as pd
 import pytest
 
+from benchmarks.common.atomic_files import SCHEMA_VERSION
 from benchmarks.common.errors import UserError
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS
@@ -148,7 +149,7 @@ def test_the_csv_format_keeps_every_digit():
 def test_summary_csv_has_every_metric_and_its_spread(tmp_path):
     summaries.write_summary(tmp_path / "summary.csv", summaries.summarize(results(row("a", 0, 5, elbo=-1 / 3))))
     lines = list(csv.DictReader((tmp_path / "summary.csv").read_text().splitlines()))
-    assert lines[0]["schema_version"] == "3"
+    assert lines[0]["schema_version"] == str(SCHEMA_VERSION)
     assert float(lines[0]["elbo_mean"]) == -1 / 3
     assert lines[0]["elbo_half_width"] == ""
     assert {f"{m.name}_{part}" for m in METRICS for part in ("mean", "half_width", "median", "min", "max")} <= set(

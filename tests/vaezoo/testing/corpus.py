@@ -4,6 +4,7 @@ from vaezoo import Estimator, Variant, elbo, mlp_normal, pathwise
 
 ENCODER, DECODER = "bias of the encoder's gradient", "bias of the decoder's gradient"
 VALUE, EXAMPLES = "value is the objective", "examples are independent"
+RARE_DRAWS = "mean value is the objective for rare draws"
 DERIVATIVES, DENSITY, BOUND = "gradients are derivatives", "likelihood is a density", "objective is a bound of log p(x)"
 KL, LEAST_SQUARES = "KL in closed form", "baseline learns by least squares"
 WRONG = []

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from tests.vaezoo.testing.corpus import DECODER, ENCODER, EXAMPLES, LEAST_SQUARES, VALUE, add, wrong
+from tests.vaezoo.testing.corpus import DECODER, ENCODER, EXAMPLES, LEAST_SQUARES, RARE_DRAWS, VALUE, add, wrong
 from tests.vaezoo.testing.right_variants import score
 from vaezoo import (
     LEARNED,
@@ -50,6 +50,12 @@ def clamped_reward(log_weight, reduction, q, noise, prediction):
 @wrong(VALUE)
 def clamped_noise(log_weight, reduction, q, noise, prediction):
     return reduction.value(log_weight(q.rsample(noise.clamp(-3, 3)), q))
+
+
+@wrong(RARE_DRAWS, transforms_noise=True)
+def clamped_antithetic(log_weight, reduction, q, noise, prediction):
+    noise = noise.clamp(-3, 3)
+    return 0.5 * sum(reduction.value(log_weight(q.rsample(side * noise), q)) for side in (1, -1))
 
 
 @wrong(ENCODER)
