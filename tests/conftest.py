@@ -171,7 +171,8 @@ def finished(tmp_path_factory, worker_id, command, tiny):
             (out / "printed.json").write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
     folder = tmp_path_factory.mktemp("results") / "tiny"
     shutil.copytree(out / "run" / "tiny", folder)
-    return SimpleNamespace(folder=folder, **json.loads((out / "printed.json").read_text()))
+    printed = (out / "printed.json").read_text().replace(str(out / "run" / "tiny"), str(folder))
+    return SimpleNamespace(folder=folder, **json.loads(printed))
 
 
 LOOSE = TIMINGS | {column.name for column in PROVENANCE} - {"cell_id", "protocol_id", "data_checksum", "error"}

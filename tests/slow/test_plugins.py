@@ -1,13 +1,21 @@
 """Right variants of a user are measured by `run` and by every study; a broken one changes nothing for the others."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from benchmarks.common import cache_paths
+from benchmarks.planning import datasets, planner
+from benchmarks.planning.random_streams import draw_noise, make_generator
+from benchmarks.planning.settings import load_settings
+from benchmarks.training.baseline_fitting import fit_baseline
+from benchmarks.training.state import setup_training
 from tests.benchmarks.gradient_studies.test_studies import SMALL
 from tests.vaezoo.testing.right_variants import VARIANTS as RIGHT
-from vaezoo import VARIANTS
+from vaezoo import VARIANTS, FittedVariant, estimate
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +47,7 @@ VARIANTS = [
     for f in (raises, hangs, gives_nan, has_another_shape, changes_its_inputs)
 ]
 """
+LOOP_REPEATS = 300
 TIMED = ["variance_x_seconds", "exchange_rate_seconds"]
 
 
@@ -66,6 +75,52 @@ def test_right_variants_run_and_are_in_every_study(command, tiny, preset, tmp_pa
         assert {v.name for v in RIGHT} <= set(rows["variant"]), study
     assert done.returncode == 2  # one posterior has no parameter log_scale to reduce
     assert "softplus, seed 0: failed, StudyError: study posterior-scale: " in done.stderr
+
+
+def loop_variances(variant, protocol, folder):
+    """Variance and standard error by part, in float64, from LOOP_REPEATS backward passes on the first minibatch."""
+    setup = setup_training(variant, protocol, folder, 0)
+    x = datasets.draw_minibatch(setup.data.train, protocol, make_generator(0, "binarize/gradient")).double()
+    fitted = fit_baseline(variant, setup.model, setup.data.train, protocol, 0)
+    model = FittedVariant(variant, fitted.baseline.double(), fitted.average.double()).attach_to(setup.model.double())
+    noise = draw_noise(protocol, variant.draws, torch.Generator().manual_seed(1), LOOP_REPEATS).double()
+    by_part = {}
+    for part in ("encoder", "decoder"):
+        parameters = [p for name, p in model.named_parameters() if name.startswith(part)]
+        rows = []
+        for repeat in noise:
+            value = estimate(variant, model, x, repeat, fitted.average.double()).mean()
+            rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters)]))
+        g = torch.stack(rows)
+        squares = (g - g.mean(0)).square().sum(1) * LOOP_REPEATS / (LOOP_REPEATS - 1)
+        by_part[part] = squares.mean().item(), squares.std().item() / LOOP_REPEATS**0.5
+    return by_part
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_run_and_gradients_report_the_variance_of_a_plain_loop(command, preset, tmp_path):
+    """At the initial weights, with noise of their own: within 4 standard errors."""
+    common = ("--preset", preset, "--seeds", 1, "--plugin", RIGHT_FILE, "--out", tmp_path)
+    done = command("run", *(v.name for v in RIGHT), *common, "--name", "x")
+    assert done.returncode == 0, done.stderr
+    done = command("gradients", *common, "--name", "g", "--study", "training", "--repeats", LOOP_REPEATS)
+    assert done.returncode == 0, done.stderr
+    run = pd.read_csv(tmp_path / "x" / "results.csv").query("epoch == 0").set_index("variant")
+    study = pd.read_csv(tmp_path / "g" / "gradients.csv").query(
+        "checkpoint == 'initial' and quantity == 'variance' and part == 'latent' and layer.isna()"
+    )
+    protocol = planner.resolve_protocol(load_settings(str(preset), {"seeds": "0"}))
+    folder = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root()).folder
+    largest = {}
+    for variant in RIGHT:
+        for part, (variance, se) in loop_variances(variant, protocol, folder).items():
+            row = study[(study["variant"] == variant.name) & (study["parameters"] == part)].iloc[0]
+            largest[variant.name, part, "gradients"] = abs(row["value"] - variance) / math.hypot(row["se"], se)
+            column = "gradient_variance" if part == "encoder" else "decoder_gradient_variance"
+            run_se = se * (LOOP_REPEATS / protocol.gradient_repeats) ** 0.5  # of as many estimates as a run takes
+            largest[variant.name, part, "run"] = abs(run[column][variant.name] - variance) / math.hypot(run_se, se)
+    assert len(largest) == 4 * len(RIGHT)
+    assert max(largest.values()) < 4, max(largest, key=largest.get)
 
 
 def select_built_in(rows):
