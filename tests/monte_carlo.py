@@ -1,6 +1,6 @@
 """Monte Carlo means of gradients, and their distance to exact gradients in standard errors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -53,3 +53,14 @@ def largest_z(
     total_se = (se.square() + torch.as_tensor(error, dtype=se.dtype).square()).sqrt().expand_as(distance)
     z = distance[random] / total_se[random]
     return z.max().item() if len(z) else 0.0
+
+
+def error_z(values: Sequence[float], claimed: Sequence[float]) -> float:
+    """Return the claimed variance minus the observed one, in standard errors, from independent repetitions.
+
+    values: one estimate for each repetition. claimed: the standard error that it claims.
+    """
+    observed, squares = torch.as_tensor(values, dtype=torch.float64), torch.as_tensor(claimed).double().square()
+    deviations = (observed - observed.mean()).square()
+    spread = (deviations.var() / len(observed)).sqrt().hypot((squares.var() / len(squares)).sqrt())
+    return ((squares.mean() - observed.var()) / spread).item()

@@ -1,9 +1,11 @@
 """The evaluator: exact where the truth is known, honest errors, and independent of how examples are split."""
 
+import numpy as np
 import pytest
 import torch
+from scipy import special, stats
 
-from vaezoo import evaluate, evaluation, mlp_point
+from vaezoo import evaluate, evaluation, evidence_lower_bound, mlp_point
 from vaezoo.testing.oracles import LinearGaussian
 
 SCALE = 0.6
@@ -95,6 +97,44 @@ def test_the_likelihoods_error_is_honest_where_few_draws_carry_the_weight(tools)
     spread = torch.tensor([m["log_likelihood"] for m in evaluations]).std().item()
     claimed = sum(m["log_likelihood_se"] for m in evaluations) / len(evaluations)
     assert claimed / spread == pytest.approx(1, abs=0.4)  # the delta method claims half of it
+
+
+@pytest.mark.parametrize(("draws", "importance_draws"), [(2, 7), (5, 100), (3, 101), (4, 250)])
+def test_every_metric_is_that_of_plain_loops(draws, importance_draws, tools):
+    """Also the jackknife where the draws are no multiple of its 100 groups: each group is left out in turn."""
+    model, x, _ = at_exact_posterior(tools, 6)
+    with torch.no_grad():
+        model.encoder.heads["log_scale"].bias += 0.4
+        q = model.encoder(x)
+        weight, offset, mean, scale, data = (
+            t.numpy() for t in (*model.decoder.network[-1].parameters(), q.mean, q.scale, x)
+        )
+    source = tools.generator(5)
+
+    def draw():
+        """Draws z, log p(x|z), log w and squared error of each example."""
+        z = mean + scale * torch.randn(1, 6, 2, generator=source, dtype=torch.float64)[0].numpy()
+        log_px = stats.norm.logpdf(data, z @ weight.T + offset, SCALE).sum(-1)
+        log_w = log_px + stats.norm.logpdf(z).sum(-1) - stats.norm.logpdf(z, mean, scale).sum(-1)
+        return log_px, log_w, np.square(data - z @ weight.T - offset).mean(-1)
+
+    log_px, _, squares = map(np.array, zip(*(draw() for _ in range(draws)), strict=True))
+    log_w = np.array([draw()[1] for _ in range(importance_draws)])
+    kl = (0.5 * (mean**2 + scale**2 - 1) - np.log(scale)).sum(-1)
+    groups, group = min(importance_draws, 100), np.arange(importance_draws) % 100
+    left_out = [special.logsumexp(log_w[group != g], 0) - np.log((group != g).sum()) for g in range(groups)]
+    expected = {
+        "reconstruction_error": -log_px.mean(),
+        "reconstruction_mse": squares.mean(),
+        "active_units": (mean.var(0, ddof=1) > 0.01).sum(),
+        "elbo": log_px.mean() - kl.mean(),
+        "elbo_se": np.sqrt(log_px.var(0, ddof=1).sum() / draws) / 6,
+        "kl": kl.mean(),
+        "log_likelihood": (special.logsumexp(log_w, 0) - np.log(importance_draws)).mean(),
+        "log_likelihood_se": np.sqrt((groups - 1) * np.var(left_out, 0).sum()) / 6,
+    }
+    assert evaluate(model, x, tools.generator(5), draws, importance_draws) == pytest.approx(expected, rel=1e-9)
+    assert evidence_lower_bound(model, x, tools.generator(5), draws) == pytest.approx(expected["elbo"], rel=1e-12)
 
 
 @pytest.mark.parametrize("at_once", [7, 32, 33])

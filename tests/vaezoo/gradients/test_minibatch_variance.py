@@ -5,7 +5,9 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 
+from tests.monte_carlo import error_z
 from tests.vaezoo.gradients.plain_loops import STOCHASTIC, fit, loop
 from vaezoo import FittedVariant, measure, pathwise
 from vaezoo.gradients import measure_between_examples, measure_fresh_variance, minibatch_variance
@@ -65,3 +67,51 @@ def test_the_direct_route_gives_the_same_numbers(likelihood, tools, monkeypatch)
     for part, figure in direct.items():
         assert joint[part].value == pytest.approx(figure.value, rel=1e-9)
         assert joint[part].se == pytest.approx(figure.se, rel=1e-9)
+
+
+def small_batch(tools, examples, estimates):
+    x = (tools.normal(examples, 3, 3, seed=4) > 0).double()
+    return x, tools.normal(estimates, 1, examples, 2, seed=6)
+
+
+def test_the_minibatchs_part_is_its_definition(tools):
+    """s² - v / M: s² between the means over the M estimates, v between the estimates, both with n - 1."""
+    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
+    x, noise = small_batch(tools, 6, 3)
+    fitted = FittedVariant(STOCHASTIC[0])
+    gradients = loop(model, fitted, x, noise)
+    for part, measured in measure_between_examples(model, fitted, x, noise).items():
+        g = torch.cat([values for name, values in gradients.items() if name.startswith(part)], 2)
+        expected = g.mean(0).var(0).sum() - g.var(0).mean(0).sum() / 3
+        assert measured.value == pytest.approx(expected.item(), rel=1e-9)
+        squares = (g.mean(0) - g.mean((0, 1))).square().sum(1) * 6 / 5 - g.var(0).sum(1) / 3
+        assert measured.se == pytest.approx(stats.sem(squares.numpy()), rel=1e-9)
+
+
+def test_the_error_of_the_minibatchs_part_is_its_spread(tools, monkeypatch):
+    """Over new examples and new noise."""
+    monkeypatch.setattr(minibatch_variance, "supports_joint_measurement", lambda *_: True)
+    model, source = tools.build(shape=(2,), latent_dim=1), tools.generator(9)
+    fitted, parts = FittedVariant(STOCHASTIC[0]), []
+    for _ in range(60):
+        x = torch.randn(30, 2, generator=source, dtype=torch.float64)
+        noise = torch.randn(2, 1, 30, 1, generator=source, dtype=torch.float64)
+        parts.append(measure_between_examples(model, fitted, x, noise))
+    for part in ("encoder", "decoder"):
+        assert abs(error_z([p[part].value for p in parts], [p[part].se for p in parts])) < 5
+
+
+@pytest.mark.parametrize("route", ["joint", "direct"])
+def test_the_fresh_variance_is_half_a_squared_difference_with_the_error_of_its_mean(route, tools, monkeypatch):
+    if route == "direct":
+        monkeypatch.setattr(minibatch_variance, "supports_joint_measurement", lambda *_: False)
+    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(5,), latent_dim=2)
+    batches = [((tools.normal(4, 3, 3, seed=s) > 0).double(), tools.normal(1, 4, 2, seed=90 + s)) for s in range(11)]
+    source, fitted = iter(batches), fit(next(v for v in STOCHASTIC if v.name == "reinforce-vae-ema"))
+    measured = measure_fresh_variance(model, {"it": fitted}, lambda: next(source), 5)["it"]
+    gradients = []
+    for x, noise in batches[1:]:  # the first minibatch decides the route
+        single = loop(model, fitted, x, noise[None])
+        gradients.append(torch.cat([g[0].mean(0) for name, g in single.items() if name.startswith("encoder")]))
+    halves = [0.5 * (a - b).square().sum().item() for a, b in zip(gradients[::2], gradients[1::2], strict=True)]
+    assert (measured.value, measured.se) == pytest.approx((sum(halves) / 5, stats.sem(halves)), rel=1e-9)
