@@ -110,8 +110,8 @@ class _RecordedDecoder(nn.Module):
 
 def _replay(
     fitted: FittedVariant, model: Model, q: Posterior, noise: Float[Tensor, "K N D"], decoded: DecoderPass
-) -> tuple[Float[Tensor, "N S"], Float[Tensor, "K N"]]:
-    # The gradient of one estimator in the posterior's parameters, and the decoder weight of each draw.
+) -> tuple[Float[Tensor, "N S"], Float[Tensor, "_ N"]]:
+    # The gradient of one estimator in the posterior's parameters, and the decoder weight of each of its draws.
     draws = fitted.variant.draws
     log_px = decoded.log_px[:draws].detach().requires_grad_()
     leaves = {name: value.detach().requires_grad_() for name, value in posterior_parameters(q).items()}
@@ -130,12 +130,12 @@ class SharedPass:
     """Gradients of several variants for B examples and R repeats.
 
     posterior_gradients: by variant, gradients in the S parameters of the posterior, nats.
-    decoder_weights: by variant, weights of the gradients of log p(x|z_k) in the decoder's parameters.
+    decoder_weights: by variant, weights of the gradients of log p(x|z_k) in the decoder's parameters, for its draws.
     layers: by linear layer of the decoder, its inputs, and the gradients of log p(x|z) in its outputs.
     """
 
     posterior_gradients: dict[str, Float[Tensor, "R B S"]]
-    decoder_weights: dict[str, Float[Tensor, "K R B"]]
+    decoder_weights: dict[str, Float[Tensor, "_ R B"]]
     layers: dict[str, tuple[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"]]]
 
 

@@ -65,7 +65,8 @@ def test_the_error_of_a_log_ratio_is_that_of_the_delta_method(paired):
 
 def test_the_unpaired_error_is_the_spread_of_independent_samples():
     source = np.random.default_rng(4)
-    values, errors = zip(*(log_ratio(source.gamma(4.0, size=90), source.gamma(4.0, size=60)) for _ in range(1000)))
+    pairs = [log_ratio(source.gamma(4.0, size=90), source.gamma(4.0, size=60)) for _ in range(1000)]
+    values, errors = zip(*pairs, strict=True)
     assert abs(error_z(values, errors)) < 5
 
 

@@ -1,13 +1,13 @@
 """Errors of the numbers that `measure` reports, against textbook formulas and against repeated measurements.
 
-| number | exact | repeated |
-|---|---|---|
-| `variance_se` of encoder, decoder, layers and posterior parameters | plain loops, both routes | yes |
-| `snr`, `kurtosis` | plain loops, both routes | |
-| `bias`, standard normal | plain loops, both routes | yes |
-| `cosine` | plain loops, both routes | yes |
+By plain loops, for both routes:
 
-The errors of the parts of a variance are in `test_minibatch_variance`.
+- `variance_se`, `snr` and `kurtosis` of encoder, decoder and each layer
+- `bias`, which is standard normal
+- `cosine`
+
+By repetition: `variance_se` of encoder, decoder, layers and posterior parameters, `bias`, `cosine`. The errors of the
+parts of a variance are in `test_minibatch_variance`.
 """
 
 import dataclasses
@@ -95,8 +95,8 @@ def test_every_number_and_error_is_that_of_plain_loops(route, setting, monkeypat
     routes = {"it": route, "exact": "joint"}
     measured = measure(model, {"it": fitted, "exact": exact}, x, lambda rows: noise[:, :, rows], routes=routes)["it"]
     gradients, exact_gradients = (loop(model, variant, x, noise) for variant in (fitted, exact))
-    whole = {part: select_layer(gradients, (part,)).mean(1) for part in ("encoder", "decoder")}
-    whole_exact = select_layer(exact_gradients, ("encoder",)).mean(1)
+    minibatch_gradients = {part: select_layer(gradients, (part,)).mean(1) for part in ("encoder", "decoder")}
+    exact_encoder = select_layer(exact_gradients, ("encoder",)).mean(1)
 
     keys = [key for key in measured.moments if key[0] in ("encoder", "decoder")]
     assert len(keys) == 2 + 3 + 2
@@ -111,14 +111,14 @@ def test_every_number_and_error_is_that_of_plain_loops(route, setting, monkeypat
         signal = g.mean((0, 1)).square().sum().item()
         assert moments.snr == pytest.approx((signal - sums.mean() / REPEATS) / sums.mean(), rel=1e-6), key
 
-    difference = whole["encoder"] - whole_exact
+    difference = minibatch_gradients["encoder"] - exact_encoder
     if route == "joint":
         delta, delta_exact = (differentiate_in_posterior(model, variant, x, noise) for variant in (fitted, exact))
         difference = delta - delta_exact
     assert measured.bias == pytest.approx(average_z(difference), rel=1e-6)
 
-    direction = whole_exact[COSINES if route == "joint" else REPEATS - REPEATS // 2 :].mean(0)
-    cosines = torch.nn.functional.cosine_similarity(whole["encoder"][:COSINES], direction, 1).numpy()
+    direction = exact_encoder[COSINES if route == "joint" else REPEATS - REPEATS // 2 :].mean(0)
+    cosines = torch.nn.functional.cosine_similarity(minibatch_gradients["encoder"][:COSINES], direction, 1).numpy()
     assert (measured.cosine.value, measured.cosine.se) == pytest.approx((cosines.mean(), stats.sem(cosines)), rel=1e-6)
 
 
@@ -131,11 +131,11 @@ def repetitions(tools):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vaezoo.gradients.spread.LEADING_REPEATS", 15)
         patch.setattr(joint_measurement, "COSINES", 20)
+        every_noise = [tools.normal(40, 1, EXAMPLES, 2, seed=s) for s in range(100)]
         return [
-            measure(model, variants, x, lambda rows, noise=tools.normal(40, 1, EXAMPLES, 2, seed=s): noise[:, :, rows],
-                    routes=routes)["it"]
-            for s in range(100)
-        ]  # fmt: skip
+            measure(model, variants, x, lambda rows, noise=noise: noise[:, :, rows], routes=routes)["it"]
+            for noise in every_noise
+        ]
 
 
 @pytest.mark.parametrize(
