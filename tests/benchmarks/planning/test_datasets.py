@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError
@@ -73,6 +74,32 @@ def test_exact_log_likelihood_of_linear_gaussian_data():
     normal = torch.distributions.MultivariateNormal(dataset.train.double().mean(0), covariance)
     assert dataset.exact_log_likelihood == pytest.approx(normal.log_prob(dataset.test.double()).mean().item(), abs=0.02)
     assert torch.linalg.eigvalsh(covariance)[:-2].mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_the_exact_log_likelihood_is_that_of_the_test_split():
+    """Under the normal distribution of the formula; the splits are consecutive draws."""
+    source = make_generator(0, "data/linear-gaussian")
+    columns, _ = torch.linalg.qr(torch.randn(10, 2, generator=source, dtype=torch.float64))
+    offset, weight = torch.randn(10, generator=source, dtype=torch.float64), columns * torch.tensor([3.0, 1.5])
+    z, noise = (torch.randn(22_000, size, generator=source, dtype=torch.float64) for size in (2, 10))
+    dataset, x = load("linear-gaussian"), z @ weight.T + offset + noise
+    for split, rows in zip(
+        (dataset.train, dataset.validation, dataset.test), x.split([20_000, 1000, 1000]), strict=True
+    ):
+        torch.testing.assert_close(split, rows.float())
+    normal = stats.multivariate_normal(offset, weight @ weight.T + torch.eye(10))
+    assert dataset.exact_log_likelihood == pytest.approx(normal.logpdf(x[21_000:]).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("binarization", ["dynamic", "static"])
+def test_the_pixels_of_each_split_are_drawn_once_from_its_own_stream(binarization):
+    dataset = load("digits", binarization)
+    folder = datasets.prepare_dataset("digits", cache_paths.data_root()).folder
+    for name in ("train", "validation", "test"):
+        x = torch.from_numpy(np.load(f"{folder}/{name}.npy")).float() / 16
+        if binarization == "static" or name != "train":
+            x = (torch.rand(x.shape, generator=make_generator(0, f"binarize/{name}")) < x).float()
+        assert torch.equal(getattr(dataset, name), x), name
 
 
 def test_preparing_twice_decodes_once(private_cache, monkeypatch):

@@ -121,7 +121,7 @@ class StopError(Exception):
 
 
 def test_a_cell_that_is_continued_twice_sums_the_seconds_of_three_processes(plan_seed, tmp_path, monkeypatch):
-    """Processor time is that of each process. The clock of the steps shows one second more at each look, two an epoch."""
+    """The clock of the steps shows one second more at each look, so two for an epoch."""
     case = dataclasses.replace(plan_seed("vae", epochs=3), snapshot=0.0)
     (tmp_path / "cells").mkdir()
     path, save = state.snapshot_path(tmp_path, case), state.save_snapshot
