@@ -82,6 +82,13 @@ def test_drop_is_detected_by_its_metric():
     )
 
 
+def test_the_interval_of_a_rate_has_95_of_100_resampled_pools(monkeypatch):
+    shares = iter([0.5, *(np.arange(40) / 40)])
+    monkeypatch.setattr(resampling, "_compute_shares", lambda *_: {"alarm": next(shares)})
+    rate = resampling.estimate_rates(None, range(9), range(9), np.random.default_rng(0), Effort(1, 40, 1))["alarm"]
+    assert (rate.share, rate.low, rate.high) == pytest.approx((0.5, 0.025 * 39 / 40, 0.975 * 39 / 40))
+
+
 def test_splits_have_disjoint_seeds_even_if_pools_overlap():
     for base, new in draw_splits(range(50), range(20, 60), 50, np.random.default_rng(0)):
         assert (len(base), len(new)) == (20, 10)

@@ -44,8 +44,37 @@ def test_equal_seeds_are_paired_if_that_has_the_smaller_error():
     assert difference.test == "paired t"
     expected = stats.ttest_rel(list(new.values()), list(base.values()), alternative="greater").pvalue
     assert difference.p_more == pytest.approx(2 * expected, rel=1e-9)  # doubled, because either test was possible
+    interval = stats.ttest_rel(list(new.values()), list(base.values())).confidence_interval(0.95)
+    assert (difference.low, difference.high) == pytest.approx(tuple(interval), rel=1e-9)
     assert compare_samples(base, normal(8, 5, spread=3.0)).test == "pooled t"
     assert compare_samples({k: base[k] for k in range(4)}, {k: new[k] for k in range(4)}).test == "pooled t"
+
+
+def test_error_and_spread_are_those_of_the_differences():
+    """`spread` is that of one seed: n seeds per run give the standard error spread sqrt(2 / n)."""
+    base, shift = normal(9, 1, spread=3.0), normal(9, 2, mean=0.2, spread=0.1)
+    paired = compare_samples(base, {seed: base[seed] + shift[seed] for seed in base})
+    assert paired.se == pytest.approx(stats.sem(list(shift.values())))
+    assert paired.spread * (2 / 9) ** 0.5 == pytest.approx(paired.se)
+    pooled = compare_samples(base, normal(4, 5, spread=2.0, first=50))
+    squares = 8 * np.var(list(base.values()), ddof=1) + 3 * np.var(list(normal(4, 5, spread=2.0).values()), ddof=1)
+    assert pooled.spread == pytest.approx((squares / 11) ** 0.5)
+    assert (pooled.se, pooled.dof) == pytest.approx((pooled.spread * (1 / 9 + 1 / 4) ** 0.5, 11))
+
+
+def test_the_interval_of_a_shift_by_ranks_has_95_percent_coverage():
+    """Of values with heavy tails; its error is the half-width divided by 1.96."""
+    source, covered = np.random.default_rng(0), []
+    for _ in range(400):
+        base, new = (dict(enumerate(source.standard_cauchy(12), first)) for first in (0, 100))
+        difference = compare_samples(base, {seed: value + 3 for seed, value in new.items()})
+        if difference.test == "ranks":
+            covered.append(difference.low <= 3 <= difference.high)
+            assert difference.se == pytest.approx(
+                (difference.high - difference.low) / 2 / stats.norm.ppf(0.975), rel=1e-4
+            )
+    assert len(covered) > 100
+    assert abs(np.mean(covered) - 0.95) < 5 * (0.95 * 0.05 / len(covered)) ** 0.5
 
 
 def test_heavy_tails_use_ranks():

@@ -43,6 +43,13 @@ def test_a_consistent_row_passes():
     assert find_inconsistency({"elbo": None, "reconstruction_error": 80.0, "kl": None}) is None
 
 
+def test_a_bound_may_be_exceeded_by_five_standard_errors():
+    """Of the difference of elbo and log_likelihood, and a thousandth for rounding."""
+    slack = 5 * (0.05**2 + 0.1**2) ** 0.5 + 1e-3
+    for factor, reason in ((0.99, type(None)), (1.01, str)):
+        assert isinstance(find_inconsistency(CONSISTENT | {"log_likelihood": -110.0 - factor * slack}), reason)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from tests.monte_carlo import largest_z
 from vaezoo import elbo, elbo_mc, iwae
 from vaezoo.distributions.priors import STANDARD_NORMAL
-from vaezoo.testing import quadrature
+from vaezoo.testing import expectation, quadrature
 from vaezoo.testing.expectation import flat_gradient, mean_over_noise, objective_values
 from vaezoo.testing.problems import Problem, linear_gaussian_model
 
@@ -79,3 +80,16 @@ def test_the_worst_z_counts_standard_errors():
     assert largest_z(draws, torch.tensor([4.0, 5.1], dtype=torch.float64)) == float("inf")
     assert largest_z(draws, torch.tensor([4.0, 5.0]).double(), 3**0.5) == pytest.approx(1)
     assert largest_z(draws[:, 1:], torch.tensor([5.0], dtype=torch.float64)) == 0
+
+
+def test_a_bias_by_draws_is_resolved_to_five_standard_errors_of_the_batches(model, tools, monkeypatch):
+    """The errors of the coordinate that is the most standard errors off, relative to the exact gradient."""
+    batches, expected = tools.normal(expectation.BATCHES, 3, seed=8), torch.tensor([0.1, 2.0, 0.3]).double()
+    source = iter(batches)
+    monkeypatch.setattr(expectation, "BATCH_SIZE", 4)
+    monkeypatch.setattr(expectation, "flat_gradient", lambda *_: next(source))
+    problem = Problem("", tools.variant(elbo), model, tools.normal(4, 3))
+    bias = expectation._measure_by_draws(problem, "encoder", torch.eye(3).double(), expected, 0.01)
+    mean, size = batches[:, 1].mean().item(), expected.norm().item()
+    assert bias.relative == pytest.approx(abs(mean - 2) / size)
+    assert bias.resolution == pytest.approx((5 * stats.sem(batches[:, 1].numpy()) + 3 * 0.01) / size)

@@ -1,0 +1,48 @@
+"""Which reference models the studies plan: their latents, seeds, epochs and checkpoints."""
+
+import pytest
+
+from benchmarks.common import cache_paths
+from benchmarks.gradient_studies import study_plan
+from benchmarks.gradient_studies.studies import STUDIES
+from benchmarks.planning import datasets
+from benchmarks.planning.registry import RegisteredVariant
+from benchmarks.planning.settings import load_settings
+from vaezoo import VARIANTS
+
+PRESET = """
+dataset = "digits"
+seeds = [5, 7, 9]
+epochs = 6
+
+[gradients]
+checkpoints = [0, 2, 3]
+fewer_seeds = 2
+latent_dims = [3, 10]
+"""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("preset") / "plan.toml"
+    path.write_text(PRESET)
+    settings = load_settings(str(path), {})
+    prepared = datasets.prepare_dataset("digits", cache_paths.data_root())
+    entries = [RegisteredVariant(v) for v in VARIANTS]
+    return study_plan.Inputs(entries, (), settings, study_plan._resolve_protocol(settings), prepared)
+
+
+def test_each_study_has_its_models(inputs):
+    """`training` has all seeds and the last epoch; others have fewer seeds and end at the middle."""
+    cells = study_plan.plan_reference_cells(inputs, list(STUDIES))
+    plan = {(c.protocol.latent_dim, c.seed): (set(c.studies), c.protocol.epochs, c.protocol.checkpoints) for c in cells}
+    every = set(STUDIES), 6, (0, 2, 3, 6)
+    only_latents = {"latent-dim"}, 3, (0, 2, 3)
+    assert plan == {
+        (10, 5): every,
+        (10, 7): every,
+        (10, 9): ({"training"}, 6, (0, 2, 3, 6)),
+        (3, 5): only_latents,
+        (3, 7): only_latents,
+    }
+    assert all(set(c.variants) == {v.name for v in VARIANTS} - {"autoencoder"} for c in cells)
