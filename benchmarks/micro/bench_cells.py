@@ -1,6 +1,12 @@
-"""Benchmarks of a cell of the default preset, with one thread: training step, evaluation and gradient variance."""
+"""Benchmarks of a cell of the default preset, with one thread, and of the end of a run that is interrupted."""
 
 from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -63,3 +69,25 @@ def test_log_likelihood_with_5000_draws(benchmark, vae):
     benchmark.pedantic(log_likelihood, arguments, rounds=1, iterations=1)
     torch.set_num_threads(1)
     benchmark.extra_info["added_mib"] = peak_memory_mib() - before
+
+
+def test_end_of_an_interrupted_run(benchmark, tmp_path):
+    """From Ctrl-C until the process of the command has ended, while its workers train."""
+    numbers = itertools.count()
+
+    def start():
+        folder = tmp_path / str(next(numbers))
+        options = ["--preset", "quick", "--epochs", "5000", "--out", folder, "--name", "x"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks", "run", "vae", *options], stderr=subprocess.DEVNULL
+        )
+        while not (folder / "x" / "environment.json").exists():
+            time.sleep(0.02)
+        time.sleep(1.5)
+        return (process,), {}
+
+    def interrupt(process):
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+
+    benchmark.pedantic(interrupt, setup=start, rounds=3)

@@ -108,19 +108,18 @@ def test_a_process_of_the_run_that_is_killed(
         pytest.param([signal.SIGINT, signal.SIGINT], id="Ctrl-C twice", marks=pytest.mark.faults),
     ],
 )
-def test_a_run_that_is_interrupted_ends_within_two_seconds(
+def test_a_run_that_is_interrupted_ends_before_its_cells(
     signals, arguments, words, command, start_command, tmp_path, mark, survivors
 ):
     with start_command(
         arguments(tmp_path, "x", "--epochs", 2000), tmp_path / "x" / "environment.json", **mark
     ) as process:
         time.sleep(1.5)
-        start = time.monotonic()
         for number in signals:
             os.kill(process.pid, number)
             time.sleep(0.1)
         _, error = process.communicate(timeout=60)
-        assert time.monotonic() - start < 2.0
+    assert list((tmp_path / "x" / "cells").glob("*.json")) == []
     assert process.returncode in ((130,) if len(signals) == 1 else (130, -signal.SIGINT))  # to a shell the same
     assert "Traceback" not in error
     if len(signals) == 1:

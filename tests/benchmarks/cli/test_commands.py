@@ -131,9 +131,7 @@ def test_profile_prints_the_time_of_operations(command, tmp_path, tiny):
     assert re.search(
         r"iwae on digits, eager, threads: 1\n[\d.]+ ms per step of 50 examples, [\d,]+ examples/s", done.stdout
     )
-    assert re.search(r"matrix product \(addmm\) +[\d.]+ +\d+ +[\d.]+%", done.stdout)
-    shares = [float(share) for share in re.findall(r"([\d.]+)%\n", done.stdout)]
-    assert sum(shares) == pytest.approx(100, abs=1)
+    assert re.search(r"\noperation +calls per step +µs per step +share\n", done.stdout)
     assert json.loads((tmp_path / "profile-iwae.json").read_text())["traceEvents"]
 
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from scipy import stats
 
+from benchmarks.gradient_studies import measurement
 from benchmarks.gradient_studies.columns import MEANINGS, UNITS
 from benchmarks.gradient_studies.measurement import VariantMeasurement
 from benchmarks.gradient_studies.measurement_rows import make_rows
 from benchmarks.gradient_studies.report import tables
-from vaezoo import VARIANTS
+from vaezoo import VARIANTS, FittedVariant
 from vaezoo.gradients import Measurement, Moments, ValueWithError
 
 BATCH, REPEATS = 7, 12
@@ -35,8 +36,8 @@ def moments(values):
 
 def make_measurement(name, passes):
     every = {("encoder", ""): moments(SUMS[name]), ("encoder", "heads.mean"): moments(SUMS[name] / 3)}
-    measurement = Measurement(every, 1.5, ValueWithError(0.8, 0.05), "joint")
-    return VariantMeasurement(BY_NAME[name], REPEATS, measurement, DURATIONS[name], passes)
+    numbers = Measurement(every, 1.5, ValueWithError(0.8, 0.05), "joint")
+    return VariantMeasurement(BY_NAME[name], REPEATS, numbers, DURATIONS[name], passes)
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +105,22 @@ def test_the_kurtosis_of_a_ratio_is_the_larger_one_and_is_flagged_above_30(rows)
     assert rows.loc[("exchange_rate", "latent"), "kurtosis"].item() == pytest.approx(kurtoses["vae"])
     assert set(rows["flag"]) == {""}
     heavy = moments(np.r_[np.full(40, 1.0), 1e3])
-    measurement = Measurement({("encoder", ""): heavy}, None, None, "joint")
+    numbers = Measurement({("encoder", ""): heavy}, None, None, "joint")
     context = SimpleNamespace(protocol=SimpleNamespace(batch_size=BATCH))
-    (row, *_) = make_rows(context, [VariantMeasurement(BY_NAME["vae"], 41, measurement, 1.0, 1)])
+    (row, *_) = make_rows(context, [VariantMeasurement(BY_NAME["vae"], 41, numbers, 1.0, 1)])
     assert (row["flag"], row["kurtosis"] > 30) == ("kurtosis", True)
+
+
+def test_the_seconds_of_a_gradient_are_the_median_of_three(monkeypatch):
+    """Each variant is timed in turn; only the gradient is timed."""
+    looks = iter([0, 5, 10, 11, 20, 22, 30, 34, 40, 49, 50, 53])  # durations 5, 2 and 9; 1, 4 and 3
+    monkeypatch.setattr(measurement.time, "perf_counter", lambda: next(looks))
+    monkeypatch.setattr(measurement, "minibatch_gradient", lambda *_: None)
+    context = SimpleNamespace(
+        model=None, minibatch=lambda: [0], noise=lambda *_: lambda rows: [0], protocol=SimpleNamespace(device="cpu")
+    )
+    variants = {name: FittedVariant(BY_NAME[name]) for name in ("vae", "iwae")}
+    assert measurement._time_gradients(context, variants) == {"vae": 5, "iwae": 3}
 
 
 def study_row(study, seed, value, quantity, part="latent", **columns):
