@@ -41,6 +41,7 @@ COLUMNS = (
         "for an ELBO the split of the data set; for a slope the fitted quantity",
     ),
     Column("quantity", "", "measured quantity; see the table below"),
+    Column("against", "", "variant by whose gradient a variance ratio is divided; empty for other quantities"),
     Column("unit", "", "unit of value, se, low and high"),
     Column("value", "", "measured value", "unbounded"),
     Column("se", "", "standard error of value; empty for values without one", "unbounded"),
@@ -62,7 +63,19 @@ COLUMNS = (
 )
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 KINDS = {column.name: column.kind for column in COLUMNS}
-TIMED_QUANTITIES = frozenset({"seconds", "variance_x_seconds", "exchange_rate_seconds"})
+ADDED_COLUMNS = {"against": 4}  # the schema version that introduced a column; older tables lack it
+# by cost: latent variance times cost, divided by that of the pathwise reference, or of the variant in `against`
+EXCHANGE_RATES = {
+    "draws": "exchange_rate",
+    "decoder passes": "exchange_rate_passes",
+    "seconds": "exchange_rate_seconds",
+}
+VARIANCE_RATIOS = {
+    "draws": "variance_ratio_draws",
+    "decoder passes": "variance_ratio_passes",
+    "seconds": "variance_ratio_seconds",
+}
+TIMED_QUANTITIES = frozenset({"seconds", "variance_x_seconds", "exchange_rate_seconds", "variance_ratio_seconds"})
 
 UNITS = {
     "variance": "nats²/parameter²",
@@ -73,7 +86,11 @@ UNITS = {
     "variance_x_seconds": "s nats²/parameter²",
     "variance_x_passes": "nats²/parameter²",
     "exchange_rate": "draws",
+    "exchange_rate_passes": "1",
     "exchange_rate_seconds": "1",
+    "variance_ratio_draws": "1",
+    "variance_ratio_passes": "1",
+    "variance_ratio_seconds": "1",
     "slope": "1",
     "elbo": "nats/example",
 }
@@ -86,7 +103,13 @@ MEANINGS = {
     "variance_x_seconds": "latent variance times the seconds of one gradient",
     "variance_x_passes": "latent variance times the decoder passes of one gradient",
     "exchange_rate": "draws whose average has the latent variance of one pathwise draw",
+    "exchange_rate_passes": "decoder passes to reach the latent variance of one pathwise gradient, divided by its "
+    "decoder passes",
     "exchange_rate_seconds": "time to reach the latent variance of one pathwise gradient, divided by its duration",
+    "variance_ratio_draws": "draws to reach the latent variance of one gradient of the variant in `against`, divided "
+    "by that gradient's draws; below 1 the row's variant is better",
+    "variance_ratio_passes": "the same in decoder passes",
+    "variance_ratio_seconds": "the same in seconds",
     "elbo": "ELBO of a trained model: at the end of training by learning rate, or at each checkpoint by cost",
     "slope": "exponent of a power law in the setting, fitted to the quantity that `part` names",
 }

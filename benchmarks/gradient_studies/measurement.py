@@ -36,13 +36,21 @@ MinibatchParts = dict[tuple[Objective, int], dict[str, ValueWithError]]
 
 @dataclass(frozen=True)
 class VariantMeasurement:
-    """Moments of one variant's gradient from `repeats` estimates; seconds and decoder passes of one gradient."""
+    """Moments of one variant's gradient from `repeats` estimates, and the cost of one gradient.
+
+    durations: seconds in rounds that time all variants in turn. passes: of the decoder.
+    """
 
     variant: Variant
     repeats: int
     measurement: Measurement
-    seconds: float
+    durations: tuple[float, ...]
     passes: int
+
+    @property
+    def seconds(self) -> float:
+        """The median duration."""
+        return statistics.median(self.durations)
 
 
 @dataclass
@@ -160,15 +168,15 @@ def measure_all(
         for count in {repeats(v.draws) for v in complete}:
             group = {i: f for i, f in fitted.items() if repeats(f.variant.draws) == count}
             measurements |= context.measure(group, count, spread_of_layer)
-        seconds = _time_gradients(context, fitted)
+        durations = _time_gradients(context, fitted)
         context.measured[key] = [
-            VariantMeasurement(v, repeats(v.draws), measurements[i], seconds[i], count_decoder_passes(v))
+            VariantMeasurement(v, repeats(v.draws), measurements[i], durations[i], count_decoder_passes(v))
             for i, v in zip(fitted, complete, strict=True)
         ]
     return context.measured[key]
 
 
-def _time_gradients(context: MeasurementContext, variants: dict[str, FittedVariant]) -> dict[str, float]:
+def _time_gradients(context: MeasurementContext, variants: dict[str, FittedVariant]) -> dict[str, tuple[float, ...]]:
     x = context.minibatch()
     times: dict[str, list[float]] = {i: [] for i in variants}
     for _ in range(TIMED_GRADIENTS):
@@ -179,7 +187,7 @@ def _time_gradients(context: MeasurementContext, variants: dict[str, FittedVaria
             if context.protocol.device == "cuda":
                 torch.cuda.synchronize()
             times[i].append(time.perf_counter() - start)
-    return {i: statistics.median(seconds) for i, seconds in times.items()}
+    return {i: tuple(durations) for i, durations in times.items()}
 
 
 def variant_columns(variant: Variant) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.common.seed_statistics import log_ratio
-from benchmarks.gradient_studies.columns import KURTOSIS_FLAG, Row, add_interval
+from benchmarks.common.seed_statistics import log_ratio, t_half_width
+from benchmarks.gradient_studies.columns import EXCHANGE_RATES, KURTOSIS_FLAG, VARIANCE_RATIOS, Row, add_interval
 from benchmarks.gradient_studies.measurement import (
     MeasurementContext,
     MinibatchParts,
@@ -52,26 +53,50 @@ def make_rows(
             yield columns | add_interval(quantity, encoder.variance * factor, encoder.variance_se * factor)
         draws = fewest_draws(variant)
         reference = next((other for other in measured if is_reference(other.variant, variant, draws)), None)
-        if reference is not None and encoder.variance > 0:
-            yield from _exchange_rates(columns, m, reference)
+        if reference is not None:
+            yield from _variance_ratios(columns, m, reference, EXCHANGE_RATES)
+
+
+def make_paired_rows(measured: Sequence[VariantMeasurement], against: str) -> Iterator[Row]:
+    """Yield the variance ratios between each variant and the one named `against`, with equal noise."""
+    reference = next(m for m in measured if m.variant.name == against)
+    for m in measured:
+        if m is not reference:
+            costs = {"repeats": m.repeats, "passes": m.passes, "seconds": m.seconds}
+            columns = variant_columns(m.variant) | costs | {"parameters": "encoder", "layer": "", "part": "latent"}
+            yield from _variance_ratios(columns | {"against": against}, m, reference, VARIANCE_RATIOS)
 
 
 def _tail_columns(kurtosis: float) -> Row:
     return {"kurtosis": kurtosis, "flag": KURTOSIS_FLAG if kurtosis > HEAVY_KURTOSIS else ""}
 
 
-def _exchange_rates(columns: Row, measured: VariantMeasurement, reference: VariantMeasurement) -> Iterator[Row]:
-    """Yield K V_K / (K' V_K') of the variant and its reference, and the same ratio with seconds instead of draws."""
+def _variance_ratios(
+    columns: Row, measured: VariantMeasurement, reference: VariantMeasurement, quantities: Mapping[str, str]
+) -> Iterator[Row]:
+    """Yield C V / (C' V') of a variant and another one, for each cost C in `quantities`; nothing if a variance is 0.
+
+    Seconds are known from a few rounds only. So the t-interval of the ratio of durations is part of their interval.
+    """
     moments, reference_moments = (m.measurement.moments["encoder", ""] for m in (measured, reference))
+    if not (moments.variance > 0 and reference_moments.variance > 0):
+        return
     logarithm, se = log_ratio(moments.sums.numpy(), reference_moments.sums.numpy())
     tails = _tail_columns(max(moments.kurtosis, reference_moments.kurtosis))
-    for quantity, cost in (
-        ("exchange_rate", measured.variant.draws / reference.variant.draws),
-        ("exchange_rate_seconds", measured.seconds / reference.seconds),
-    ):
-        value = math.exp(logarithm) * cost
-        low, high = (math.exp(logarithm + side * 1.96 * se) * cost for side in (-1, 1))
-        yield columns | {"quantity": quantity, "value": value, "se": value * se, "low": low, "high": high} | tails
+    costs = {
+        "draws": measured.variant.draws / reference.variant.draws,
+        "decoder passes": measured.passes / reference.passes,
+        "seconds": measured.seconds / reference.seconds,
+    }
+    pairs = zip(measured.durations, reference.durations, strict=True)
+    rounds = [math.log(duration / reference_duration) for duration, reference_duration in pairs]
+    errors = dict.fromkeys(costs, (se, 1.96 * se))  # standard error and half-width, of the logarithm
+    timing_error = statistics.stdev(rounds) / math.sqrt(len(rounds))
+    errors["seconds"] = math.hypot(se, timing_error), math.hypot(1.96 * se, t_half_width(rounds))
+    for cost, quantity in quantities.items():
+        value, (error, half) = math.exp(logarithm) * costs[cost], errors[cost]
+        low, high = (math.exp(logarithm + side * half) * costs[cost] for side in (-1, 1))
+        yield columns | {"quantity": quantity, "value": value, "se": value * error, "low": low, "high": high} | tails
 
 
 def snr_floor(repeats: int) -> float:

@@ -21,7 +21,7 @@ from benchmarks.gradient_studies.measurement import (
     measure_minibatch_parts,
     variant_columns,
 )
-from benchmarks.gradient_studies.measurement_rows import make_rows
+from benchmarks.gradient_studies.measurement_rows import make_paired_rows, make_rows
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.planning.settings import StudySettings
 from vaezoo import Variant
@@ -51,6 +51,14 @@ def study_training(context: MeasurementContext, variants: Variants, settings: St
     """Measure every variant, with the latent and the minibatch part of its variance."""
     parts = measure_minibatch_parts(context, variants, settings.examples)
     yield from make_rows(context, measure_all(context, variants, lambda draws: settings.repeats), parts)
+
+
+def compare_pairs(
+    context: MeasurementContext, variants: Variants, settings: StudySettings, against: str
+) -> Iterator[Row]:
+    """Measure every variant with the noise of the variant named `against`, and yield the ratios of their variances."""
+    measured = measure_all(context, variants, lambda draws: settings.repeats, None)
+    yield from make_paired_rows(measured[: len(variants)], against)  # the references are behind the variants
 
 
 def _measure(context: MeasurementContext, variants: Variants, settings: StudySettings) -> list[VariantMeasurement]:

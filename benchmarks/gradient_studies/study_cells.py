@@ -7,6 +7,7 @@ import math
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.common import kernels
@@ -14,7 +15,7 @@ from benchmarks.common.atomic_files import Record
 from benchmarks.gradient_studies import trained_models
 from benchmarks.gradient_studies.columns import CHECKPOINTS, UNITS, Row
 from benchmarks.gradient_studies.measurement import MeasurementContext
-from benchmarks.gradient_studies.studies import STUDIES
+from benchmarks.gradient_studies.studies import STUDIES, compare_pairs
 from benchmarks.planning.cases import Protocol
 from benchmarks.planning.planner import find_described
 from benchmarks.planning.plugins import Plugin
@@ -40,10 +41,12 @@ class StudyError(Exception):
 class ReferenceModel:
     """Measures variants of one architecture at the checkpoints of a reference model.
 
-    settings: number of repeats, and the settings that the studies vary.
+    settings: number of repeats, and the settings that the studies vary. against: variant with which the others are
+    compared in pairs; if it is empty, the studies are made instead.
     """
 
     settings: StudySettings
+    against: str = ""
 
     def measure(self, cell: StudyCell) -> Iterator[Row]:
         """Train, and yield the rows of all studies.
@@ -81,8 +84,9 @@ class ReferenceModel:
                     "batch_size": protocol.batch_size,
                     "latent_dim": protocol.latent_dim,
                 }
+                make_rows = partial(compare_pairs, against=self.against) if self.against else STUDIES[name].rows
                 try:
-                    rows = list(STUDIES[name].rows(context, variants, self.settings))
+                    rows = list(make_rows(context, variants, self.settings))
                 except Exception as error:  # functions of a user's variant can raise anything
                     failures.append(f"study {name}: {type(error).__name__}: {error}")
                     traceback.print_exc()

@@ -24,7 +24,7 @@ MODULES = (  # modules that the commands import when they are called
     "benchmarks.comparison.power.error_rates",
     "benchmarks.gradient_studies.measurement",
     "benchmarks.gradient_studies.report.figures",
-    "benchmarks.gradient_studies.study_plan",
+    "benchmarks.gradient_studies.plan.study_plan",
     "benchmarks.planning.planner",
     "benchmarks.reporting.report",
     "benchmarks.runs.recovery",

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 import torch
 
+from tests.vaezoo.testing import right_variants
 from vaezoo import (
     VARIANTS,
     DataSpec,
@@ -15,8 +16,10 @@ from vaezoo import (
     initialise,
     iwae,
     mlp_normal,
+    pathwise,
     sticking_the_landing,
 )
+from vaezoo.models import Decoder
 from vaezoo.testing import properties
 from vaezoo.testing.claims import check_bias
 from vaezoo.testing.problems import SMALL as SPEC
@@ -41,12 +44,42 @@ def test_decoder_passes_are_counted(v):
     assert properties.count_decoder_passes(v) == v.draws
 
 
-def test_an_estimator_that_decodes_twice_has_twice_the_passes():
-    def twice(log_weight, reduction, q, noise, prediction):
-        log_weight(q.sample(noise), q)
-        return reduction.value(log_weight(q.rsample(noise), q))
+PASSES_PER_DRAW = {"antithetic": 2, "antithetic-iwae": 2, "two-calls": 2, "taylor": 3, "taylor-2": 3}
+PASSES_PER_DRAW |= {"stacked-taylor": 2, "two-pass-dreg": 4}
 
-    assert properties.count_decoder_passes(Variant("twice", mlp_normal, elbo, Estimator("twice", twice), draws=3)) == 6
+
+@pytest.mark.parametrize("v", right_variants.VARIANTS, ids=lambda v: v.name)
+def test_decoder_passes_of_right_variants_are_counted(v):
+    """Each call counts, also under `torch.func.grad`, and so do draws that are decoded in one call with others."""
+    assert properties.count_decoder_passes(v) == PASSES_PER_DRAW.get(v.name, 1) * v.draws
+
+
+def with_mean(log_weight, reduction, q, noise, prediction):
+    both = log_weight(torch.cat([q.rsample(noise), q.mean[None]]), q)
+    return reduction.value(both[:-1])
+
+
+def mapped(log_weight, reduction, q, noise, prediction):
+    return reduction.value(torch.func.vmap(lambda z: log_weight(z[None], q)[0])(q.rsample(noise)))
+
+
+@pytest.mark.parametrize(("function", "passes"), [(with_mean, 4), (mapped, 3)])
+def test_passes_at_other_points_and_of_mapped_calls_are_counted(function, passes):
+    v = Variant("ad-hoc", mlp_normal, elbo, Estimator(function.__name__, function), draws=3)
+    assert properties.count_decoder_passes(v) == passes
+
+
+def test_passes_of_a_decoder_without_forward_are_counted():
+    class Direct(Decoder):
+        def log_prob(self, x, z):
+            return self.likelihood.log_prob(x.flatten(1), self.network(z))
+
+    def architecture(spec, latent_dim):
+        model = mlp_normal(spec, latent_dim)
+        model.decoder = Direct(model.decoder.network, model.decoder.likelihood)
+        return model
+
+    assert properties.count_decoder_passes(Variant("direct", architecture, elbo, pathwise, draws=3)) == 3
 
 
 @pytest.mark.usefixtures("unchecked_types")

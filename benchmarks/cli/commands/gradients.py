@@ -28,6 +28,15 @@ def gradients(
             metavar="RUN",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        option(
+            "Variant to compare with each other variant of its objective: latent variances at equal parameters and "
+            "noise, by draws, decoder passes and seconds.",
+            "pathwise gradients only",
+            metavar="VARIANT",
+        ),
+    ] = None,
     preset: options.Preset = "default",
     dataset: options.Dataset = None,
     data_root: options.DataRoot = None,
@@ -47,13 +56,14 @@ def gradients(
 
     settings = load_settings(preset, {"dataset": dataset, "seeds": seeds}, repeats)
     executor = make_executor("local", None, settings.device, workers, timeout, memory)
-    from benchmarks.gradient_studies import study_plan
+    from benchmarks.gradient_studies.plan.study_plan import STUDIES_KIND, plan_studies
     from benchmarks.gradient_studies.report import figures, tables
+    from benchmarks.gradient_studies.report.findings import describe_table
     from benchmarks.runs.cell_files import is_finished
     from benchmarks.runs.runner import run_cells
 
-    plan = study_plan.plan_studies(study or [], run or [], plugin or [], data_root, settings, executor, out, keep_stale)
-    folder, records = run_cells(out, name, plan, executor, keep_stale, study_plan.STUDIES_KIND)
+    inputs = (study or [], run or [], plugin or [], data_root, settings, executor, out, keep_stale)
+    folder, records = run_cells(out, name, plan_studies(*inputs, against), executor, keep_stale, STUDIES_KIND)
     failures = [record for record in records if not is_finished(record)]
     for record in [*failures, *(record for record in records if record["status"] == "diverged")]:
         cell = record["common"]
@@ -62,8 +72,13 @@ def gradients(
     if (folder / tables.GRADIENTS_FILE).is_file():
         table = tables.read_gradients(folder / tables.GRADIENTS_FILE)
         figure_paths = figures.write_figures(table, folder / "figures")
-        print("\n".join(tables.list_findings(table)))
+        print(describe_table(table))
         print(f"\n{folder}: {tables.GRADIENTS_FILE} and {len(figure_paths)} figures in {folder / 'figures'}")
+        if against and not failures and not (table["against"] == against).any():
+            print(
+                f"--against {against}: there is no ratio, because its latent variance is 0 or the model diverged",
+                file=sys.stderr,
+            )
     if failures:
         text = f"{len(failures)} of {len(records)} cells failed; run the same command again to repeat them"
         print(text, file=sys.stderr)

@@ -23,10 +23,18 @@ def show(
     epoch: Annotated[int | None, option("Epoch of the checkpoint to show.", "the last")] = None,
     out: Out = Path("results"),
 ) -> None:
-    """Print the table of a run: each metric of each variant, with its interval over seeds."""
+    """Print the table of a run: each metric of each variant, with its interval over seeds.
+
+    Of gradient studies, print the findings.
+    """
     from benchmarks.reporting import formats, results_table, summaries
     from benchmarks.runs import folders, manifests
 
+    if not metrics and epoch is None and format_ == "text" and (studies := folders.find_study_table(run, out)):
+        from benchmarks.gradient_studies.report import findings, tables
+
+        print(findings.describe_table(tables.read_gradients(studies)))
+        return
     table_metrics = formats.choose_metrics(split_names(metrics))
     path = folders.find_results(run, out)
     results = results_table.read_results(path)

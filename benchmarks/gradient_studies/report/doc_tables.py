@@ -9,6 +9,7 @@ import pandas as pd
 from benchmarks.common.seed_statistics import geometric_mean
 from benchmarks.gradient_studies.columns import CHECKPOINTS, COLUMNS, MEANINGS, UNITS
 from benchmarks.gradient_studies.report import tables
+from benchmarks.gradient_studies.report.findings import list_findings
 from benchmarks.reporting.formats import markdown_table
 
 
@@ -108,7 +109,7 @@ def columns_markdown(table: pd.DataFrame) -> str:
 
 
 BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
-    "findings": lambda table: "\n".join(f"- {sentence}" for sentence in tables.list_findings(table)),
+    "findings": lambda table: "\n".join(f"- {sentence}" for sentence in list_findings(table)),
     "exchange": exchange_markdown,
     "parts": parts_markdown,
     "slopes": slopes_markdown,

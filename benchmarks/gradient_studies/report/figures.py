@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from benchmarks.gradient_studies.columns import CHECKPOINTS, UNITS
 from benchmarks.gradient_studies.report import panels
 from benchmarks.gradient_studies.report.panels import MEDIANS_NOTE, draw_budget, draw_learning_rate
-from benchmarks.gradient_studies.report.tables import format_digits, select_over_seeds
+from benchmarks.gradient_studies.report.tables import select_over_seeds
 from benchmarks.reporting import plots
 from benchmarks.reporting.plots import Looks
 
@@ -67,34 +67,33 @@ def _draw_training(rows: pd.DataFrame, looks: Looks) -> Figure:
     left.set(
         ylabel=f"gradient variance, encoder\n({UNIT})", title="Variance over the latent noise, at equal parameters"
     )
-    _draw_exchange_rates(right, rows)
+    _draw_exchange_rates(right, rows, looks)
     for axes in (left, right):
         axes.set_xticks(range(4), CHECKPOINTS)
         axes.set_xlabel("checkpoint of the reference model")
     return figure
 
 
-def _draw_exchange_rates(axes: Axes, rows: pd.DataFrame) -> None:
-    """Draw the exchange rates of REINFORCE for each baseline, with their intervals over seeds."""
+def _draw_exchange_rates(axes: Axes, rows: pd.DataFrame, looks: Looks) -> None:
+    """Draw the exchange rate of each variant whose estimator is not pathwise, with its interval over seeds."""
     rates = select_over_seeds(rows, "exchange_rate")
-    rates = rates[(rates["estimator"] == "score_function") & (rates["objective"] == "elbo")]
-    for i, (baseline, points) in enumerate(rates.groupby("baseline", sort=False)):
-        points = points[points["draws"] == points["draws"].min()]
-        x = points["checkpoint"].map(CHECKPOINT_POSITIONS) + 0.05 * (i - 1.5)
+    lines = [points for _, points in rates[rates["estimator"] != "pathwise"].groupby("variant", sort=False)]
+    for points, shift in zip(lines, np.linspace(-0.2, 0.2, len(lines)), strict=True):
+        name = points["variant"].iloc[0]
+        x = points["checkpoint"].map(CHECKPOINT_POSITIONS) + shift  # beside each other, so that all bars are visible
         bars = np.vstack([points["value"] - points["low"], points["high"] - points["value"]])
-        axes.errorbar(x, points["value"], bars, marker=plots.MARKERS[i], capsize=3, label=f"baseline: {baseline}")
-        if i == 0:
-            for end in zip(x, points["value"], strict=True):
-                axes.annotate(format_digits(end[1]), end, xytext=(4, 5), textcoords="offset points", fontsize=8)
+        style = looks[name] | {"markersize": 5, "capsize": 2, "linewidth": 1.3, "elinewidth": 0.8}
+        axes.errorbar(x, points["value"], bars, label=name, **style)
     axes.axhline(1, color="0.3", linewidth=0.8, linestyle="dotted")
-    axes.annotate("one reparameterized draw", (0, 1), xytext=(0, 3), textcoords="offset points", fontsize=8)
+    right_end = axes.get_yaxis_transform()
+    axes.annotate("one pathwise draw", (1, 1), (0, 3), right_end, "offset points", ha="right", fontsize=8)
     panels.set_log_y(axes)
     axes.set_xticks(range(4), CHECKPOINTS)
     axes.set(
-        ylabel="draws of REINFORCE to match the variance\nof one reparameterized draw",
-        title="Draws of REINFORCE per reparameterized draw",
+        ylabel="draws to match the variance of one\npathwise draw of the same objective",
+        title="Draws for one pathwise draw",
     )
-    axes.legend(fontsize=8)
+    panels.place_legend_beside(axes)
 
 
 def _draw_variances(rows: pd.DataFrame, looks: Looks, setting: str, label: str = "", part: str = "latent") -> Figure:
@@ -177,7 +176,7 @@ def _draw_cosine(axes: Axes, rows: pd.DataFrame, looks: Looks) -> None:
 def _draw_summary(rows: pd.DataFrame, looks: Looks) -> Figure:
     """Draw exchange rates, the effects of the posterior's scale and of draws, and the counter-example."""
     figure, ((rates, scales), (ratios, cosine)) = plt.subplots(2, 2, figsize=(12.5, 8))
-    _draw_exchange_rates(rates, rows[rows["study"] == "training"])
+    _draw_exchange_rates(rates, rows[rows["study"] == "training"], looks)
     scaled = panels.select_positive(rows[rows["study"] == "posterior-scale"], "variance")
     panels.draw_lines(scales, scaled[scaled["objective"] == "elbo"], looks)
     panels.set_log_axes(scales, scaled["setting_value"], SCALE_LABEL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import matplotlib.pyplot as plt
@@ -16,6 +17,7 @@ from benchmarks.gradient_studies.report.tables import select_best_rates
 from benchmarks.reporting import plots
 from benchmarks.reporting.plots import Looks
 
+LEGEND_ROWS = 20
 MAX_NATS_BELOW_BEST = 200
 MEDIANS_NOTE = (
     f"Points: median; bars: range over seeds. Values over {MAX_NATS_BELOW_BEST} nats below the best are hidden."
@@ -61,9 +63,10 @@ def draw_lines(
 
 
 def place_legend_beside(axes: Axes) -> None:
-    """Place the legend to the right of the panel, unless it is empty."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    """Place the legend to the right of the panel, in columns that are not higher than it, unless it is empty."""
+    if entries := len(axes.get_legend_handles_labels()[0]):
+        columns = math.ceil(entries / LEGEND_ROWS)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), ncols=columns, columnspacing=1)
 
 
 def set_log_y(axes: Axes) -> None:

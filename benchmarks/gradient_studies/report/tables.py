@@ -1,4 +1,4 @@
-"""gradients.csv from the records of the cells, with rows over all seeds; and the findings as sentences."""
+"""gradients.csv from the records of the cells, with rows over all seeds; selections and number formats."""
 
 from __future__ import annotations
 
@@ -12,14 +12,34 @@ import pandas as pd
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
 from benchmarks.common.seed_statistics import fit_slope, geometric_mean, t_half_width
-from benchmarks.gradient_studies.columns import BEST, BEST_AT_EDGE, COLUMN_NAMES, KINDS, UNITS, Row
+from benchmarks.gradient_studies.columns import (
+    ADDED_COLUMNS,
+    BEST,
+    COLUMN_NAMES,
+    EXCHANGE_RATES,
+    KINDS,
+    UNITS,
+    VARIANCE_RATIOS,
+    Row,
+)
 from benchmarks.reporting.csv_tables import TEXT_KINDS, parse_numbers, read_table, write_table
 
 GRADIENTS_FILE = "gradients.csv"
 LINE_COLUMNS = ["study", "dataset", "checkpoint", "setting", "variant", "objective", "estimator", "baseline"]
 MEASUREMENT_COLUMNS = (
     *LINE_COLUMNS,
-    *("seed", "draws", "setting_value", "batch_size", "latent_dim", "parameters", "layer", "part", "quantity"),
+    *(
+        "seed",
+        "draws",
+        "setting_value",
+        "batch_size",
+        "latent_dim",
+        "parameters",
+        "layer",
+        "part",
+        "quantity",
+        "against",
+    ),
 )
 NUMBER_COLUMNS = tuple(name for name, kind in KINDS.items() if kind not in TEXT_KINDS)
 FITTED_QUANTITIES = (  # study, quantity, part
@@ -44,7 +64,7 @@ def write_gradients(folder: Path, records: Iterable[Record]) -> None:
     if not rows:
         return
     table = make_frame(rows)
-    write_table(folder / GRADIENTS_FILE, COLUMN_NAMES, [*rows, *_mean_exchange_rates(table), *_slopes(table)])
+    write_table(folder / GRADIENTS_FILE, COLUMN_NAMES, [*rows, *_mean_ratios(table), *_slopes(table)])
 
 
 def make_frame(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +79,7 @@ def make_frame(rows: list[Row] | pd.DataFrame) -> pd.DataFrame:
 
 def read_gradients(path: Path) -> pd.DataFrame:
     """Read a gradients.csv; raises `UserError` if the file is damaged or is another table."""
-    table = make_frame(read_table(path, KINDS, {}))
+    table = make_frame(read_table(path, KINDS, ADDED_COLUMNS))
     blank = (table[["study", "dataset", "quantity", "variant"]] == "").any(axis=1)
     if blank.any():
         line = int(blank.to_numpy().argmax()) + 2
@@ -69,11 +89,12 @@ def read_gradients(path: Path) -> pd.DataFrame:
     return table
 
 
-def _mean_exchange_rates(table: pd.DataFrame) -> Iterator[Row]:
+def _mean_ratios(table: pd.DataFrame) -> Iterator[Row]:
     """Yield geometric means over seeds, with t-intervals of the logarithms."""
-    chosen = table[table["quantity"].isin(["exchange_rate", "exchange_rate_seconds"]) & (table["value"] > 0)]
+    quantities = (*EXCHANGE_RATES.values(), *VARIANCE_RATIOS.values())
+    chosen = table[table["quantity"].isin(quantities) & (table["value"] > 0)]
     keys = [*LINE_COLUMNS, "setting_value", "draws", "batch_size", "latent_dim", "parameters", "part"]
-    keys += ["quantity", "unit"]
+    keys += ["quantity", "against", "unit"]
     for key, group in chosen.groupby(keys, sort=False, dropna=False):
         if len(group) < 2:
             continue
@@ -109,59 +130,11 @@ def _slopes(table: pd.DataFrame) -> Iterator[Row]:
 
 
 def select_over_seeds(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """Return the rows of a quantity over all seeds, or else the rows of single seeds."""
+    """Return the rows of a quantity over all seeds; for what only one seed has, the row of that seed."""
     rows = table[table["quantity"] == quantity]
-    over_seeds = rows[rows["seed"].isna()]
-    return over_seeds if len(over_seeds) else rows
-
-
-def list_findings(table: pd.DataFrame) -> list[str]:
-    """Return the findings, one sentence each."""
-    return [*_exchange_findings(table), *_bias_findings(table), *_counter_example(table), *_trained_findings(table)]
-
-
-def _exchange_findings(table: pd.DataFrame) -> Iterator[str]:
-    rows = select_over_seeds(table[table["study"] == "training"], "exchange_rate")
-    rows = rows[(rows["estimator"] == "score_function") & (rows["objective"] == "elbo")]
-    for (dataset, baseline), rates in rows.groupby(["dataset", "baseline"], sort=False):
-        estimator = "without a baseline" if baseline == "none" else f"with baseline {baseline}"
-        counts = [
-            f"{format_digits(row.value, row.low, row.high)} draws "
-            f"({row.checkpoint}{', heavy tails' if row.flag else ''})"
-            for row in rates[rates["draws"] == rates["draws"].min()].itertuples()
-        ]
-        yield (
-            f"{dataset}: REINFORCE {estimator} needs {', '.join(counts)} to match the gradient variance of one "
-            "reparameterized draw."
-        )
-
-
-def _bias_findings(table: pd.DataFrame) -> Iterator[str]:
-    rows = table[(table["quantity"] == "bias_z") & (table["study"] == "training")]
-    if rows.empty:
-        return
-    largest = rows.groupby("variant", sort=False)["value"].max()
-    biased, unbiased = largest[largest > 5], largest[largest <= 5]
-    if len(biased):
-        names = ", ".join(f"{name} ({z:,.0f} standard errors)" for name, z in biased.items())
-        yield f"bias: gradients that differ from the pathwise gradient of the same objective: {names}."
-    if len(unbiased):
-        others = "other" if len(biased) else "measured"
-        yield f"bias: the difference is at most {unbiased.max():.1f} standard errors for all {others} variants."
-
-
-def _counter_example(table: pd.DataFrame) -> Iterator[str]:
-    rows = table[(table["study"] == "counter-example") & (table["quantity"] == "variance")]
-    exact = rows[rows["variant"] == "closed form"].drop_duplicates(["estimator", "setting_value"])
-    wide = exact.pivot(index="setting_value", columns="estimator", values="value")
-    wide = wide.reindex(columns=["pathwise", "score_function"])
-    lower = wide[wide["score_function"] < wide["pathwise"]]
-    if len(lower):
-        pathwise, score = map(format_digits, lower.iloc[-1])
-        yield (
-            f"counter-example: for f(z) = cos(kz) and k from {lower.index[0]:g} on, the score function has a lower "
-            f"variance than the pathwise gradient: {score} and {pathwise} at k = {lower.index[-1]:g}."
-        )
+    is_mean = rows["seed"].isna()
+    has_mean = is_mean.groupby([rows[name] for name in (*LINE_COLUMNS, "against")]).transform("any")
+    return rows[is_mean == has_mean]
 
 
 def select_best_rates(table: pd.DataFrame) -> pd.DataFrame:
@@ -170,20 +143,6 @@ def select_best_rates(table: pd.DataFrame) -> pd.DataFrame:
     best = rows[(rows["part"] == "validation") & rows["flag"].str.startswith(BEST)]
     rates = rows["variant"].map(best.set_index("variant")["setting_value"])
     return rows[(rows["part"] == "test") & (rows["setting_value"] == rates)]
-
-
-def _trained_findings(table: pd.DataFrame) -> Iterator[str]:
-    rows = select_best_rates(table)
-    for dataset, best in rows[rows["objective"] == "elbo"].groupby("dataset", sort=False):
-        elbos = [
-            f"{row.variant} {format_nats(row.value, row.low, row.high)} at {row.setting_value:g}"
-            + (" (edge of the rates tried)" if row.flag == BEST_AT_EDGE else "")
-            for row in best.sort_values("value", ascending=False).itertuples()
-        ]
-        yield (
-            f"{dataset}: test ELBO in nats/example, median and range over seeds, at the best learning rate of each "
-            f"variant: {'; '.join(elbos)}."
-        )
 
 
 def format_nats(value: float, low: float, high: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.common.errors import UserError
 from benchmarks.gradient_studies import trained_models
-from benchmarks.gradient_studies.report import doc_tables, figures, tables
+from benchmarks.gradient_studies.report import doc_tables, figures, findings, tables
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 from vaezoo import VARIANTS
 
@@ -108,7 +108,7 @@ def test_only_requested_variants_are_included(two_runs):
 
 def test_findings_table_and_figures(two_runs, tmp_path):
     rows = table(two_runs)
-    (sentence,) = tables.list_findings(rows)
+    (sentence,) = findings.list_findings(rows)
     assert "vae -110.0 [-110.0, -110.0] at 0.001 (edge of the rates tried); reinforce-vae -180.0" in sentence
     line = "| `vae` | elbo |  | **-110.0 [-110.0, -110.0]** | -120.0 [-120.0, -120.0] |"
     assert line in doc_tables.trained_markdown(rows)

@@ -1,0 +1,1 @@
+"""Plan the cells of the gradient studies."""
