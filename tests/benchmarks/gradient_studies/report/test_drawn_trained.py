@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 from benchmarks.gradient_studies.report import figures, tables
 from benchmarks.gradient_studies.report.panels import MAX_NATS_BELOW_BEST
 from benchmarks.reporting import plots
-from tests.benchmarks.gradient_studies.test_drawn_studies import SEEDS, assert_points, make_row
+from tests.benchmarks.gradient_studies.report.test_drawn_studies import SEEDS, assert_points, make_row
 
 RATES, ELBO = (0.001, 0.01), {"vae": (-110.0, -104.0), "reinforce": (-170.0, -500.0), "iwae": (-100.0, -101.0)}
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from benchmarks.gradient_studies.columns import CHECKPOINTS
 from benchmarks.gradient_studies.report import doc_tables, tables
-from tests.benchmarks.gradient_studies.test_drawn_studies import make_row
+from tests.benchmarks.gradient_studies.report.test_drawn_studies import make_row
 
 VARIANCES, MINIBATCH = (2.0, 8.0, 32.0), (100.0, 400.0, 1600.0)  # geometric means 8 and 400
 RATES = (10.0, 20.0, 40.0)

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.common import cache_paths
-from benchmarks.gradient_studies import study_plan
+from benchmarks.gradient_studies.plan import reference_models, study_plan
 from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.planning import datasets
 from benchmarks.planning.registry import RegisteredVariant
@@ -29,12 +29,12 @@ def inputs(tmp_path_factory):
     settings = load_settings(str(path), {})
     prepared = datasets.prepare_dataset("digits", cache_paths.data_root())
     entries = [RegisteredVariant(v) for v in VARIANTS]
-    return study_plan.Inputs(entries, (), settings, study_plan._resolve_protocol(settings), prepared)
+    return reference_models.Inputs(entries, (), settings, study_plan._resolve_protocol(settings), prepared)
 
 
 def test_each_study_has_its_models(inputs):
     """`training` has all seeds and the last epoch; others have fewer seeds and end at the middle."""
-    cells = study_plan.plan_reference_cells(inputs, list(STUDIES))
+    cells = reference_models.plan_reference_cells(inputs, list(STUDIES))
     plan = {(c.protocol.latent_dim, c.seed): (set(c.studies), c.protocol.epochs, c.protocol.checkpoints) for c in cells}
     every = set(STUDIES), 6, (0, 2, 3, 6)
     only_latents = {"latent-dim"}, 3, (0, 2, 3)
