@@ -98,9 +98,10 @@ def plan_pairs(inputs: Inputs, against: str) -> list[StudyCell]:
         if name != against and _is_comparable(entry.variant, reference):
             groups.setdefault(_name_plugin(entry), []).append(entry)
     if not groups:
+        draws = f" with {reference.draws} draws" if reference.draws > 1 else ""
         raise UserError(
             f"--against {against}: no other variant estimates the gradient of {reference.objective.name} in the same "
-            f"architecture; use another of {', '.join(by_name)}"
+            f"architecture{draws}; use one of {', '.join(name for name in by_name if name != against)}"
         )
     cells = []
     for (plugin, group), seed in itertools.product(groups.items(), inputs.settings.seeds):

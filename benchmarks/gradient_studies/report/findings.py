@@ -65,11 +65,14 @@ def _format_range(ratios: pd.DataFrame) -> str:
 
 
 def _judge(by_cost: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
-    """Return the costs by which the variant is better or worse at all checkpoints, and those that decide nothing."""
+    """Return the costs by which the variant is better or worse at the checkpoints, and those that decide nothing."""
     verdicts: dict[str, list[str]] = {}
     for cost, ratios in by_cost.items():
-        better, worse = (ratios["high"] < 1 - ROUNDING_OF_RATIO).all(), (ratios["low"] > 1 + ROUNDING_OF_RATIO).all()
-        verdicts.setdefault("better" if better else "worse" if worse else "undecided", []).append(cost)
+        better, worse = ratios["high"] < 1 - ROUNDING_OF_RATIO, ratios["low"] > 1 + ROUNDING_OF_RATIO
+        verdict = "better" if better.all() else "worse" if worse.all() else "undecided"
+        if better.any() and worse.any():
+            verdict = "better at some checkpoints and worse at others"
+        verdicts.setdefault(verdict, []).append(cost)
     return verdicts
 
 

@@ -27,19 +27,8 @@ from benchmarks.reporting.csv_tables import TEXT_KINDS, parse_numbers, read_tabl
 GRADIENTS_FILE = "gradients.csv"
 LINE_COLUMNS = ["study", "dataset", "checkpoint", "setting", "variant", "objective", "estimator", "baseline"]
 MEASUREMENT_COLUMNS = (
-    *LINE_COLUMNS,
-    *(
-        "seed",
-        "draws",
-        "setting_value",
-        "batch_size",
-        "latent_dim",
-        "parameters",
-        "layer",
-        "part",
-        "quantity",
-        "against",
-    ),
+    *(*LINE_COLUMNS, "seed", "draws", "setting_value", "batch_size", "latent_dim"),
+    *("parameters", "layer", "part", "quantity", "against"),
 )
 NUMBER_COLUMNS = tuple(name for name, kind in KINDS.items() if kind not in TEXT_KINDS)
 FITTED_QUANTITIES = (  # study, quantity, part

@@ -33,10 +33,20 @@ def test_a_finding_says_where_the_unit_decides():
     ]
 
 
-def test_a_verdict_needs_all_checkpoints():
-    rows = ratios("a", {"draws": 0.5}, VARIANCE_RATIOS, against="b")
-    rows += ratios("a", {"draws": 1.5}, VARIANCE_RATIOS, against="b", checkpoint="end")
-    assert findings.list_findings(tables.make_frame(rows)) == ["digits, a against b: undecided by draws."]
+@pytest.mark.parametrize(
+    ("first", "last", "verdict"),
+    [
+        (0.5, 0.7, "better"),
+        (1.5, 1.7, "worse"),
+        (0.5, 1.0, "undecided"),
+        (1.0, 1.5, "undecided"),
+        (0.5, 1.5, "better at some checkpoints and worse at others"),
+    ],
+)
+def test_a_verdict_needs_all_checkpoints(first, last, verdict):
+    rows = ratios("a", {"draws": first}, VARIANCE_RATIOS, against="b")
+    rows += ratios("a", {"draws": last}, VARIANCE_RATIOS, against="b", checkpoint="end")
+    assert findings.list_findings(tables.make_frame(rows)) == [f"digits, a against b: {verdict} by draws."]
 
 
 def test_findings_of_an_older_table_have_no_passes():
