@@ -1,7 +1,7 @@
 """Values and errors in gradients.csv against textbook formulas: each quantity, and the rows over seeds.
 
-`ORACLES` has a formula for each quantity of one seed. The quantities `elbo` and `slope` have tests of their own: in
-`test_trained_models`, and below.
+`ORACLES` has a formula for each quantity of one seed. Other tests: `elbo` in `test_trained_models`, `slope`
+below, `variance_ratio_*` in `test_paired_ratios`.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 
 from benchmarks.gradient_studies import measurement
-from benchmarks.gradient_studies.columns import MEANINGS, UNITS
+from benchmarks.gradient_studies.columns import EXCHANGE_RATES, MEANINGS, UNITS, VARIANCE_RATIOS
 from benchmarks.gradient_studies.measurement import VariantMeasurement
 from benchmarks.gradient_studies.measurement_rows import make_rows
 from benchmarks.gradient_studies.report import tables
@@ -26,7 +26,7 @@ BY_NAME = {v.name: v for v in VARIANTS}
 SOURCE = np.random.default_rng(0)
 SUMS = {"vae": SOURCE.gamma(2.0, size=REPEATS), "reinforce-vae-loo": 9 * SOURCE.gamma(1.0, size=REPEATS)}
 SUMS["vae"][0] = 40  # the heavier tail is that of the reference
-DURATIONS = {"vae": 0.3, "reinforce-vae-loo": 0.7}
+DURATIONS = {"vae": (0.2, 0.3, 0.5), "reinforce-vae-loo": (0.7, 0.6, 0.9)}  # medians 0.3 and 0.7
 MINIBATCH = ValueWithError(210.0, 35.0)  # of one example
 
 
@@ -58,18 +58,22 @@ def normal_interval(value, se):
     return value, se, value - half, value + half
 
 
-def ratio_interval(cost):
-    """The ratio of the means times `cost`; the error of its logarithm is that of the difference of the repeats."""
+def ratio_interval(cost, cost_se=0.0, cost_half=0.0):
+    """The ratio of the means times `cost`; the error of its logarithm is that of the difference of the repeats.
+
+    cost_se, cost_half: standard error and half-width of the logarithm of the cost.
+    """
     values, reference = SUMS["reinforce-vae-loo"], SUMS["vae"]
     ratio = cost * values.mean() / reference.mean()
     se = stats.sem(values / values.mean() - reference / reference.mean())
-    half = stats.norm.ppf(0.975) * se
-    return ratio, ratio * se, ratio * math.exp(-half), ratio * math.exp(half)
+    half = np.hypot(stats.norm.ppf(0.975) * se, cost_half)
+    return ratio, ratio * np.hypot(se, cost_se), ratio * math.exp(-half), ratio * math.exp(half)
 
 
 VALUES = SUMS["reinforce-vae-loo"]
 VARIANCE = VALUES.mean(), stats.sem(VALUES)
 PART = MINIBATCH.value / BATCH, MINIBATCH.se / BATCH
+ROUNDS_SE = stats.sem(np.log(np.divide(DURATIONS["reinforce-vae-loo"], DURATIONS["vae"])))
 NOTHING = (math.nan,) * 3
 ORACLES = {
     ("variance", "latent"): normal_interval(*VARIANCE),
@@ -83,13 +87,18 @@ ORACLES = {
     ("variance_x_seconds", "latent"): normal_interval(VARIANCE[0] * 0.7, VARIANCE[1] * 0.7),
     ("variance_x_passes", "latent"): normal_interval(VARIANCE[0] * 2, VARIANCE[1] * 2),
     ("exchange_rate", "latent"): ratio_interval(2 / 1),
-    ("exchange_rate_seconds", "latent"): ratio_interval(0.7 / 0.3),
+    ("exchange_rate_passes", "latent"): ratio_interval(2 / 1),
+    ("exchange_rate_seconds", "latent"): ratio_interval(0.7 / 0.3, ROUNDS_SE, stats.t.ppf(0.975, 2) * ROUNDS_SE),
 }
 
 
 def test_every_quantity_has_an_oracle(rows):
     assert set(rows.index) == set(ORACLES)
-    assert {quantity for quantity, _ in ORACLES} | {"elbo", "slope"} == set(UNITS) == set(MEANINGS)
+    assert (
+        {quantity for quantity, _ in ORACLES} | {"elbo", "slope", *VARIANCE_RATIOS.values()}
+        == set(UNITS)
+        == set(MEANINGS)
+    )
 
 
 @pytest.mark.parametrize("key", ORACLES, ids="-".join)
@@ -107,7 +116,7 @@ def test_the_kurtosis_of_a_ratio_is_the_larger_one_and_is_flagged_above_30(rows)
     heavy = moments(np.r_[np.full(40, 1.0), 1e3])
     numbers = Measurement({("encoder", ""): heavy}, None, None, "joint")
     context = SimpleNamespace(protocol=SimpleNamespace(batch_size=BATCH))
-    (row, *_) = make_rows(context, [VariantMeasurement(BY_NAME["vae"], 41, numbers, 1.0, 1)])
+    (row, *_) = make_rows(context, [VariantMeasurement(BY_NAME["vae"], 41, numbers, (1.0, 1.0, 1.0), 1)])
     assert (row["flag"], row["kurtosis"] > 30) == ("kurtosis", True)
 
 
@@ -120,7 +129,10 @@ def test_the_seconds_of_a_gradient_are_the_median_of_three(monkeypatch):
         model=None, minibatch=lambda: [0], noise=lambda *_: lambda rows: [0], protocol=SimpleNamespace(device="cpu")
     )
     variants = {name: FittedVariant(BY_NAME[name]) for name in ("vae", "iwae")}
-    assert measurement._time_gradients(context, variants) == {"vae": 5, "iwae": 3}
+    durations = measurement._time_gradients(context, variants)
+    assert durations == {"vae": (5, 2, 9), "iwae": (1, 4, 3)}
+    numbers = Measurement({}, None, None, "joint")
+    assert VariantMeasurement(BY_NAME["vae"], REPEATS, numbers, durations["vae"], 1).seconds == 5
 
 
 def study_row(study, seed, value, quantity, part="latent", **columns):
@@ -135,7 +147,7 @@ def write(folder, rows):
     return tables.read_gradients(folder / "gradients.csv")
 
 
-@pytest.mark.parametrize("quantity", ["exchange_rate", "exchange_rate_seconds"])
+@pytest.mark.parametrize("quantity", EXCHANGE_RATES.values())
 def test_an_exchange_rate_over_seeds_is_a_geometric_mean_with_the_t_interval_of_logarithms(quantity, tmp_path):
     rates = [10.0, 25.0, 14.0, 80.0]
     rows = [study_row("training", s, r, quantity, kurtosis=3.0 + s, flag="kurtosis" if s == 2 else "")
