@@ -156,7 +156,8 @@ def _measure_by_draws(
         pathwise = objective_values(problem, rows, noise, reparameterized=True).mean()
         controls.append(directions @ flat_gradient(model, pathwise, part))
     means, control = torch.stack(estimates), torch.stack(controls) - expected
-    slope = ((means - means.mean(0)) * control).sum(0) / control.square().sum(0).clamp(min=1e-300)
+    centred = control - control.mean(0)
+    slope = (means * centred).sum(0) / centred.square().sum(0).clamp(min=1e-300)
     values = means - slope * control  # the pathwise gradient has the mean `expected`: a control variate
     se = values.std(0) / batches**0.5
     worst = ((values.mean(0) - expected).abs() / se.clamp(min=1e-300)).argmax()

@@ -82,14 +82,25 @@ def test_the_worst_z_counts_standard_errors():
     assert largest_z(draws[:, 1:], torch.tensor([5.0], dtype=torch.float64)) == 0
 
 
-def test_a_bias_by_draws_is_resolved_to_five_standard_errors_of_the_batches(model, tools, monkeypatch):
-    """The errors of the coordinate that is the most standard errors off, relative to the exact gradient."""
-    batches, expected = tools.normal(expectation.BATCHES, 3, seed=8), torch.tensor([0.1, 2.0, 0.3]).double()
-    source = iter(batches)
+def measure_from(monkeypatch, problem, estimates, controls):
+    """The bias by draws, if the batches have these mean gradients of the estimate and of the pathwise estimate."""
+    source = (gradient for pair in zip(estimates, controls, strict=True) for gradient in pair)
     monkeypatch.setattr(expectation, "BATCH_SIZE", 4)
     monkeypatch.setattr(expectation, "flat_gradient", lambda *_: next(source))
+    identity, count = torch.eye(3).double(), len(estimates)
+    return expectation._measure_by_draws(problem, "encoder", identity, EXPECTED, 0.01, count)
+
+
+EXPECTED = torch.tensor([0.1, 2.0, 0.3]).double()
+
+
+def test_a_bias_by_draws_is_resolved_to_five_standard_errors_of_the_batches(model, tools, monkeypatch):
+    """The errors of the coordinate that is the most standard errors off, relative to the exact gradient."""
+    batches, size = tools.normal(50, 3, seed=8), EXPECTED.norm().item()
     problem = Problem("", tools.variant(elbo), model, tools.normal(4, 3))
-    bias = expectation._measure_by_draws(problem, "encoder", torch.eye(3).double(), expected, 0.01)
-    mean, size = batches[:, 1].mean().item(), expected.norm().item()
-    assert bias.relative == pytest.approx(abs(mean - 2) / size)
+    bias = measure_from(monkeypatch, problem, batches, EXPECTED.expand(50, 3))  # a control without information
+    assert bias.relative == pytest.approx(abs(batches[:, 1].mean().item() - 2) / size)
     assert bias.resolution == pytest.approx((5 * stats.sem(batches[:, 1].numpy()) + 3 * 0.01) / size)
+    bias = measure_from(monkeypatch, problem, batches + 0.5, batches + EXPECTED)  # a control with all of the noise
+    assert bias.relative == pytest.approx((EXPECTED - 0.5).abs().max().item() / size)
+    assert bias.resolution == pytest.approx(0.03 / size)
