@@ -1,12 +1,40 @@
-"""`.ci/regression`: usage errors. Whether it detects a regression is tested in tests/slow."""
+"""What only CI runs: usage errors of `.ci/regression`, and tests that the default run leaves out.
 
+Whether the script detects a regression is tested in tests/slow.
+"""
+
+import importlib
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.slow.test_regression_script import COMMENT, HALVED_RATE
+
 ROOT = Path(__file__).parents[1]
+LEFT_OUT = [
+    f"tests.{path.parent.name}.{path.stem}"
+    for name in ("slow", "faults")
+    for path in (ROOT / "tests" / name).glob("*.py")
+]
+
+
+@pytest.mark.parametrize("module", LEFT_OUT)
+def test_a_module_of_the_tests_that_are_left_out_can_be_imported(module):
+    importlib.import_module(module)
+
+
+def test_the_folders_of_the_tests_that_are_left_out_are_not_empty():
+    assert {"tests.slow.test_coverage", "tests.faults.test_kills", "tests.faults.conftest"} <= set(LEFT_OUT)
+
+
+@pytest.mark.parametrize("change", [COMMENT, HALVED_RATE], ids=["comment", "halved rate"])
+def test_a_planted_change_has_its_place_in_the_code(change):
+    path, old, new = change
+    text = (ROOT / path).read_text()
+    assert text.count(old) == 1
+    compile(text.replace(old, new), path, "exec")
 
 
 @pytest.mark.skipif(not (shutil.which("git") and (ROOT / ".git").exists()), reason="no git, or no history")

@@ -195,6 +195,8 @@ def test_the_parts_of_a_minibatch_of_each_size_are_those_of_new_minibatches():
             row = rows.loc[("vae", size)]
             assert (row["value"], row["se"]) == pytest.approx((values.mean(), stats.sem(values)), rel=1e-3), part
             assert row["batch_size"] == size
+            if part == "total":
+                assert row["repeats"] == 2 * SETTINGS.pairs
 
 
 def test_each_checkpoint_is_the_reference_model_after_its_epochs():
