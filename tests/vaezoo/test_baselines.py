@@ -78,3 +78,10 @@ def test_leave_one_out_reduces_the_variance_if_the_mean_reward_is_large(tools):
         for b in (NO_BASELINE, LEAVE_ONE_OUT)
     )
     assert loo < none / 10
+
+
+def test_predicted_baselines_are_those_of_their_papers():
+    """A moving average with the rate 0.1; for NVIL also a network with one hidden layer of 100 units."""
+    assert {MOVING_AVERAGE.rate, LEARNED.rate} == {0.1}
+    shapes = [tuple(p.shape) for p in LEARNED.network(7).parameters()]
+    assert shapes == [(100, 7), (100,), (1, 100), (1,)]

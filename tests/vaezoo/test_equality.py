@@ -58,3 +58,13 @@ VARIANTS = [Variant("mine", mlp_normal, {objective}, pathwise)]
 """
     with pytest.raises(UserError, match=words):
         load_registry([Plugin(source)])
+
+
+def test_functions_with_other_defaults_or_keywords_are_not_equal():
+    def make(positional, keyword):
+        return lambda x=positional, *, y=keyword: (x, y)
+
+    assert same_content(make(1, 2), make(1, 2))
+    assert not same_content(make(1, 2), make(3, 2))
+    assert not same_content(make(1, 2), make(1, 3))
+    assert not same_content(functools.partial(max, default=1), functools.partial(max, default=2))

@@ -181,3 +181,12 @@ def test_leave_one_out_needs_two_draws(tools):
 
 def test_no_baseline_is_zero(tools):
     assert (zero(tools.normal(3, 4), MEAN, torch.zeros(4)) == 0).all()
+
+
+@pytest.mark.parametrize("objective", [elbo, elbo_mc], ids=lambda o: o.name)
+def test_blocked_gives_the_encoder_the_gradient_of_the_closed_form_alone(objective, tools):
+    model, x = tools.build(), tools.normal(4, 3)
+    value = tools.estimate_function(tools.variant(objective, blocked))(model, x, tools.normal(1, 4, 2, seed=3)).mean()
+    exact = objective.exact(model, model.encoder(x)).mean() + 0 * model.encoder(x).mean.sum()
+    actual, expected = (tools.flat_gradient(model, scalar)["encoder"] for scalar in (value, exact))
+    torch.testing.assert_close(actual, expected)

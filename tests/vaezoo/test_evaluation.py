@@ -1,5 +1,7 @@
 """The evaluator: exact where the truth is known, honest errors, and independent of how examples are split."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -192,3 +194,18 @@ def test_a_point_mass_has_reconstruction_metrics_only(tools):
     assert metrics["reconstruction_mse"] == pytest.approx(
         (x - model.decoder.mean(model.encoder(x).mean[None])[0]).square().mean().item()
     )
+
+
+@pytest.mark.parametrize("draws", [30, 150])
+def test_the_error_of_the_likelihood_is_the_jackknife_over_groups_of_draws(tools, draws):
+    """With 150 draws in 100 groups, half of the groups have two draws and the others one."""
+    model, x, groups = tools.build(), tools.normal(3, 3), min(draws, 100)
+    value, error = evaluation.log_likelihood(model, x, model.encoder(x), draws, tools.generator(5))
+    q, source = model.encoder(x), tools.generator(5)
+    z = q.sample(torch.cat([torch.randn(1, 3, 2, generator=source, dtype=x.dtype) for _ in range(draws)]))
+    log_w = model.decoder.log_prob(x, z) + model.prior.log_prob(z) - q.log_prob(z)
+    group = torch.arange(draws) % groups
+    left_out = [log_w[group != g].logsumexp(0) - math.log((group != g).sum()) for g in range(groups)]
+    distances = torch.stack(left_out) - torch.stack(left_out).mean(0)
+    assert value == pytest.approx((log_w.logsumexp(0) - math.log(draws)).mean().item())
+    assert error == pytest.approx(((groups - 1) / groups * distances.square().sum()).sqrt().item() / 3)

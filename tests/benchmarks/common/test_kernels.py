@@ -25,6 +25,7 @@ def machine(monkeypatch):
     torch.backends.mkldnn.matmul.fp32_precision = before
     torch.set_deterministic_debug_mode("default")
     torch.set_flush_denormal(False)
+    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,17 @@ def test_the_matrix_rate_is_that_of_the_median_duration(monkeypatch):
     monkeypatch.setattr(kernels, "read_clock", lambda device: next(looks))
     assert kernels.measure_matrix_rate() == 2 * 512**3 / 4
     assert list(looks) == []
+
+
+@pytest.mark.parametrize(("threads", "workers", "expected"), [(2, 1, 2), (2, 4, 3)])
+def test_matrix_rate_is_that_of_the_threads_of_all_workers(machine, monkeypatch, threads, workers, expected):
+    configured = []
+    monkeypatch.setattr(kernels, "count_cores", lambda: 3)
+    monkeypatch.setattr(kernels, "configure_kernels", lambda count, precision: configured.append(count))
+    assert kernels.describe_kernels(threads, workers, "float32")["matrix_rate"]["threads"] == expected
+    assert configured == [expected]
+
+
+def test_a_process_has_the_threads_of_the_protocol(machine):
+    kernels.configure_kernels(2)
+    assert torch.get_num_threads() == 2

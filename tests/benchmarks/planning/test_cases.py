@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import cases, datasets, planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from vaezoo import NO_BASELINE, VARIANTS, beta_elbo, score_function
@@ -100,3 +100,7 @@ def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="larger than the 1258 training examples"):
         planner.check_batch_size(resolve(batch_size=1259), prepared)
     planner.check_batch_size(resolve(batch_size=1258), prepared)
+
+
+def test_identity_does_not_depend_on_the_order_of_its_fields():
+    assert cases.hash_identity({"a": 1, "b": {"c": 2, "d": 3}}) == cases.hash_identity({"b": {"d": 3, "c": 2}, "a": 1})

@@ -47,6 +47,12 @@ def test_bernoulli_has_the_right_gradient_everywhere(x, logit):
     assert actual.item() == pytest.approx(x - 1 / (1 + math.exp(-logit)), abs=1e-14)
 
 
+def test_bernoulli_has_the_right_gradient_in_the_pixels(tools):
+    x, output = (tools.normal(5, 7) > 0).double().requires_grad_(), tools.normal(4, 5, 7, seed=1)
+    (actual,) = torch.autograd.grad(LIKELIHOODS["bernoulli"]().log_prob(x, output).sum(), x)
+    torch.testing.assert_close(actual, output.sum(0))
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_continuous_bernoulli_integrates_to_one_and_has_its_mean(output):
     mass, _ = quad(lambda x: math.exp(log_density("continuous-bernoulli", x, output)), 0, 1, epsabs=1e-13)

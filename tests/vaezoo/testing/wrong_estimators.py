@@ -105,6 +105,16 @@ def noise_shared_by_examples(log_weight, reduction, q, noise, prediction):
     return reduction.value(log_weight(q.rsample(noise[:, :1].expand_as(noise)), q))
 
 
+@wrong("noise is independent across examples")
+def noise_of_a_neighbour(log_weight, reduction, q, noise, prediction):
+    return reduction.value(log_weight(q.rsample(noise + 0.1 * noise.roll(1, 1)), q))
+
+
+@wrong("noise is independent across examples")
+def noise_ignored(log_weight, reduction, q, noise, prediction):
+    return reduction.value(log_weight(q.rsample(0 * noise), q))
+
+
 @wrong("reproducible under a seed")
 def noise_drawn_inside(log_weight, reduction, q, noise, prediction):
     return reduction.value(log_weight(q.rsample(torch.randn_like(noise)), q))
