@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vaezoo.baselines import ZeroPrediction
-from vaezoo.distributions.likelihoods import LIKELIHOODS, Likelihood
-from vaezoo.distributions.posteriors import DIAGONAL_NORMAL, POINT_MASS, Family, Posterior
+from vaezoo.distributions.likelihoods import LIKELIHOODS, Likelihood, likelihood_name
+from vaezoo.distributions.posteriors import DIAGONAL_NORMAL, FAMILIES, POINT_MASS, Family, Posterior
 from vaezoo.distributions.priors import STANDARD_NORMAL, Prior
 
 
@@ -125,6 +125,26 @@ def mlp_normal(spec: DataSpec, latent_dim: int) -> Model:
 def mlp_point(spec: DataSpec, latent_dim: int) -> Model:
     """Return an autoencoder: the networks of `mlp_normal` without the head for the scale, with a point mass as q."""
     return _mlp(spec, latent_dim, POINT_MASS)
+
+
+def check_names(model: Model) -> None:
+    """Check that no other likelihood or posterior family has the name of one of vaezoo's.
+
+    Args:
+        model: the model.
+
+    Raises:
+        ValueError: a name of vaezoo's has another definition.
+    """
+    likelihood, family = model.decoder.likelihood, model.encoder.family
+    name = likelihood_name(likelihood)
+    same_likelihood = name not in LIKELIHOODS or type(likelihood) is type(LIKELIHOODS[name]())
+    same_family = FAMILIES.get(family.name, family) == family
+    for kind, taken, same in (("likelihood", name, same_likelihood), ("posterior family", family.name, same_family)):
+        if not same:
+            raise ValueError(
+                f"{kind} '{taken}' has another definition than vaezoo's; give it another name, or use vaezoo's"
+            )
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vaezoo.baselines import LEARNED, LEAVE_ONE_OUT, MOVING_AVERAGE, NO_BASELINE, ZeroPrediction
 from vaezoo.distributions.posteriors import Posterior
 from vaezoo.estimators import Estimator, blocked, doubly_reparameterized, pathwise, score_function, sticking_the_landing
-from vaezoo.models import DataSpec, Model, mlp_normal, mlp_point
+from vaezoo.models import DataSpec, Model, check_names, mlp_normal, mlp_point
 from vaezoo.objectives import Objective, beta_elbo, ciwae, elbo, elbo_mc, iwae, reconstruction
 
 
@@ -59,8 +59,12 @@ def build(variant: Variant, spec: DataSpec, latent_dim: int) -> Model:
         variant: architecture and estimator.
         spec: shape and likelihood of the data, and hidden widths.
         latent_dim: D, the number of latents.
+
+    Raises:
+        ValueError: the likelihood or the posterior has the name of one of vaezoo's, but another definition.
     """
     model = variant.architecture(spec, latent_dim)
+    check_names(model)
     model.baseline = variant.estimator.make_network(math.prod(spec.shape))
     return model
 

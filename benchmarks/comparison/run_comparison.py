@@ -70,12 +70,13 @@ def _find_incomparable(base: Group, new: Group) -> str:
     for side, group in (("base", base), ("new", new)):
         if len(group.protocols) > 1:
             return f"{side} contains {len(group.protocols)} protocols; compare runs of one protocol each"
-    changes = "; ".join(
-        f"{name}: {base.settings[name]} in base, {value} in new"
+    changed = {
+        name: f"{name}: {base.settings[name]} in base, {value} in new"
         for name, value in new.settings.items()
-        if value != base.settings[name] and value == value  # a NaN is a setting that older tables lack
-    )
-    if base.protocols != new.protocols:
+        if value != base.settings[name] and value == value and base.settings[name] == base.settings[name]
+    }  # a NaN is a setting that older tables lack, or the likelihood of a model that was never built
+    changes = "; ".join(changed.values())
+    if base.protocols != new.protocols or {"likelihood", "support"} & changed.keys():
         return changes or "equal settings, but another protocol_id: the variant was redefined"
     if _have_rows(base, new) and base.settings["epochs"] != new.settings["epochs"]:
         return f"{changes}; the protocol is the same, so the last rows of one run are missing"

@@ -62,9 +62,10 @@ def group_results(results: pd.DataFrame) -> dict[Key, Group]:
         for name in ("protocol_id", "plugin_source")
     )  # fmt: skip
     empty = _make_columns(results.iloc[:0])
-    columns = [*KEY_COLUMNS, *SETTING_COLUMNS, "data_checksum"]
+    columns = [*SETTING_COLUMNS, "data_checksum"]
+    known = results.groupby(KEY_COLUMNS, sort=False)[columns].first()  # a failed cell may not know its likelihood
     groups = {}
-    for settings in results.drop_duplicates(KEY_COLUMNS)[columns].to_dict("records"):
+    for settings in known.reset_index().to_dict("records"):
         key = settings.pop("dataset"), settings.pop("variant")
         groups[key] = Group(
             cells[key], diverged[key], cells[key] - completed[key] - diverged[key], protocols[key],

@@ -30,6 +30,7 @@ COLUMNS = (
     Column("draws", "count", "latent draws per example, K", "unbounded"),
     Column("batch_size", "examples", "examples in a minibatch, B", "unbounded"),
     Column("latent_dim", "count", "latent variables of the model", "unbounded"),
+    Column("likelihood", "", "distribution p(x|z) of trained models; empty in the other studies"),
     Column("setting", "", "name of the setting that the study varies"),
     Column("setting_value", "", "value of that setting", "unbounded"),
     Column("parameters", "", "encoder, decoder, or a posterior parameter (mean, log_scale); empty for an ELBO"),
@@ -63,7 +64,7 @@ COLUMNS = (
 )
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 KINDS = {column.name: column.kind for column in COLUMNS}
-ADDED_COLUMNS = {"against": 4}  # the schema version that introduced a column; older tables lack it
+ADDED_COLUMNS = {"against": 4, "likelihood": 4}  # schema version that introduced the column
 # by cost: latent variance times cost, divided by that of the pathwise reference, or of the variant in `against`
 EXCHANGE_RATES = {
     "draws": "exchange_rate",

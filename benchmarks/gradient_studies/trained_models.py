@@ -18,7 +18,7 @@ from benchmarks.gradient_studies.columns import BEST, BEST_AT_EDGE, DIVERGED, UN
 from benchmarks.reporting import results_table
 
 TRAINED_STUDIES = ("learning-rate", "budget")
-SHARED_COLUMNS = ("dataset", "binarization", "likelihood", "latent_dim", "batch_size", "evaluation_draws")
+SHARED_COLUMNS = ("dataset", "binarization", "latent_dim", "batch_size", "evaluation_draws")
 
 
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
@@ -40,13 +40,21 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
             f"--run: the runs contain {first['variant']} with learning rate {first['learning_rate']:g} and seed "
             f"{first['seed']:.0f} more than once, made by different code or settings; remove one run"
         )
+    for variant, names in results.groupby("variant", sort=False)["likelihood"]:
+        likelihoods = names.dropna().unique()
+        if len(likelihoods) > 1:
+            raise UserError(
+                f"--run: the likelihood of {variant} is {likelihoods[0]} in one run and {likelihoods[1]} in another; "
+                "give runs that differ only in their learning rates"
+            )
     if results["validation_elbo"].notna().sum() == 0:
         raise UserError(
             f"--run: {', '.join(map(str, paths))} has no ELBO on a validation split, which chooses the learning rate; "
             "give runs of a data set with a validation split, such as mnist5k or digits"
         )
-    noisy = results.groupby("variant")["elbo"].transform("count") > 0
-    return results[noisy]
+    by_variant = results.groupby("variant")
+    known = by_variant["likelihood"].transform("first")  # a failed cell may not know it
+    return results.assign(likelihood=known)[by_variant["elbo"].transform("count") > 0]
 
 
 def make_rows(results: pd.DataFrame, passes: Mapping[str, int], studies: Sequence[str]) -> Iterator[Row]:
@@ -91,7 +99,7 @@ def _find_best_rate(rows: pd.DataFrame) -> float:
 
 def _shared_columns(rows: pd.DataFrame, passes: int) -> Row:
     first = rows.iloc[0]
-    texts = ("variant", "objective", "estimator", "baseline", "dataset")
+    texts = ("variant", "objective", "estimator", "baseline", "dataset", "likelihood")
     columns: Row = {name: "" if pd.isna(first[name]) else str(first[name]) for name in texts}
     columns |= {name: int(first[name]) for name in ("draws", "batch_size", "latent_dim")}
     return columns | {"parameters": "", "layer": "", "quantity": "elbo", "unit": UNITS["elbo"], "passes": passes}

@@ -64,8 +64,10 @@ class Case:
 
     @property
     def columns(self) -> Record:
+        """The columns of results.csv that are known before the model; the architecture of a plug-in decides more."""
         return {
             **dataclasses.asdict(self.protocol),
+            "likelihood": None if self.fields["source"] else self.protocol.likelihood,
             "variant": self.variant,
             "seed": self.seed,
             **{name: self.fields[name] for name in ("draws", "objective", "estimator", "baseline")},

@@ -15,7 +15,7 @@ from benchmarks.common.errors import UserError, unknown
 from benchmarks.common.seed_statistics import Interval
 from benchmarks.reporting.metrics import METRIC_BY_NAME, TABLE_METRICS, Metric
 from benchmarks.reporting.results_table import COLUMNS
-from benchmarks.reporting.summaries import Summary
+from benchmarks.reporting.summaries import Summary, identify_rows
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 TABLE_FORMATS = ("text", "markdown", "csv", "latex")
@@ -59,7 +59,7 @@ def choose_metrics(names: Sequence[str]) -> list[Metric]:
 
 
 def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style: str) -> str:
-    """Return the comparison table in one of `TABLE_FORMATS`, with one part for each data set and epoch."""
+    """Return the comparison table in one of `TABLE_FORMATS`, with one part for each data set, epoch and likelihood."""
     if style == "csv":
         return _render_csv(summaries, metrics)
     if style not in TABLE_FORMATS:
@@ -67,7 +67,8 @@ def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style:
     render = {"text": _render_text, "markdown": _render_markdown, "latex": _render_latex}[style]
     parts: dict[str, list[Summary]] = {}
     for summary in summaries:
-        parts.setdefault(f"{summary.dataset}, epoch {summary.epoch}", []).append(summary)
+        title = ", ".join(filter(None, [f"{summary.dataset}, epoch {summary.epoch}", summary.title]))
+        parts.setdefault(title, []).append(summary)
     return "\n\n".join(render(title, part, metrics) for title, part in parts.items())
 
 
@@ -150,7 +151,7 @@ def _render_latex(title: str, summaries: Sequence[Summary], metrics: Sequence[Me
 
 def _render_csv(summaries: Sequence[Summary], metrics: Sequence[Metric]) -> str:
     rows = [
-        {"dataset": summary.dataset, "variant": summary.variant, "epoch": summary.epoch}
+        identify_rows(summary, summaries)
         | {"metric": metric.name, "unit": metric.unit, **asdict(summary.metrics[metric.name])}
         for summary in summaries
         for metric in metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Direction = Literal["higher", "lower", "none"]
 NATS = "nats/example"
@@ -97,12 +97,15 @@ TABLE_METRICS = (
 )  # fmt: skip
 
 
-def find_inconsistency(row: Mapping[str, float | None]) -> str | None:
+def find_inconsistency(row: Mapping[str, Any]) -> str | None:
     """Return why the row of an `ok` checkpoint is impossible, or None.
 
-    elbo must equal -(reconstruction_error + kl), and must not exceed log_likelihood by more than the noise.
+    elbo must equal -(reconstruction_error + kl), and must not exceed log_likelihood by more than the noise. Binary
+    pixels have probabilities, so that reconstruction_error is at least 0.
     """
     elbo, error, kl = row.get("elbo"), row.get("reconstruction_error"), row.get("kl")
+    if row.get("support") == "binary" and error is not None and error < -1e-3:
+        return f"reconstruction_error {error:.6g} is below 0, but probabilities of binary pixels are at most 1"
     if elbo is None or error is None or kl is None:
         return None
     if not abs(elbo + error + kl) <= 1e-9 * (1 + abs(elbo)):

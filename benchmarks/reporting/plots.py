@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
 }
 CHARACTERS_PER_INCH = 15  # of notes, whose font has 8 points
+CHARACTERS_OF_TITLE = 70
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS = "osD^vPXp<>hd*8H"
 DASHES = ("solid", "dashed", "dashdot", "dotted")
@@ -108,13 +109,27 @@ def _plot_curves(axes: Axes, rows: pd.DataFrame, metric: str, looks: Looks, x: s
 def draw_learning_curves(ok_rows: pd.DataFrame, looks: Looks) -> Figure | None:
     """Draw the ELBO by epoch and by training seconds, after epoch 0; None if no row has an ELBO.
 
-    The axis ends below the lowest median of the first drawn epoch. A note lists variants that end below the axis.
+    Each likelihood has a line of panels. The axis ends below the lowest median of the first drawn epoch. A note lists
+    variants that end below the axis.
     """
     rows = ok_rows.dropna(subset=["elbo"])
     rows = rows[rows["epoch"] > 0]
     if rows.empty:
         return None
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    parts = summaries.split_by_title(rows)
+    figure, panels = plt.subplots(len(parts), 2, figsize=(10, 4.2 * len(parts)), sharey="row", squeeze=False)
+    below: list[str] = []
+    for (left, right), (title, part) in zip(panels, parts.items(), strict=True):
+        below += _draw_elbo(left, right, part, looks)
+        left.set_title(_join_titles(title, f"Learning curves: {_format_subject(part)}"))
+        right.set_title("The same curves by training time")
+    outside = f" Not visible, below the axis at the last epoch: {', '.join(below)}." if below else ""
+    _add_note(figure, f"{BANDS} Models without latent noise have no ELBO.{outside}{_explain_panels(parts)}")
+    return figure
+
+
+def _draw_elbo(left: Axes, right: Axes, rows: pd.DataFrame, looks: Looks) -> list[str]:
+    """Draw the curves of comparable variants; return those that end below the axis."""
     _plot_curves(left, rows, "elbo", looks)
     _plot_curves(right, rows, "elbo", looks, x="train_seconds")
     medians = rows.groupby(["variant", "epoch"], sort=False)["elbo"].median()
@@ -123,40 +138,45 @@ def draw_learning_curves(ok_rows: pd.DataFrame, looks: Looks) -> Figure | None:
     bottom = max(floor, medians.min()) - 2 * margin
     left.set_ylim(bottom, top + margin)
     left.set(xscale="log", xlabel="training time (epochs)", ylabel="test ELBO (nats/example), higher is better")
-    left.set_title(f"Learning curves: {_format_subject(rows)}")
     _label_epochs(left, rows)
     right.set(xscale="log", xlabel="training time (seconds in optimizer steps)")
-    right.set_title("The same curves by training time")
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter(NullFormatter())
     _add_legend(right)
     final_medians = medians.xs(rows["epoch"].max(), level="epoch")
-    below = [f"{name} ({value:,.0f} nats)" for name, value in final_medians.items() if value < bottom]
-    outside = f" Not visible, below the axis at the last epoch: {', '.join(below)}." if below else ""
-    _add_note(figure, f"{BANDS} Models without latent noise have no ELBO.{outside}")
-    return figure
+    return [f"{name} ({value:,.0f} nats)" for name, value in final_medians.items() if value < bottom]
+
+
+def _join_titles(likelihood: str, title: str) -> str:
+    return f"{textwrap.fill(likelihood, CHARACTERS_OF_TITLE)}\n{title}".lstrip()
+
+
+def _explain_panels(parts: Collection[str]) -> str:
+    return " Likelihoods have separate panels, because their values are not comparable." if len(parts) > 1 else ""
 
 
 def draw_gradient_variance(ok_rows: pd.DataFrame, looks: Looks) -> Figure | None:
-    """Draw `gradient_variance` by epoch, on a log scale; None if no row has a positive one."""
+    """Draw `gradient_variance` by epoch, on a log scale, with a panel for each likelihood; None if none is positive."""
     rows = ok_rows[ok_rows["gradient_variance"] > 0]
     if rows.empty:
         return None
-    figure, axes = plt.subplots(figsize=(8, 4.4))
-    _plot_curves(axes, rows, "gradient_variance", looks)
+    parts = summaries.split_by_title(rows)
+    figure, panels = plt.subplots(len(parts), figsize=(8, 4.4 * len(parts)), squeeze=False)
     unit = METRIC_BY_NAME["gradient_variance"].unit
-    axes.set(yscale="log", ylabel=f"gradient variance\n({unit}, log scale)")
-    axes.yaxis.set_major_formatter(format_power_of_ten)
-    axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(-0.15, max(0.15, 1.15 * rows["epoch"].max()))
-    axes.set_xlabel("training time (epochs; 0 is before training)")
-    axes.set_title(f"Variance of one gradient estimate: {_format_subject(rows)}")
-    _label_epochs(axes, rows)
-    _add_legend(axes)
+    for axes, (title, part) in zip(panels[:, 0], parts.items(), strict=True):
+        _plot_curves(axes, part, "gradient_variance", looks)
+        axes.set(yscale="log", ylabel=f"gradient variance\n({unit}, log scale)")
+        axes.yaxis.set_major_formatter(format_power_of_ten)
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xlim(-0.15, max(0.15, 1.15 * rows["epoch"].max()))
+        axes.set_xlabel("training time (epochs; 0 is before training)")
+        axes.set_title(_join_titles(title, f"Variance of one gradient estimate: {_format_subject(part)}"))
+        _label_epochs(axes, part)
+        _add_legend(axes)
     zero = list(dict.fromkeys(ok_rows.loc[ok_rows["gradient_variance"] == 0, "variant"]))
     omitted = f" Not drawn, because the variance is 0 (no noise in the encoder's gradient): {', '.join(zero)}."
     note = "Variance over the latent noise, encoder's parameters. At epoch 0 all variants of a seed have equal weights."
-    _add_note(figure, f"{note} {BANDS}{omitted if zero else ''}")
+    _add_note(figure, f"{note} {BANDS}{omitted if zero else ''}{_explain_panels(parts)}")
     return figure
 
 
@@ -178,10 +198,22 @@ def _add_note(figure: Figure, text: str) -> None:
 
 
 def draw_comparison(rows: pd.DataFrame) -> Figure:
-    """Draw the comparison table; bold marks means within the metric's tolerance of the best."""
+    """Draw the comparison table, with a line above the variants of each likelihood if there are several.
+
+    Bold marks means within the metric's tolerance of the best with this likelihood.
+    """
     variants, metrics = summaries.summarize(rows), formats.choose_metrics([])
-    cells = [[cell or "–" for cell in row] for row in formats.make_comparison_rows(variants, metrics)]
-    lengths = [length + 3 for length in formats.count_characters(cells)]
+    header, *lines = formats.make_comparison_rows(variants, metrics)
+    lengths = [length + 3 for length in formats.count_characters([header, *lines])]
+    parts: dict[str, list[int]] = {}
+    for i, variant in enumerate(variants):
+        parts.setdefault(variant.title, []).append(i)
+    cells, best = [header], list[tuple[int, int]]()
+    for title, part in parts.items():
+        cells += [[title, *[""] * (len(header) - 1)]] if title else []
+        if len(part) > 1 or len(parts) == 1:  # a variant that is alone with its likelihood is not the best of any
+            best += _find_best(metrics, [variants[i] for i in part], len(cells))
+        cells += [[cell or "–" for cell in lines[i]] for i in part]
     figure, axes = plt.subplots(figsize=(0.085 * sum(lengths), 0.7 + 0.5 * len(cells)))
     axes.axis("off")
     widths = [length / sum(lengths) for length in lengths]
@@ -193,18 +225,22 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
         cell.set_facecolor("0.92" if line == 0 else "white" if line % 2 else "0.97")
         if line == 0 or column == 0:
             cell.set_text_props(weight="bold", ha="left" if column == 0 else "center")
-    for column, metric in enumerate(metrics, 2):
-        for line in _find_best(metric, metric.tolerance_on(str(rows["dataset"].iloc[0])), variants):
-            table[line + 1, column].set_text_props(weight="bold")
+        cell.set_fill(any(cells[line][1:]))  # the title of a likelihood extends over the next cells
+    for place in best:
+        table[place].set_text_props(weight="bold")
     subject = f"{_format_subject(rows)}, epoch {max(s.epoch for s in variants)}"
     axes.set_title(f"{subject}: {formats.EXPLANATION}; bold: within the tolerance of the best mean")
     return figure
 
 
-def _find_best(metric: Metric, tolerance: float, variants: Sequence[summaries.Summary]) -> list[int]:
-    """Return the rows with the best means; empty for log scales, whose values depend on each variant's parameters."""
-    means = {i: s.metrics[metric.name].mean for i, s in enumerate(variants) if s.metrics[metric.name].n}
-    if metric.direction == "none" or metric.scale == "log" or not tolerance or not means:
-        return []
-    best = (max if metric.direction == "higher" else min)(means.values())
-    return [i for i, mean in means.items() if abs(mean - best) <= tolerance]
+def _find_best(
+    metrics: Sequence[Metric], variants: Sequence[summaries.Summary], first_line: int
+) -> Iterator[tuple[int, int]]:
+    """Yield line and column of the best means; none for log scales, whose values depend on the parameters."""
+    for column, metric in enumerate(metrics, 2):
+        tolerance = metric.tolerance_on(variants[0].dataset)
+        means = {i: s.metrics[metric.name].mean for i, s in enumerate(variants) if s.metrics[metric.name].n}
+        if metric.direction == "none" or metric.scale == "log" or not tolerance or not means:
+            continue
+        best = (max if metric.direction == "higher" else min)(means.values())
+        yield from ((first_line + i, column) for i, mean in means.items() if abs(mean - best) <= tolerance)

@@ -33,7 +33,9 @@ def report_run(folder: Path, records: Sequence[Record]) -> int:
     failed_records = [record for record in records if record["status"] not in results_table.FINISHED_STATUSES]
     inconsistencies = summaries.list_inconsistencies(results)
     print_limited([_describe_failure(record, folder) for record in failed_records])
-    print_limited([f"inconsistent result, caused by a bug in this program: {line}" for line in inconsistencies])
+    print_limited(
+        [f"inconsistent result, caused by a bug in this program or in a plug-in: {line}" for line in inconsistencies]
+    )
     if failed_records:
         print(
             f"{len(failed_records)} of {len(records)} cells failed; run the same command again to repeat them",

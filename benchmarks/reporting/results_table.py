@@ -36,7 +36,7 @@ SETTINGS = (
     Column("draws", "count", "latent draws per example and optimizer step", "number"),
     Column("batch_size", "examples", "examples per minibatch, in training and for gradient_variance", "number"),
     Column("learning_rate", "1", "learning rate of Adam", "number"),
-    Column("likelihood", "", "distribution p(x|z)"),
+    Column("likelihood", "", "distribution p(x|z); empty if a plug-in fails before its model is built", "word"),
     Column("binarization", "", "dynamic (new pixels at each step), static (drawn once) or none"),
     Column("evaluation_draws", "count", "draws per test image for elbo and both reconstruction errors", "number"),
     Column("log_likelihood_draws", "count", "draws per test image for log_likelihood", "number"),
@@ -47,6 +47,10 @@ SETTINGS = (
     Column("objective", "", "objective that training maximizes", "word"),
     Column("estimator", "", "estimator of the objective's gradient", "word"),
     Column("baseline", "", "baseline (control variate) of a score-function estimator", "word"),
+    Column(
+        "support", "", "values of a pixel that the likelihood allows: binary (0 or 1), unit (0 to 1) or real", "word"
+    ),
+    Column("posterior", "", "family of the approximate posterior q(z|x)", "word"),
 )
 
 PROVENANCE = (
@@ -78,6 +82,7 @@ ADDED_COLUMNS = {  # schema version that introduced the column
     **dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2),
     "processor_throughput": 3,
     **dict.fromkeys(("plugin_source", "plugin_repository", "plugin_commit"), 4),
+    **dict.fromkeys(("support", "posterior"), 4),
 }
 
 
@@ -115,7 +120,7 @@ def _find_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
     faults = {f"has no {' or '.join(required)}": table[required].isna().any(axis=1)}
     for name, kind in RESULT_KINDS.items():
         if kind in PATTERNS:
-            is_valid = table[name].fillna("x").str.fullmatch(PATTERNS[kind].pattern)
+            is_valid = table[name].isna() | table[name].astype(str).str.fullmatch(PATTERNS[kind].pattern)
             faults[f"has a {name} with forbidden characters"] = ~is_valid
     checkpoint = ["dataset", "variant", "protocol_id", "seed", "epoch"]
     return faults | {
@@ -132,10 +137,10 @@ def _find_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
 def find_contradictions(results: pd.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each row whose numbers contradict each other, with the reason."""
     names = ["elbo", "elbo_se", "reconstruction_error", "kl", "log_likelihood", "log_likelihood_se"]
-    rows = results.loc[results["status"] == "ok", ["variant", "dataset", "seed", "epoch", *names]].astype(
-        dict.fromkeys(names, float)
-    )
+    columns = ["variant", "dataset", "seed", "epoch", "support", *names]
+    rows = results.loc[results["status"] == "ok", columns].astype(dict.fromkeys(names, float))
     for row in rows.to_dict("records"):
-        reason = find_inconsistency({name: None if math.isnan(row[name]) else row[name] for name in names})
+        numbers = {name: None if math.isnan(row[name]) else row[name] for name in names}
+        reason = find_inconsistency({**numbers, "support": row["support"]})
         if reason:
             yield {str(name): value for name, value in row.items()}, reason

@@ -9,24 +9,30 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.common.atomic_files import Record
 from benchmarks.common.seed_statistics import Estimate, Interval, geometric_mean, summarize_values
 from benchmarks.reporting import results_table
 from benchmarks.reporting.csv_tables import write_table
 from benchmarks.reporting.metrics import METRICS
 
 WORST_VALUE = {"higher": -math.inf, "lower": math.inf, "none": math.nan}
+DENSITY_NOTE = "log densities of binary data, not comparable with log probabilities"
+Key = tuple[str, str]  # data set, variant
 
 
 @dataclass(frozen=True)
 class Summary:
     """Summarize the seeds of a variant on a data set at one checkpoint.
 
+    likelihood, title: as from `read_likelihoods`; only variants of the same title are comparable.
     ok, diverged, failed: numbers of seeds. metrics: statistics over the seeds that are ok, by the metric's name.
     A diverged seed counts as the worst value in the median.
     """
 
     dataset: str
     variant: str
+    likelihood: str
+    title: str
     epoch: int
     ok: int
     diverged: int
@@ -34,13 +40,46 @@ class Summary:
     metrics: dict[str, Interval]
 
 
+def read_likelihoods(results: pd.DataFrame) -> dict[Key, tuple[str, str]]:
+    """Return likelihood and title of each data set and variant. Variants are comparable if their titles are equal.
+
+    The likelihood is empty if no cell of a plug-in's variant built its model. The title is empty if there is nothing to
+    tell: all variants have the same likelihood, and its support fits the data. Densities of binary data come last.
+    """
+    columns = ["dataset", "variant", "likelihood", "support", "binarization"]
+    rows = results[columns].astype(object).sort_values("likelihood", key=pd.isna, kind="stable")
+    rows = rows.drop_duplicates(["dataset", "variant"]).fillna("")
+    counts = rows[rows["likelihood"] != ""].groupby("dataset")["likelihood"].nunique()
+    is_density = rows["support"].isin(["unit", "real"]) & rows["binarization"].isin(["static", "dynamic"])
+    likelihoods = {}
+    for row in rows.assign(is_density=is_density).sort_values("is_density", kind="stable").itertuples():
+        title = f"likelihood {row.likelihood or 'unknown'}" if row.is_density or counts.get(row.dataset, 0) > 1 else ""
+        title += f": {DENSITY_NOTE}" if row.is_density else ""
+        likelihoods[str(row.dataset), str(row.variant)] = str(row.likelihood), title
+    return likelihoods
+
+
+def split_by_title(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of comparable variants by title, for one data set."""
+    variants: dict[str, list[str]] = {}
+    for (_, variant), (_, title) in read_likelihoods(rows).items():
+        variants.setdefault(title, []).append(variant)
+    return {title: rows[rows["variant"].isin(names)] for title, names in variants.items()}
+
+
 def summarize(results: pd.DataFrame, epoch: int | None = None) -> list[Summary]:
-    """Summarize each data set and variant at `epoch`, by default at the last epoch that an ok seed reached."""
-    groups = results.groupby(["dataset", "variant"], sort=False)
-    return [_summarize_group(str(dataset), str(variant), group, epoch) for (dataset, variant), group in groups]
+    """Summarize each data set and variant at `epoch`, by default at the last epoch that an ok seed reached.
+
+    Variants of one title are side by side.
+    """
+    likelihoods = read_likelihoods(results)
+    titles = list(dict.fromkeys(title for _, title in likelihoods.values()))
+    groups = {(str(d), str(v)): group for (d, v), group in results.groupby(["dataset", "variant"], sort=False)}
+    keys = sorted(groups, key=lambda key: titles.index(likelihoods[key][1]))
+    return [_summarize_group(key, likelihoods[key], groups[key], epoch) for key in keys]
 
 
-def _summarize_group(dataset: str, variant: str, group: pd.DataFrame, epoch: int | None) -> Summary:
+def _summarize_group(key: Key, likelihood: tuple[str, str], group: pd.DataFrame, epoch: int | None) -> Summary:
     statuses = group.groupby("cell_id", sort=False)["status"].last()
     ok, diverged = int((statuses == "ok").sum()), int((statuses == "diverged").sum())
     ok_cells = group[group["cell_id"].isin(statuses.index[statuses == "ok"])]
@@ -56,14 +95,20 @@ def _summarize_group(dataset: str, variant: str, group: pd.DataFrame, epoch: int
         is_measured = group[metric.name].notna().any()  # if not, the metric does not exist for this variant
         values, worst = rows[metric.name].dropna().tolist(), WORST_VALUE[metric.direction]
         metrics[metric.name] = summarize_values(values, diverged_before if is_measured else 0, worst)
-    return Summary(dataset, variant, epoch, ok, diverged, len(statuses) - ok - diverged, metrics)
+    return Summary(*key, *likelihood, epoch, ok, diverged, len(statuses) - ok - diverged, metrics)
+
+
+def identify_rows(summary: Summary, summaries: Sequence[Summary]) -> Record:
+    """Return the first columns of a row of a CSV table; with the likelihood if that sets variants apart."""
+    likelihood = {"likelihood": summary.likelihood} if any(s.title for s in summaries) else {}
+    return {"dataset": summary.dataset, "variant": summary.variant, **likelihood, "epoch": summary.epoch}
 
 
 def write_summary(path: Path, summaries: Sequence[Summary]) -> None:
     """Write summary.csv: one row per data set and variant, numbers with all digits."""
     statistics = ("mean", "half_width", "median", "min", "max")
     rows = [
-        {"dataset": s.dataset, "variant": s.variant, "epoch": s.epoch}
+        identify_rows(s, summaries)
         | {"seeds_ok": s.ok, "seeds_diverged": s.diverged, "seeds_failed": s.failed}
         | {f"{m.name}_{statistic}": getattr(s.metrics[m.name], statistic) for m in METRICS for statistic in statistics}
         for s in summaries
@@ -91,26 +136,32 @@ def compute_exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Est
 
 
 def make_headline(results: pd.DataFrame) -> str:
-    """Return the exchange rates of REINFORCE in words, one line per data set.
+    """Return the exchange rates of REINFORCE in words, one line per data set and likelihood.
 
     Empty if the run has no REINFORCE without a baseline, or no pathwise ELBO with one draw.
     """
     lines = []
-    for dataset in results["dataset"].unique():
-        rates = compute_exchange_rates(results, dataset)
-        rate = rates.pop("none", None)
-        if rate is None:
-            continue
-        line = (
-            f"On {dataset}, at the initial weights, {_format_rate(rate)} draws of REINFORCE without a baseline "
-            "must be averaged to match the gradient variance of one reparameterized draw."
-        )
-        if rates:
-            best = min(rates, key=lambda name: rates[name].value)
-            line += f" With the baseline {best}, {_format_rate(rates[best])} draws are enough."
-        seeds = "one seed, so no interval" if rate.n == 1 else f"geometric mean over {rate.n} seeds"
-        lines.append(f"{line} (Encoder's parameters; {seeds}.)")
-    return "\n".join(lines)
+    for dataset, dataset_rows in results.groupby("dataset", sort=False):
+        for title, rows in split_by_title(dataset_rows).items():
+            subject = ", ".join(filter(None, [str(dataset), title.partition(":")[0]]))
+            lines.append(_describe_rates(subject, compute_exchange_rates(rows, str(dataset))))
+    return "\n".join(filter(None, lines))
+
+
+def _describe_rates(subject: str, rates: dict[str, Estimate]) -> str:
+    """Return the line of the headline; empty if REINFORCE without a baseline has no rate."""
+    rate = rates.pop("none", None)
+    if rate is None:
+        return ""
+    line = (
+        f"On {subject}, at the initial weights, {_format_rate(rate)} draws of REINFORCE without a baseline "
+        "must be averaged to match the gradient variance of one reparameterized draw."
+    )
+    if rates:
+        best = min(rates, key=lambda name: rates[name].value)
+        line += f" With the baseline {best}, {_format_rate(rates[best])} draws are enough."
+    seeds = "one seed, so no interval" if rate.n == 1 else f"geometric mean over {rate.n} seeds"
+    return f"{line} (Encoder's parameters; {seeds}.)"
 
 
 def _format_rate(rate: Estimate) -> str:

@@ -49,13 +49,18 @@ def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[st
     """
     rows: list[Row] = []
     arrays: Arrays = {}
+    model_columns: Row = {}
     start_time = cell_files.utc_now()
 
     def run() -> tuple[str, str]:
-        arrays.update(_train_and_measure(case, rows, snapshot))
+        setup = setup_case(case)
+        model_columns.update(state.describe_model(setup.model))
+        arrays.update(_train_and_measure(case, setup, rows, snapshot))
         return rows[-1]["status"], rows[-1].get("error", "")
 
-    return cell_files.make_record(case, rows, *attempt(run), start_time), arrays
+    record = cell_files.make_record(case, rows, *attempt(run), start_time)
+    record["common"] |= model_columns
+    return record, arrays
 
 
 def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
@@ -70,9 +75,9 @@ def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
         return status, ": ".join([type(error).__name__, *first_line]), traceback.format_exc()
 
 
-def _train_and_measure(case: Case, rows: list[Row], snapshot: Path | None) -> Arrays:
+def _train_and_measure(case: Case, setup: Setup, rows: list[Row], snapshot: Path | None) -> Arrays:
     """Append a row at each checkpoint; return the arrays of the images, none if training diverged."""
-    protocol, setup = case.protocol, setup_case(case)
+    protocol = case.protocol
     training_state, earlier_seconds = state.initial_state(setup), 0.0
     if snapshot:
         earlier_rows, earlier_seconds = state.restore_snapshot(snapshot, case, training_state)

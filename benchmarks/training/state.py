@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.common.atomic_files import SCHEMA_VERSION, SNAPSHOT_SUFFIX, Record
+from benchmarks.common.atomic_files import SCHEMA_VERSION, SNAPSHOT_SUFFIX, WORD_PATTERN, Record
 from benchmarks.common.environment import hash_source, read_processor
+from benchmarks.common.errors import UserError
 from benchmarks.planning import datasets, planner
 from benchmarks.planning.cases import Case, Protocol
 from benchmarks.planning.datasets import Dataset
@@ -19,7 +21,13 @@ from benchmarks.runs import cell_files
 from benchmarks.training.baseline_fitting import draw_initial_average
 from benchmarks.training.step import Adam, initial_adam
 from vaezoo import Model, Variant, build, initialise
+from vaezoo.distributions.likelihoods import likelihood_name
 
+SUPPORTS: dict[str, Callable[[Tensor], Tensor]] = {  # whether a pixel is in the support of a likelihood
+    "binary": lambda x: (x == 0) | (x == 1),
+    "unit": lambda x: (x >= 0) & (x <= 1),
+    "real": torch.isfinite,
+}
 PROGRESS = ("epoch", "seconds", "rates")  # of the state; a snapshot contains them as JSON
 
 
@@ -42,8 +50,36 @@ def setup_training(variant: Variant, protocol: Protocol, data_folder: str, seed:
     """Load the data, and build the variant's model with the initial weights of this seed."""
     data = datasets.load_dataset(protocol.dataset, data_folder, protocol.binarization, protocol.device)
     model = build(variant, planner.make_spec(protocol), protocol.latent_dim)
+    _check_support(model, data.test)
     initialise(model, lambda name: make_generator(seed, f"init/{name}"))
     return Setup(variant, model.to(protocol.device), data, protocol, seed, compiled_step)
+
+
+def _check_support(model: Model, x: Tensor) -> None:
+    """Raise `UserError` if a pixel of x is outside the support of the model's likelihood."""
+    name, support = likelihood_name(model.decoder.likelihood), model.decoder.likelihood.support
+    if support not in SUPPORTS:
+        raise UserError(f"the likelihood {name} has the support {support!r}; use one of {', '.join(SUPPORTS)}")
+    outside = x[~SUPPORTS[support](x)]
+    if len(outside):
+        raise UserError(
+            f"the likelihood {name} has the support {support}, but the data have a pixel of {outside[0].item():.3g}; "
+            "train the variant on other data, or give it another likelihood"
+        )
+
+
+def describe_model(model: Model) -> Record:
+    """Return the columns of results.csv that the model decides; raise `UserError` if a name can't be printed."""
+    likelihood = model.decoder.likelihood
+    columns = {
+        "likelihood": likelihood_name(likelihood),
+        "support": likelihood.support,
+        "posterior": model.encoder.family.name,
+    }
+    for column, name in columns.items():
+        if not name or not WORD_PATTERN.fullmatch(name):
+            raise UserError(f"{name[:60]!r} can't be the name of a {column}; leave out $ and control characters")
+    return columns
 
 
 def setup_case(case: Case) -> Setup:

@@ -21,6 +21,8 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 class Likelihood(Protocol):
     """log p(x|z) and E[x|z] as functions of the decoder's output [K, B, P] for K draws, B examples, P pixels.
 
+    A class can also have a `name`; see `likelihood_name`.
+
     support: the values that pixels may have: "binary" (0 or 1), "unit" (the interval [0, 1]) or "real".
     """
 
@@ -31,6 +33,15 @@ class Likelihood(Protocol):
 
     def mean(self, output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B P"]:
         """Return E[x|z] for each pixel."""
+
+
+def likelihood_name(likelihood: Likelihood) -> str:
+    """Return the name under which results are recorded: the likelihood's `name`, by default the name of its class.
+
+    Args:
+        likelihood: one of vaezoo's or a user's.
+    """
+    return str(getattr(likelihood, "name", type(likelihood).__name__))
 
 
 class _BernoulliLogProb(torch.autograd.Function):
@@ -59,6 +70,7 @@ class _BernoulliLogProb(torch.autograd.Function):
 class Bernoulli(nn.Module):
     """Likelihood of binary pixels; the output l is the logits: log p = sum_p x l - log(1 + e^l)."""
 
+    name = "bernoulli"
     support = "binary"
 
     def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
@@ -76,6 +88,7 @@ class ContinuousBernoulli(nn.Module):
     Source: Loaiza-Ganem and Cunningham 2019, The continuous Bernoulli, arXiv:1907.06845.
     """
 
+    name = "continuous-bernoulli"
     support = "unit"
 
     def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
@@ -104,6 +117,10 @@ class Gaussian(nn.Module):
         super().__init__()
         self.scale = scale
 
+    @property
+    def name(self) -> str:
+        return "gaussian" if self.scale == 1 else f"gaussian({self.scale:g})"
+
     def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
         constant = math.log(self.scale) + HALF_LOG_TWO_PI
         return -0.5 * ((x - output) / self.scale).square().sum(-1) - x.shape[-1] * constant
@@ -119,6 +136,7 @@ class LearnedGaussian(nn.Module):
     Source: Rybkin et al. 2021, Simple and effective VAE training with calibrated decoders, arXiv:2006.13202.
     """
 
+    name = "gaussian-learned"
     support = "real"
 
     def __init__(self) -> None:

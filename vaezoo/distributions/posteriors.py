@@ -95,6 +95,7 @@ class Family:
     """A family of posteriors.
 
     Args:
+        name: identifier in results.
         heads: names of the parameters; the encoder has a linear head [B, D] for each.
         build: the outputs of the heads, in order -> the posterior.
         stochastic: whether its draws are random.
@@ -108,3 +109,4 @@ class Family:
 
 DIAGONAL_NORMAL = Family("diagonal_normal", ("mean", "log_scale"), DiagonalNormal, stochastic=True)
 POINT_MASS = Family("point_mass", ("mean",), PointMass, stochastic=False)
+FAMILIES = {family.name: family for family in (DIAGONAL_NORMAL, POINT_MASS)}

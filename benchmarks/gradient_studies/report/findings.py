@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from benchmarks.gradient_studies.columns import BEST_AT_EDGE, EXCHANGE_RATES, VARIANCE_RATIOS
-from benchmarks.gradient_studies.report.tables import format_digits, format_nats, select_best_rates, select_over_seeds
+from benchmarks.gradient_studies.report.tables import (
+    format_digits,
+    format_nats,
+    select_best_rates,
+    select_over_seeds,
+    split_by_likelihood,
+)
 from benchmarks.reporting.formats import text_table
 
 ROUNDING_OF_RATIO = 1e-3  # of gradients in float32, with a margin: an equal estimator is neither better nor worse
@@ -129,13 +135,19 @@ def _counter_example(table: pd.DataFrame) -> Iterator[str]:
 
 def _trained_findings(table: pd.DataFrame) -> Iterator[str]:
     rows = select_best_rates(table)
-    for dataset, best in rows[rows["objective"] == "elbo"].groupby("dataset", sort=False):
+    rows = rows[rows["objective"] == "elbo"]
+    parts = (
+        (f"{dataset}, {title}" if title else dataset, part)
+        for dataset, group in rows.groupby("dataset", sort=False)
+        for title, part in split_by_likelihood(group).items()
+    )
+    for subject, best in parts:
         elbos = [
             f"{row.variant} {format_nats(row.value, row.low, row.high)} at {row.setting_value:g}"
             + (" (edge of the rates tried)" if row.flag == BEST_AT_EDGE else "")
             for row in best.sort_values("value", ascending=False).itertuples()
         ]
         yield (
-            f"{dataset}: test ELBO in nats/example, median and range over seeds, at the best learning rate of each "
+            f"{subject}: test ELBO in nats/example, median and range over seeds, at the best learning rate of each "
             f"variant: {'; '.join(elbos)}."
         )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from benchmarks.common import seed_statistics
-from benchmarks.gradient_studies.report.tables import select_best_rates
+from benchmarks.gradient_studies.report.tables import select_best_rates, split_by_likelihood
 from benchmarks.reporting import plots
 from benchmarks.reporting.plots import Looks
 
@@ -92,18 +93,30 @@ def set_log_axes(axes: Axes, ticks: pd.Series, label: str) -> None:
 
 
 def draw_learning_rate(rows: pd.DataFrame, looks: Looks) -> Figure:
-    """Draw the test ELBO by learning rate: variants trained on the ELBO in the left panel, all others in the right."""
-    figure, panels = plt.subplots(1, 2, figsize=(13, 4.6), sharey=True)
+    """Draw the test ELBO by learning rate, with a line of panels for each likelihood.
+
+    Variants trained on the ELBO are in the left panel, all others in the right.
+    """
     test = rows[(rows["part"] == "test") & rows["value"].notna()]
-    groups = split_by_objective(test[test["seed"].notna()]), split_by_objective(select_best_rates(rows))
-    for axes, points, chosen, objectives in zip(panels, *groups, ("the ELBO", "other objectives"), strict=True):
-        draw_lines(axes, points, looks, pd.Series.median)
-        axes.scatter(chosen["setting_value"], chosen["value"], s=110, facecolors="none", edgecolors="0.2", zorder=9)
-        set_log_x(axes, test["setting_value"], "learning rate of Adam")
-        axes.set_title(f"Trained on {objectives}")
-        place_legend_beside(axes)
-    _limit_elbo_axis(panels[0], test)
+    figure, lines = _make_panels(test)
+    for panels, (title, part) in lines:
+        best = select_best_rates(rows[rows["variant"].isin(part["variant"])])
+        groups = split_by_objective(part[part["seed"].notna()]), split_by_objective(best)
+        for axes, points, chosen, objectives in zip(panels, *groups, ("the ELBO", "other objectives"), strict=True):
+            draw_lines(axes, points, looks, pd.Series.median)
+            axes.scatter(chosen["setting_value"], chosen["value"], s=110, facecolors="none", edgecolors="0.2", zorder=9)
+            set_log_x(axes, test["setting_value"], "learning rate of Adam")
+            axes.set_title(f"{title}\nTrained on {objectives}".lstrip())
+            place_legend_beside(axes)
+        _limit_elbo_axis(panels[0], part)
     return figure
+
+
+def _make_panels(rows: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Any, tuple[str, pd.DataFrame]]]]:
+    """Return a figure, and two panels with a shared y axis for each likelihood, with its title and rows."""
+    parts = split_by_likelihood(rows)
+    figure, panels = plt.subplots(len(parts), 2, figsize=(13, 4.6 * len(parts)), sharey="row", squeeze=False)
+    return figure, zip(panels, parts.items(), strict=True)
 
 
 def _limit_elbo_axis(axes: Axes, rows: pd.DataFrame) -> None:
@@ -113,16 +126,18 @@ def _limit_elbo_axis(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def draw_budget(rows: pd.DataFrame, looks: Looks) -> Figure:
-    """Draw the test ELBO by decoder passes and by seconds of training."""
-    figure, panels = plt.subplots(1, 2, figsize=(13, 4.6), sharey=True)
-    for axes, setting, label, cost in (
-        (panels[0], "decoder_passes", "decoder passes in training", "number of decoder passes"),
-        (panels[1], "seconds", "seconds of training", "training time"),
-    ):
-        draw_lines(axes, rows[rows["setting"] == setting], looks, pd.Series.median, by="checkpoint")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(plots.format_power_of_ten)
-        axes.set(xlabel=label, title=f"Test ELBO by {cost}")
-    _limit_elbo_axis(panels[0], rows)
-    place_legend_beside(panels[1])
+    """Draw the test ELBO by decoder passes and by seconds of training, with a line of panels for each likelihood."""
+    figure, lines = _make_panels(rows)
+    for panels, (title, part) in lines:
+        for axes, setting, label, cost in (
+            (panels[0], "decoder_passes", "decoder passes in training", "number of decoder passes"),
+            (panels[1], "seconds", "seconds of training", "training time"),
+        ):
+            draw_lines(axes, part[part["setting"] == setting], looks, pd.Series.median, by="checkpoint")
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(plots.format_power_of_ten)
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set(xlabel=label, title=f"{title}\nTest ELBO by {cost}".lstrip())
+        _limit_elbo_axis(panels[0], part)
+        place_legend_beside(panels[1])
     return figure

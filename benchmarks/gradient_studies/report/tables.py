@@ -134,6 +134,12 @@ def select_best_rates(table: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["part"] == "test") & (rows["setting_value"] == rates)]
 
 
+def split_by_likelihood(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of one data set by likelihood, with a title as key; it is empty if there is one likelihood."""
+    parts = dict(list(rows.groupby("likelihood", sort=False)))
+    return {f"likelihood {name}" if len(parts) > 1 else "": part for name, part in parts.items()}
+
+
 def format_nats(value: float, low: float, high: float) -> str:
     """Return a value with its range, one decimal each."""
     return f"{value:,.1f} [{low:,.1f}, {high:,.1f}]"

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.common.errors import UserError
 from benchmarks.gradient_studies import trained_models
-from benchmarks.gradient_studies.report import doc_tables, figures, findings, tables
+from benchmarks.gradient_studies.report import doc_tables, figures, findings, panels, tables
+from benchmarks.reporting import plots
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 from vaezoo import VARIANTS
 
@@ -115,6 +116,30 @@ def test_findings_table_and_figures(two_runs, tmp_path):
     assert [path.stem for path in figures.write_figures(rows, tmp_path)] == ["learning-rate", "budget"]
 
 
+def test_likelihoods_are_ranked_apart(tmp_path):
+    density = [
+        [row | {"variant": "density", "likelihood": "gaussian", "cell_id": f"density-{seed}"} for row in rows]
+        for seed in range(2)
+        for rows in [cell("vae-2", 0.001, seed, test=40.0)]
+    ]
+    failed = dict.fromkeys(RESULT_COLUMNS) | density[1][0] | {"status": "failed", "epoch": None, "likelihood": None}
+    failed |= {"seed": 2, "cell_id": "density-2", "elbo": None, "validation_elbo": None}
+    seeds = [cell("vae", 0.001, seed) for seed in range(3)]
+    rows = table([run(tmp_path / "a", [failed], *density, *seeds)], passes=PASSES | {"density": 1})
+    first, second = findings.list_findings(rows)
+    assert first.startswith("digits, likelihood gaussian: test ELBO")
+    assert second.startswith("digits, likelihood bernoulli: test ELBO")
+    assert ("vae" in first, "density" in second) == (False, False)
+    for draw, study in ((panels.draw_learning_rate, "learning-rate"), (panels.draw_budget, "budget")):
+        axes = draw(rows[rows["study"] == study], plots.assign_looks(["vae", "density"])).axes
+        lines = [axis.get_legend_handles_labels()[1] for axis in axes]
+        assert sorted({name for line in lines[:2] for name in line}) == ["density"]
+        assert sorted({name for line in lines[2:] for name in line}) == ["vae"]
+        titles = [axis.get_title().splitlines()[0] for axis in axes[::2]]
+        assert titles == ["likelihood gaussian", "likelihood bernoulli"]
+        assert axes[0].get_ylim()[0] > 0 > axes[2].get_ylim()[1]
+
+
 def remove_validation(rows):
     return [row | {"validation_elbo": None} for row in rows]
 
@@ -130,6 +155,11 @@ def remove_validation(rows):
             "no ELBO on a validation split",
         ),
         (cell("vae", 0.001, 0), cell("vae", 0.01, 1), "have no seed in common"),
+        (
+            cell("vae", 0.001, 0),
+            [row | {"likelihood": "gaussian"} for row in cell("vae", 0.01, 0)],
+            "likelihood of vae is bernoulli in one run and gaussian in another",
+        ),
     ],
 )
 def test_runs_that_cannot_be_compared_raise_an_error(first, second, words, tmp_path):

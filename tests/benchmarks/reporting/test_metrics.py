@@ -41,6 +41,7 @@ def test_the_readme_has_the_current_table_of_columns():
 def test_a_consistent_row_passes():
     assert find_inconsistency(CONSISTENT) is None
     assert find_inconsistency({"elbo": None, "reconstruction_error": 80.0, "kl": None}) is None
+    assert find_inconsistency({"support": "real", "elbo": None, "reconstruction_error": -80.0, "kl": None}) is None
 
 
 def test_a_bound_may_be_exceeded_by_five_standard_errors():
@@ -57,6 +58,10 @@ def test_a_bound_may_be_exceeded_by_five_standard_errors():
         ({"kl": float("nan")}, "is not -"),
         ({"log_likelihood": -111.0}, "exceeds"),
         ({"log_likelihood": float("nan")}, "exceeds"),
+        (
+            {"support": "binary", "elbo": 15.0, "reconstruction_error": -40.0},
+            "probabilities of binary pixels are at most 1",
+        ),
     ],
 )
 def test_an_inconsistent_row_is_found(change, reason):

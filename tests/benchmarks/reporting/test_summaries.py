@@ -184,6 +184,9 @@ def test_inconsistent_rows_are_listed():
     table = results(row("a", 0, 5, **good), row("a", 1, 5, **(good | {"kl": 0.2})), row("a", 2, 5, status="diverged"))
     (inconsistency,) = summaries.list_inconsistencies(table)
     assert "a on digits, seed 1, epoch 5" in inconsistency
+    density = row("a", 0, 5, support="binary", elbo=42.9, reconstruction_error=-50.9, kl=8.0)
+    (inconsistency,) = summaries.list_inconsistencies(results(density))
+    assert "reconstruction_error -50.9 is below 0" in inconsistency
 
 
 def test_units_are_above_the_rule_of_a_latex_table():
@@ -195,3 +198,38 @@ def test_units_are_above_the_rule_of_a_latex_table():
     assert rule == r"\midrule"
     assert r"-1.50 $\pm$" in body[0]
     assert "-1.50 [-2.00, -1.00]" in body[1]
+
+
+def likelihood_rows(variant, likelihood, support, **values):
+    return [row(variant, s, 0, likelihood=likelihood, support=support, binarization="static", **values) for s in (0, 1)]
+
+
+def test_one_likelihood_is_not_mentioned(tmp_path):
+    """Whether a table knows it, knows it in part, or is older than the column: the same text, figures and summary."""
+    named = [*likelihood_rows("a", "bernoulli", "binary", elbo=-3.0), *likelihood_rows("b", None, None, elbo=-2.0)]
+    blank = [r | {"likelihood": None, "support": None, "binarization": None} for r in named]
+    tables = [summaries.summarize(results(*rows)) for rows in (named, blank)]
+    for style in formats.TABLE_FORMATS:
+        first, second = (formats.render_table(t, formats.choose_metrics([]), style) for t in tables)
+        assert first == second
+    for name, table in zip("xy", tables, strict=True):
+        summaries.write_summary(tmp_path / name, table)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+
+
+@pytest.mark.parametrize(("support", "is_told"), [("binary", False), ("unit", True), ("real", True)])
+def test_a_density_of_binary_data_is_told_also_if_it_is_alone(support, is_told):
+    table = results(*likelihood_rows("a", "mine", support, elbo=42.9))
+    text = formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), "text")
+    assert ("likelihood mine: log densities of binary data" in text) == is_told
+    grey = formats.render_table(summaries.summarize(table.assign(binarization="none")), [], "text")
+    assert "likelihood" not in grey
+
+
+def test_the_headline_compares_within_a_likelihood():
+    """A plug-in's pathwise variance, although it comes first, does not enter the rate of REINFORCE."""
+    other = likelihood_rows("other", "mine", "real", gradient_variance=1e-9)
+    rows = [*other, *(r | {"likelihood": "bernoulli"} for r in headline_rows())]
+    assert summaries.make_headline(results(*rows)) == summaries.make_headline(results(*headline_rows())).replace(
+        "On digits,", "On digits, likelihood bernoulli,"
+    )

@@ -8,7 +8,8 @@ import torch
 from scipy.integrate import quad
 from torch.distributions import Bernoulli, ContinuousBernoulli, Normal
 
-from vaezoo.distributions.likelihoods import LIKELIHOODS, Gaussian
+from tests.vaezoo.testing.right_variants import OtherBernoulli
+from vaezoo.distributions.likelihoods import LIKELIHOODS, Gaussian, likelihood_name
 
 OUTPUTS = [-30.0, -3.0, -0.51, -0.49, -1e-3, 0.0, 1e-3, 0.49, 0.51, 2.0, 30.0]
 
@@ -18,6 +19,12 @@ def log_density(name, x, output):
     return likelihood.log_prob(
         torch.tensor([[x]], dtype=torch.float64), torch.tensor([[[output]]], dtype=torch.float64)
     ).item()
+
+
+def test_names_are_those_of_the_registry_and_of_other_scales_and_classes():
+    assert {name: likelihood_name(make()) for name, make in LIKELIHOODS.items()} == {name: name for name in LIKELIHOODS}
+    assert likelihood_name(Gaussian(0.3)) == "gaussian(0.3)"
+    assert likelihood_name(OtherBernoulli()) == "OtherBernoulli"
 
 
 def test_bernoulli_equals_that_of_torch(tools):

@@ -1,0 +1,165 @@
+"""Plug-ins with likelihoods of their own, from the cell to tables and figures: they are named, and ranked apart."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from benchmarks.common import cache_paths
+from benchmarks.common.errors import UserError
+from benchmarks.planning import datasets, planner, registry
+from benchmarks.planning.settings import load_settings
+from benchmarks.reporting import formats, plots, report, results_table, summaries
+from benchmarks.training import cell, state
+from tests.vaezoo.testing.right_variants import OtherBernoulli, softplus_posterior
+from tests.vaezoo.testing.wrong_models import GaussianOfBits, SquareLikelihood, with_likelihood
+from vaezoo import Variant, elbo, mlp_normal, mlp_point, pathwise
+
+SOURCE = """
+import math
+from torch import nn
+from vaezoo import Model, Variant, elbo, mlp_normal, pathwise
+from vaezoo.models import Decoder
+
+class Density(nn.Module):
+    name = "density of bits"
+    support = "real"
+
+    def log_prob(self, x, output):
+        return -0.5 * (x - output).square().sum(-1) / 0.01 - x.shape[-1] * math.log(0.1 * math.sqrt(2 * math.pi))
+
+    def mean(self, output):
+        return output
+
+class Misnamed(Density):
+    name = "bernoulli"
+
+def with_likelihood(likelihood):
+    def architecture(spec, latent_dim):
+        model = mlp_normal(spec, latent_dim)
+        return Model(model.encoder, Decoder(model.decoder.network, likelihood()), model.prior, latent_dim)
+    return architecture
+
+VARIANTS = [
+    Variant("density", with_likelihood(Density), elbo, pathwise),
+    Variant("misnamed", with_likelihood(Misnamed), elbo, pathwise),
+]
+"""
+DENSITY_TITLE = (
+    "digits, epoch 1, likelihood density of bits: log densities of binary data, not comparable with log probabilities"
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(tiny, tmp_path_factory):
+    """A run of two plug-in variants and two of the project: its folder, records and rows."""
+    folder = tmp_path_factory.mktemp("mixed")
+    protocol = planner.resolve_protocol(load_settings(tiny, {"epochs": 1}))
+    prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+    entries = [registry.find_variant(name, None, [SOURCE]) for name in ("density", "misnamed", "vae", "vae-2")]
+    records = [cell.train_and_measure(case)[0] for case in planner.plan_cells(entries, protocol, (0,), prepared)]
+    results_table.write_results(folder, records)
+    rows = results_table.read_results(folder / "results.csv")
+    return SimpleNamespace(folder=folder, records=records, rows=rows)
+
+
+def test_the_model_decides_likelihood_support_and_posterior(mixed):
+    columns = ["variant", "status", "likelihood", "support", "posterior"]
+    assert mixed.rows[columns].drop_duplicates().fillna("").values.tolist() == [
+        ["density", "ok", "density of bits", "real", "diagonal_normal"],
+        ["misnamed", "failed", "", "", ""],
+        ["vae", "ok", "bernoulli", "binary", "diagonal_normal"],
+        ["vae-2", "ok", "bernoulli", "binary", "diagonal_normal"],
+    ]
+    assert mixed.records[1]["error"] == (
+        "ValueError: likelihood 'bernoulli' has another definition than vaezoo's; give it another name, or use vaezoo's"
+    )
+
+
+def test_the_report_of_the_run_has_a_table_for_each_likelihood(mixed, capsys, monkeypatch):
+    monkeypatch.setattr(report, "write_figures", lambda results, folder: [])
+    assert report.report_run(mixed.folder, mixed.records) == 2  # one cell failed
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("digits, epoch")]
+    ending = f" ({formats.EXPLANATION})"
+    assert titles == [
+        f"digits, epoch 1, likelihood bernoulli{ending}",
+        f"digits, epoch 0, likelihood unknown{ending}",
+        f"{DENSITY_TITLE}{ending}",
+    ]
+    summary = pd.read_csv(mixed.folder / "summary.csv", dtype=str, keep_default_na=False)
+    assert summary[["variant", "likelihood"]].values.tolist() == [
+        ["vae", "bernoulli"], ["vae-2", "bernoulli"], ["misnamed", ""], ["density", "density of bits"]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("style", "mark"), [("markdown", "{} ("), ("latex", "% {}; needs"), ("csv", "digits,density,density of bits,1")]
+)
+def test_other_formats_separate_likelihoods(mixed, style, mark):
+    text = formats.render_table(summaries.summarize(mixed.rows), formats.choose_metrics(["elbo"]), style)
+    assert mark.format(DENSITY_TITLE) in text
+    ends = [text.rindex(name) for name in ("vae-2", DENSITY_TITLE if style != "csv" else "density,", "density")]
+    assert ends == sorted(ends)
+
+
+def test_figures_separate_likelihoods(mixed):
+    figures = plots.draw_figures(mixed.rows)
+    for name, panels in (("learning-curves", 2), ("gradient-variance", 1)):
+        axes = figures[name].axes
+        lines = [[line.get_label() for line in panel.get_lines()] for panel in axes]
+        assert lines == panels * [["vae", "vae-2"]] + panels * [["density"]]
+        assert "likelihood density of bits" in axes[-panels].get_title(loc="left")
+        assert "Likelihoods have separate panels" in figures[name].get_supxlabel()
+    first, second = figures["learning-curves"].axes[::2]
+    assert not first.get_shared_y_axes().joined(first, second)
+    (table,) = figures["comparison"].axes[0].tables
+    texts = [table[line, 0].get_text() for line in range(8)]
+    assert [text.get_text() for text in texts] == [
+        "variant", "likelihood bernoulli", "vae", "vae-2", "likelihood unknown", "misnamed",
+        "likelihood density of bits: log densities of binary data, not comparable with log probabilities", "density",
+    ]  # fmt: skip
+    bold = [any(table[line, i].get_text().get_weight() == "bold" for i in range(2, 9)) for line in range(8)]
+    assert bold == [True, False, True, True, False, False, False, False]
+    for figure in figures.values():
+        plots.plt.close(figure)
+
+
+def set_up(architecture, tiny, **settings):
+    protocol = planner.resolve_protocol(load_settings(tiny, settings))
+    prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+    return state.setup_training(Variant("a", architecture, elbo, pathwise), protocol, prepared.folder, 0).model
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "names"),
+    [
+        (mlp_point, {"likelihood": "gaussian"}, ["gaussian", "real", "point_mass"]),
+        (mlp_normal, {"likelihood": "gaussian", "binarization": "static"}, ["gaussian", "real", "diagonal_normal"]),
+        (softplus_posterior, {}, ["bernoulli", "binary", "softplus_normal"]),
+        (with_likelihood(OtherBernoulli), {}, ["OtherBernoulli", "binary", "diagonal_normal"]),
+        (with_likelihood(SquareLikelihood), {}, ["SquareLikelihood", "real", "diagonal_normal"]),
+        (with_likelihood(GaussianOfBits), {}, ["GaussianOfBits", "binary", "diagonal_normal"]),
+    ],
+)
+def test_columns_of_a_model(tiny, architecture, settings, names):
+    assert list(state.describe_model(set_up(architecture, tiny, **settings)).values()) == names
+
+
+def named(name, support="binary"):
+    return with_likelihood(type("Named", (OtherBernoulli,), {"name": name, "support": support}))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "words"),
+    [
+        (named("a"), {"dataset": "linear-gaussian", "batch_size": 500}, "the likelihood a has the support binary, but"),
+        (named("a"), {"likelihood": "gaussian"}, r"a pixel of 0\.\d+; train the variant on other data"),
+        (named("a", "unit"), {"dataset": "linear-gaussian", "batch_size": 500}, "support unit, but the data have"),
+        (named("a", "bits"), {}, "has the support 'bits'; use one of binary, unit, real"),
+        (named("$a$"), {}, r"'\$a\$' can't be the name of a likelihood"),
+        (named(""), {}, "'' can't be the name of a likelihood"),
+    ],
+)
+def test_unsuitable_likelihoods_are_refused(tiny, architecture, settings, words):
+    with pytest.raises(UserError, match=words):
+        state.describe_model(set_up(architecture, tiny, **settings))
