@@ -169,7 +169,7 @@ def _conclude(
         key: normalise(deviation, totals.get(key), len(mean), leading.get(key[0]))
         for key, deviation in deviations.items()
     }
-    for part in {part for part, layer in deviations if layer}:
+    for part in dict.fromkeys(part for part, layer in deviations if layer):  # in an order that is always the same
         keys = [key for key in deviations if key[0] == part]
         deviation = torch.stack([deviations[key] for key in keys]).sum(0)
         total = torch.cat([totals[key] for key in keys]) if set(keys) <= set(totals) else None
