@@ -181,22 +181,21 @@ def test_the_parts_of_a_minibatch_of_each_size_are_those_of_new_minibatches():
     x, vae = draw_images(9, source, IMAGES), CHOSEN[0]
     g = encoder_gradients(model, FittedVariant(vae), x, torch.randn(2, 1, 9, LATENTS, generator=source))
     squares = (g.mean(0) - g.mean((0, 1))).square().sum(1) * 9 / 8 - g.var(0).sum(1) / 2
-    tables_by_part = {part: read_rows("batch-size", part) for part in ("minibatch", "total")}
+    squares = squares.numpy()
+    by_part = {p: read_rows("batch-size", p).set_index(["variant", "setting_value"]) for p in ("minibatch", "total")}
     for size in (3, 8):
-        source, gradients = make_generator(SEED, f"fresh/{CHECKPOINT}/{size}/1"), []
-        for _ in range(1 + 2 * SETTINGS.pairs):  # the first minibatch decides the route
-            x = draw_images(size, source, IMAGES)
-            noise = torch.randn(1, 1, size, LATENTS, generator=source)
-            gradients.append(encoder_gradients(model, FittedVariant(vae), x, noise).mean((0, 1)))
-        halves = [0.5 * (a - b).square().sum().item() for a, b in zip(gradients[1::2], gradients[2::2], strict=True)]
-        expected = {"minibatch": squares.numpy() / size, "total": np.array(halves)}
-        for part, values in expected.items():
-            rows = tables_by_part[part].set_index(["variant", "setting_value"])
-            row = rows.loc[("vae", size)]
-            assert (row["value"], row["se"]) == pytest.approx((values.mean(), stats.sem(values)), rel=1e-3), part
-            assert row["batch_size"] == size
-            if part == "total":
-                assert row["repeats"] == 2 * SETTINGS.pairs
+        row = by_part["minibatch"].loc[("vae", size)]
+        assert (row["value"], row["se"]) == pytest.approx((squares.mean() / size, stats.sem(squares) / size), rel=1e-3)
+        source, batches = make_generator(SEED, f"fresh/{CHECKPOINT}/{size}/1"), []
+        for _ in range(1 + 2 * SETTINGS.pairs):
+            batches.append((draw_images(size, source, IMAGES), torch.randn(1, 1, size, LATENTS, generator=source)))
+        for variant in CHOSEN[:2]:
+            fitted = fit_baseline(variant, model, IMAGES, PROTOCOL, SEED)
+            g = [encoder_gradients(model, fitted, *batch).mean((0, 1)) for batch in batches[1:]]  # the first: the route
+            halves = [0.5 * (a - b).square().sum().item() for a, b in zip(g[::2], g[1::2], strict=True)]
+            row = by_part["total"].loc[(variant.name, size)]
+            assert (row["value"], row["se"]) == pytest.approx((np.mean(halves), stats.sem(halves)), rel=1e-3)
+            assert (row["batch_size"], row["repeats"]) == (size, 2 * SETTINGS.pairs)
 
 
 def test_each_checkpoint_is_the_reference_model_after_its_epochs():

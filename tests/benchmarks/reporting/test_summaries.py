@@ -101,6 +101,13 @@ def test_exchange_rates_count_the_draws():
     assert rates["leave_one_out"].value == pytest.approx(20)
 
 
+def test_exchange_rates_are_those_at_the_initial_weights():
+    later = [row("reinforce", 0, 5, gradient_variance=9.0, estimator="score_function", baseline="none")]
+    later += [row("plain", 0, 5, gradient_variance=1.0)]
+    rates = summaries.compute_exchange_rates(results(*headline_rows(), *later), "digits")
+    assert rates == summaries.compute_exchange_rates(results(*headline_rows()), "digits")
+
+
 def test_exchange_rates_pair_the_seeds():
     rows = [row("plain", 3, gradient_variance=2.0), row("plain", 7, gradient_variance=4.0)]
     rows += [

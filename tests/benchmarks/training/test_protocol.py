@@ -5,6 +5,7 @@ and provenance come from the plan; times are in `test_loop`, and in the test of 
 """
 
 import dataclasses
+import itertools
 import time
 from types import SimpleNamespace
 
@@ -121,7 +122,10 @@ class StopError(Exception):
 
 
 def test_a_cell_that_is_continued_twice_sums_the_seconds_of_three_processes(plan_seed, tmp_path, monkeypatch):
-    """The clock of the steps shows one second more at each look, so two for an epoch."""
+    """The clock of the steps shows 1, 2 and 4 seconds more at each look, of which an epoch needs two.
+
+    Its throughput is that of 1,000 examples between two looks: 1,000, 500 and 250 examples per second.
+    """
     case = dataclasses.replace(plan_seed("vae", epochs=3), snapshot=0.0)
     (tmp_path / "cells").mkdir()
     path, save = state.snapshot_path(tmp_path, case), state.save_snapshot
@@ -130,14 +134,15 @@ def test_a_cell_that_is_continued_twice_sums_the_seconds_of_three_processes(plan
         save(*arguments)
         raise StopError
 
-    for process_time, action in ((10.0, stop), (7.0, stop), (5.0, save)):
+    for process_time, period, action in ((10.0, 1.0, stop), (7.0, 2.0, stop), (5.0, 4.0, save)):
         clock = SimpleNamespace(process_time=lambda seconds=process_time: seconds, monotonic=time.monotonic)
         for module in (cell, state):
             monkeypatch.setattr(module, "time", clock)
-        looks = iter(range(1000))
-        monkeypatch.setattr(loop, "read_clock", lambda device, looks=looks: float(next(looks)))
+        looks = itertools.count(0.0, period)
+        monkeypatch.setattr(loop, "read_clock", lambda device, looks=looks: next(looks))
         monkeypatch.setattr(state, "save_snapshot", action)
         record, _ = cell.train_and_measure(case, path)
     assert record["status"] == "ok"
     assert [row["processor_seconds"] for row in record["rows"]] == [10, 10, 17, 22]
-    assert [row["train_seconds"] for row in record["rows"]] == [0, 2, 4, 6]
+    assert [row["train_seconds"] for row in record["rows"]] == [0, 2, 6, 14]
+    assert [row["throughput"] for row in record["rows"]] == [None, 1000, 750, 500]
