@@ -36,7 +36,7 @@ def test_a_mistake_must_fit_once():
         ("vaezoo/models.py", "tests/vaezoo"),
         ("vaezoo/gradients/spread.py", "tests/vaezoo/gradients"),
         ("benchmarks/runs/runner.py", "tests/benchmarks/runs"),
-        ("benchmarks/comparison/history/history_table.py", "tests/benchmarks/comparison"),
+        ("benchmarks/comparison/power/resampling.py", "tests/benchmarks/comparison"),
         ("benchmarks/preload.py", "tests/benchmarks"),
     ],
 )

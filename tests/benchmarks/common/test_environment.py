@@ -11,7 +11,7 @@ from benchmarks.common import environment, repositories
 
 
 def test_commit_without_git_is_a_hash_of_the_source(monkeypatch):
-    monkeypatch.setattr(environment, "_run_git", lambda *arguments: None)
+    monkeypatch.setattr(repositories, "run_git", lambda *arguments: None)
     assert environment.read_commit.__wrapped__() == f"source-{environment.hash_source()}"
     assert len(environment.hash_source()) == 12
 

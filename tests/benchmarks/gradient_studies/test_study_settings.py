@@ -22,6 +22,7 @@ from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.gradient_studies.study_cells import ReferenceModel, StudyCell
 from benchmarks.planning import datasets, planner
 from benchmarks.planning.random_streams import make_generator
+from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import StudySettings, load_settings
 from benchmarks.training import baseline_fitting
 from benchmarks.training.baseline_fitting import fit_baseline
@@ -203,9 +204,11 @@ def test_each_checkpoint_is_the_reference_model_after_its_epochs():
     epochs = {"initial": 0, "early": 1, "middle": 2, "end": 3}
     protocol = make_protocol(epochs=3, checkpoints=(0, 1, 2, 3), latent_dim=3, batch_size=50)
     folder = datasets.prepare_dataset("digits", cache_paths.data_root()).folder
+    variants = [planner.describe_variant(RegisteredVariant(CHOSEN[0]))]
     cell = StudyCell(
-        label="", name="", models=ReferenceModel(SETTINGS), fields={}, studies=("training", "latent-dim"),
-        variants=("vae",), sources=(), seed=SEED, protocol=protocol, data_folder=folder, data_checksum="",
+        label="", name="", models=ReferenceModel(SETTINGS), fields={"variants": variants},
+        studies=("training", "latent-dim"), variants=("vae",), plugins=(), seed=SEED,
+        protocol=protocol, data_folder=folder, data_checksum="",
         protocol_id="", cell_id="", commit="",
     )  # fmt: skip
     table = tables.make_frame(list(cell.models.measure(cell)))

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError
 from benchmarks.planning import datasets, planner, registry
+from benchmarks.planning.plugins import Plugin
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting import formats, plots, report, results_table, summaries
 from benchmarks.training import cell, state
@@ -56,7 +57,7 @@ def mixed(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
     protocol = planner.resolve_protocol(load_settings(tiny, {"epochs": 1}))
     prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
-    entries = [registry.find_variant(name, None, [SOURCE]) for name in ("density", "misnamed", "vae", "vae-2")]
+    entries = [registry.find_variant(name, None, [Plugin(SOURCE)]) for name in ("density", "misnamed", "vae", "vae-2")]
     records = [cell.train_and_measure(case)[0] for case in planner.plan_cells(entries, protocol, (0,), prepared)]
     results_table.write_results(folder, records)
     rows = results_table.read_results(folder / "results.csv")

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.gradient_studies.columns import CHECKPOINTS
-from benchmarks.gradient_studies.report import doc_tables, tables
+from benchmarks.gradient_studies.report import doc_tables, findings, tables
 from tests.benchmarks.gradient_studies.report.test_drawn_studies import make_row
 
 VARIANCES, MINIBATCH = (2.0, 8.0, 32.0), (100.0, 400.0, 1600.0)  # geometric means 8 and 400
@@ -88,10 +88,11 @@ def test_slopes_have_a_column_for_each_study_and_a_t_interval(table):
 
 
 def test_findings_name_the_rates_the_biases_and_the_first_frequency(table):
-    exchange, biased, unbiased, frequency = tables.list_findings(table)
-    assert exchange.startswith("digits: REINFORCE without a baseline needs 20.0 [")
-    assert "draws (initial), 40.0 [" in exchange
-    assert "draws (middle, heavy tails), 80.0 [" in exchange
+    exchange, other, biased, unbiased, frequency = findings.list_findings(table)
+    assert exchange.startswith("digits, reinforce: for the variance of a pathwise gradient of elbo it needs 20.0 [")
+    assert "] (initial), 40.0 [" in exchange
+    assert "] (middle, heavy tails), 80.0 [" in exchange
+    assert other.startswith("digits, reinforce-2: ")
     assert biased.endswith("of the same objective: iwae (6 standard errors).")
     assert "at most 4.2 standard errors for all other variants" in unbiased
     assert "k from 1 on" in frequency
