@@ -14,7 +14,8 @@ from vaezoo import VARIANTS
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("vaezoo", "benchmarks")
 PATHS = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-FOLDERS = sorted({path.parent for path in PATHS})
+ALL_PATHS = [*PATHS, *sorted((ROOT / "tests").rglob("*.py"))]
+FOLDERS = sorted({path.parent for path in ALL_PATHS})
 
 # A wing may import the wings on the lines above its own, and wings on its own line not at all. The scripts of `micro`
 # and the files at the top (`__main__`, `preload`) may import every wing, and no wing imports them.
@@ -133,7 +134,7 @@ def test_folders_are_small(folder):
     assert len(files) <= MAX_FILES, len(files)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", ALL_PATHS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short(path):
     assert len(path.read_text().splitlines()) <= MAX_LINES
 

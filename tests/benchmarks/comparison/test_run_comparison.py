@@ -141,49 +141,6 @@ def test_missing_new_and_allowed_variants():
     assert choose_exit_code(run_comparison.compare_runs(BASE, other(elbo=-100.0)), ["vae"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"learning_rate": 1e-2, "protocol_id": "q"}, "learning_rate: 0.001 in base, 0.01 in new"),
-        ({"data_checksum": "e", "protocol_id": "q"}, "data_checksum: d in base, e in new"),
-        ({"dataset": "mnist"}, "new has results on mnist, not on mnist5k"),
-        ({"protocol_id": "q"}, "another protocol_id: the variant was redefined"),
-    ],
-)
-def test_other_protocols_are_not_compared(change, words):
-    verdicts = run_comparison.compare_runs(BASE, other(**change))
-    assert {v.word for v in verdicts} == {"incomparable"}
-    assert choose_exit_code(verdicts) == 3
-    assert words in " ".join(v.note for v in verdicts)
-
-
-@pytest.mark.parametrize("column", ["likelihood", "support"])
-def test_other_likelihoods_are_not_compared(column):
-    """Also if the protocol is the same, because the model of a plug-in decides its likelihood."""
-    base, new = BASE.assign(**{column: "a"}), other(**{column: "b"})
-    new.loc[0, column] = np.nan  # as in the row of a cell that failed before its model was built
-    verdicts = run_comparison.compare_runs(base, new)
-    assert [(v.word, v.note) for v in verdicts] == [("incomparable", f"{column}: a in base, b in new")]
-    for known in (base, new):
-        assert "incomparable" not in {v.word for v in run_comparison.compare_runs(known, other(**{column: np.nan}))}
-        assert "incomparable" not in {v.word for v in run_comparison.compare_runs(BASE, known)}
-
-
-def test_another_posterior_of_the_same_protocol_is_compared():
-    assert verdict(BASE.assign(posterior="a"), other(posterior="b")) == ("unchanged", 0)
-
-
-def test_columns_that_older_tables_lack_are_no_change():
-    new = other(posterior="diagonal_normal", learning_rate=1e-2, protocol_id="q")
-    assert run_comparison.compare_runs(BASE, new)[0].note == "learning_rate: 0.001 in base, 0.01 in new"
-
-
-def test_other_epochs_are_not_compared():
-    new = other(protocol_id="q")
-    new["epoch"] *= 2
-    assert "epochs: 3 in base, 6 in new" in run_comparison.compare_runs(BASE, new)[0].note
-
-
 def test_exploded_seeds_use_ranks():
     base, new = make_results(seeds=range(20), spread=1.0), other(spread=1.0)
     for rows in (base, new):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.vaezoo.testing import wrong_estimators, wrong_models  # noqa: F401  (they fill the corpus)
+from tests.vaezoo.testing import wrong_draws, wrong_estimators, wrong_models  # noqa: F401  (they fill the corpus)
 from tests.vaezoo.testing.corpus import WRONG
 from tests.vaezoo.testing.right_variants import VARIANTS as RIGHT
 from vaezoo import VARIANTS

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from tests.vaezoo.testing.corpus import DECODER, ENCODER, EXAMPLES, LEAST_SQUARES, RARE_DRAWS, VALUE, add, wrong
+from tests.vaezoo.testing.corpus import DECODER, ENCODER, EXAMPLES, LEAST_SQUARES, VALUE, add, wrong
 from tests.vaezoo.testing.right_variants import score
 from vaezoo import (
     LEARNED,
@@ -50,12 +50,6 @@ def clamped_reward(log_weight, reduction, q, noise, prediction):
 @wrong(VALUE)
 def clamped_noise(log_weight, reduction, q, noise, prediction):
     return reduction.value(log_weight(q.rsample(noise.clamp(-3, 3)), q))
-
-
-@wrong(RARE_DRAWS, transforms_noise=True)
-def clamped_antithetic(log_weight, reduction, q, noise, prediction):
-    noise = noise.clamp(-3, 3)
-    return 0.5 * sum(reduction.value(log_weight(q.rsample(side * noise), q)) for side in (1, -1))
 
 
 @wrong(ENCODER)
@@ -200,17 +194,6 @@ def mean_instead_of_log_mean_exp(log_weight, reduction, q, noise, prediction):
 @wrong(VALUE)
 def antithetic_undeclared(log_weight, reduction, q, noise, prediction):
     return 0.5 * sum(reduction.value(log_weight(q.rsample(side * noise), q)) for side in (1, -1))
-
-
-@wrong("mean value is the objective", transforms_noise=True)
-def half_of_the_noise(log_weight, reduction, q, noise, prediction):
-    return reduction.value(log_weight(q.rsample(noise.abs()), q))
-
-
-@wrong(ENCODER, transforms_noise=True)
-def antithetic_with_one_path(log_weight, reduction, q, noise, prediction):
-    sides = q.rsample(noise), q.rsample(-noise).detach()
-    return 0.5 * sum(reduction.value(log_weight(z, q)) for z in sides)
 
 
 def includes_its_draw(log_w, reduction, prediction):

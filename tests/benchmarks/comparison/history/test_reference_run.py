@@ -18,7 +18,7 @@ from benchmarks.reporting.results_table import RESULT_COLUMNS
 from tests.benchmarks.synthetic_runs import make_results
 from vaezoo import VARIANTS
 
-RESULTS = Path(__file__).parents[3] / "results"
+RESULTS = Path(__file__).parents[4] / "results"
 
 
 @pytest.fixture
