@@ -42,7 +42,7 @@ COLUMNS = (
         "for an ELBO the split of the data set; for a slope the fitted quantity",
     ),
     Column("quantity", "", "measured quantity; see the table below"),
-    Column("against", "", "variant by whose gradient a variance ratio is divided; empty for other quantities"),
+    Column("against", "", "reference variant of a variance ratio; empty for other quantities"),
     Column("unit", "", "unit of value, se, low and high"),
     Column("value", "", "measured value", "unbounded"),
     Column("se", "", "standard error of value; empty for values without one", "unbounded"),

@@ -35,7 +35,7 @@ def list_(
 def check(
     variant: options.Variant,
     thorough: Annotated[
-        bool, options.option("Look for a smaller bias, with 20 times the work: minutes instead of seconds.", "no")
+        bool, options.option("Look for a smaller bias, with up to 20 times the work: minutes instead of seconds.", "no")
     ] = False,
     plugin: options.Plugin = None,
 ) -> int:
