@@ -104,3 +104,21 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 def test_identity_does_not_depend_on_the_order_of_its_fields():
     assert cases.hash_identity({"a": 1, "b": {"c": 2, "d": 3}}) == cases.hash_identity({"b": {"d": 3, "c": 2}, "a": 1})
+
+
+def test_identity_contains_the_hidden_widths(monkeypatch):
+    before = plan()[0].protocol_id
+    wider = dataclasses.replace(datasets.DATASETS["digits"], hidden=(101,))
+    monkeypatch.setitem(datasets.DATASETS, "digits", wider)
+    assert plan()[0].protocol_id != before
+
+
+def test_an_interrupted_run_has_all_variants_of_its_first_seeds():
+    planned = [(case.seed, case.variant) for case in plan(VARIANTS[:2], seeds=(3, 1))]
+    assert planned == [(seed, variant.name) for seed in (3, 1) for variant in VARIANTS[:2]]
+
+
+def test_columns_name_the_mode_of_the_training_step():
+    case = plan()[0]
+    assert case.columns["mode"] == "eager"
+    assert dataclasses.replace(case, step="step.pt2").columns["mode"] == "compiled"

@@ -1,6 +1,7 @@
 """Data sets: shapes and values of the arrays, and errors for corrupt and missing files."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,3 +206,30 @@ def test_random_streams_depend_on_seed_and_purpose():
     assert first(0, "a") != first(0, "b")
     assert first(0, "a") != first(1, "a")
     assert first(11, "a") != first(1, "1/a")
+
+
+def test_pixels_of_each_split_have_a_stream():
+    binary, grey = load("digits", "static"), load("digits", "none")
+    for name in ("train", "validation", "test"):
+        expected = datasets.binarize(getattr(grey, name), make_generator(0, f"binarize/{name}"))
+        assert torch.equal(getattr(binary, name), expected), name
+
+
+def test_minibatches_follow_each_other():
+    protocol = SimpleNamespace(batch_size=3, binarization="none")
+    images = torch.arange(9.0)[:, None]
+    rows = [
+        datasets.draw_minibatch(images, protocol, torch.Generator(), index).flatten().tolist() for index in range(3)
+    ]
+    assert rows == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_white_pixels_are_drawn_as_white_without_exception():
+    """A million of them: a limit that is lower by one of 32,768 steps would give about 30 black ones."""
+    binarizer = datasets.Binarizer(torch.ones(1000, 1000), 1000)
+    assert binarizer.draw(torch.arange(1000), make_generator(0, "test")).all()
+
+
+def test_random_streams_depend_on_the_whole_purpose():
+    draws = {torch.rand((), generator=make_generator(0, f"init/{name}")).item() for name in ("a", "b", "b/a")}
+    assert len(draws) == 3

@@ -1,6 +1,7 @@
 """Settings: presets, options, and errors of one line for malformed values."""
 
 import contextlib
+import inspect
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.common.errors import UserError
 from benchmarks.planning import settings
+from vaezoo import evaluate
 
 GOOD = 'dataset = "digits"\nseeds = 3\nepochs = 4\n'
 
@@ -102,3 +104,15 @@ def test_a_range_of_seeds():
     assert settings.load_settings("quick", {"seeds": " 64-67"}).seeds == (64, 65, 66, 67)
     with pytest.raises(UserError, match="'9-5' is not a range of 1 to 100000 seeds"):
         settings.load_settings("quick", {"seeds": "9-5"})
+
+
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "draws"])
+def test_an_option_of_0_is_refused_and_not_ignored(name):
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')}: .*, got 0"):
+        settings.load_settings("quick", {name: 0})
+
+
+def test_draws_of_the_evaluation_are_those_of_the_library():
+    fields, parameters = settings.Settings.model_fields, inspect.signature(evaluate).parameters
+    assert fields["evaluation_draws"].default == parameters["draws"].default == 16
+    assert fields["log_likelihood_draws"].default == parameters["log_likelihood_draws"].default == 100

@@ -3,7 +3,10 @@
 import pandas as pd
 import pytest
 
+from benchmarks.common.seed_statistics import summarize_values
 from benchmarks.reporting import image_figures, plots, report, results_table
+from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS
+from benchmarks.reporting.summaries import Summary
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +80,15 @@ def test_incomplete_runs_are_figures(rows, tmp_path, case):
         "only epoch 0": rows[rows["epoch"] == 0],
     }[case]
     assert list(report.write_figures(pd.DataFrame(chosen), tmp_path))
+
+
+def test_the_best_variants_are_within_the_tolerance_of_the_best_mean():
+    means = {"a": {"elbo": -90.0, "kl": 3.0}, "b": {"elbo": -90.4, "kl": 2.0}, "c": {"elbo": -95.0, "kl": 1.0}}
+    rows = []
+    for name, values in means.items():
+        metrics = {metric.name: summarize_values([]) for metric in METRICS}
+        metrics |= {metric: summarize_values([value]) for metric, value in values.items()}
+        metrics["reconstruction_error"] = summarize_values([-values["elbo"]])
+        rows.append(Summary("mnist5k", name, "bernoulli", "mnist5k", 5, 1, 0, 0, metrics))
+    for name, best in (("elbo", [5, 6]), ("reconstruction_error", [5, 6]), ("kl", []), ("reconstruction_mse", [])):
+        assert list(plots._find_best([METRIC_BY_NAME[name]], rows, 5)) == [(line, 2) for line in best], name

@@ -206,3 +206,30 @@ def test_json_is_written_without_escapes(tmp_path):
     atomic_files.write_json(tmp_path / "x.json", {"unit": "nats²"})
     assert "nats²" in (tmp_path / "x.json").read_text()
     assert json.loads((tmp_path / "x.json").read_text()) == {"unit": "nats²"}
+
+
+def test_images_are_written_before_the_record_that_marks_the_cell_as_finished(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(atomic_files, "write_bytes", lambda path, content: written.append(path.name))
+    cell_files.write_cell(tmp_path, record(), {"codes": np.eye(3)})
+    assert written == ["a.npz", "a.json"]
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"old")
+    seen = []
+    monkeypatch.setattr(atomic_files.os, "fsync", lambda handle: seen.append((tmp_path / "x").read_bytes()))
+    atomic_files.write_bytes(tmp_path / "x", b"new")
+    assert (seen, (tmp_path / "x").read_bytes()) == ([b"old"], b"new")
+
+
+def test_the_duration_of_a_cell_has_days_and_milliseconds():
+    times = {"started": "2026-01-01T00:00:00.000Z", "ended": "2026-01-03T00:00:01.500Z"}
+    assert cell_files.elapsed_seconds({"common": times}) == 2 * 86_400 + 1.5
+
+
+def test_the_row_of_a_failure_follows_the_checkpoints_of_its_cell(tmp_path):
+    cell = record("c", "w", 1, elbo=-1.0)
+    cell["rows"].insert(0, {"status": "failed", "error": "boom"})
+    results_table.write_results(tmp_path, [cell])
+    assert results_table.read_results(tmp_path / "results.csv")["status"].tolist() == ["ok", "failed"]

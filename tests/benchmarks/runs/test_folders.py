@@ -8,41 +8,10 @@ import sys
 
 import pytest
 
-from benchmarks.common import atomic_files, locks
+from benchmarks.common import locks
 from benchmarks.common.errors import DamageError, UserError
 from benchmarks.runs import cell_files, folders, manifests, recovery
-
-PROTOCOL = {"dataset": "digits", "epochs": 3}
-
-
-def planned(cell_id, name="v", seed=0):
-    return {"cell_id": cell_id, "protocol_id": "p", "variant": {"name": name}, "dataset": "digits", "seed": seed,
-            "protocol": PROTOCOL, "data_checksum": "c"}  # fmt: skip
-
-
-def record(cell_id, status="ok"):
-    common = {
-        "variant": "v",
-        "dataset": "digits",
-        "seed": 0,
-        "cell_id": cell_id,
-        "commit": "c",
-        "torch": "2",
-        "objective": "elbo",
-    }
-    return {"schema_version": 2, "cell_id": cell_id, "status": status, "error": "", "log": "", "common": common,
-            "planned": planned(cell_id), "rows": [{"epoch": 0, "status": status}]}  # fmt: skip
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A run folder with two of its three planned cells."""
-    run = tmp_path / "run"
-    folders.claim_folder(run)
-    atomic_files.write_json(run / "manifest.json", manifests.merge_manifest(run, None, [planned(i) for i in "abc"]))
-    for i in "ab":
-        cell_files.write_cell(run, record(i), {})
-    return run
+from tests.benchmarks.runs.conftest import PROTOCOL, planned, record
 
 
 def test_runs_are_found_by_folder_file_name_and_latest(tmp_path):
@@ -220,3 +189,23 @@ def test_rebuilding_a_manifest_does_not_change_the_records(folder):
     before = copy.deepcopy(record_)
     manifests.rebuild_manifest([record_])
     assert record_ == before
+
+
+class Cell:
+    def __init__(self, cell_id):
+        self.cell_id = cell_id
+
+
+def test_the_latest_run_is_the_last_one_by_time(tmp_path):
+    for seconds, name in enumerate("bca"):
+        (tmp_path / name / "cells").mkdir(parents=True)
+        (tmp_path / name / "manifest.json").touch()
+        os.utime(tmp_path / name / "manifest.json", (seconds, seconds))
+    assert [path.name for path in folders.list_runs(tmp_path)] == ["b", "c", "a"]
+    assert folders.find_run("latest", tmp_path) == tmp_path / "a"
+
+
+def test_a_run_of_cells_has_all_of_them(folder):
+    out = folder.parent
+    assert folders.find_run_of_cells(out, [Cell(i) for i in "ab"]) == folder.name
+    assert folders.find_run_of_cells(out, [Cell(i) for i in "bx"]) is None

@@ -7,10 +7,11 @@ import sys
 import pytest
 import torch
 
+from benchmarks.execution.interface import Limits
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.reporting.metrics import METRICS, TIMINGS, find_inconsistency
 from benchmarks.reporting.results_table import RESULT_COLUMNS
-from benchmarks.training import cell
+from benchmarks.training import cell, task
 from vaezoo import VARIANTS, estimate, evaluate
 
 CLOSED = ("elbo", "beta_elbo(4)")
@@ -42,7 +43,7 @@ from benchmarks.common import cache_paths
 from benchmarks.planning import datasets, planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
-from benchmarks.training import cell
+from benchmarks.training import cell, task
 from vaezoo import VARIANTS
 protocol = planner.resolve_protocol(load_settings(sys.argv[1], {"epochs": 1}))
 prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
@@ -178,3 +179,50 @@ def test_a_case_contains_only_strings_and_numbers(plan):
         return [leaf for v in value for leaf in leaves(v)] if isinstance(value, (list, tuple)) else [value]
 
     assert {type(leaf) for leaf in leaves(dataclasses.asdict(plan()))} <= {str, int, float}
+
+
+def test_a_divergence_between_two_checkpoints_is_reported(plan):
+    record, _ = cell.train_and_measure(plan(epochs=4, checkpoints=(0, 4), learning_rate=1e30))
+    assert [row["status"] for row in record["rows"]] == ["ok", "diverged"]
+    assert 0 < record["rows"][-1]["epoch"] < 4
+
+
+def test_a_metric_that_is_not_finite_is_a_divergence(plan, monkeypatch):
+    monkeypatch.setattr(cell, "_measure", lambda *_: {"elbo": float("nan"), "kl": 1.0})
+    record, arrays = cell.train_and_measure(plan())
+    assert [row["status"] for row in record["rows"]] == ["diverged"]
+    assert not {"elbo", "kl"} & set(record["rows"][0])
+    assert not arrays
+
+
+@pytest.mark.parametrize(("status", "is_kept"), [("ok", False), ("diverged", False), ("failed", True)])
+def test_the_snapshot_of_a_finished_cell_is_deleted(plan, monkeypatch, tmp_path, status, is_kept):
+    case = plan()
+    path = cell.state.snapshot_path(tmp_path, case)
+    path.parent.mkdir()
+    path.touch()
+    monkeypatch.setattr(cell.kernels, "configure_kernels", lambda *_: None)
+    monkeypatch.setattr(cell, "train_and_measure", lambda *_: ({"cell_id": case.cell_id, "status": status}, {}))
+    cell.run_cell(case, str(tmp_path))
+    assert path.exists() == is_kept
+
+
+def test_each_checkpoint_is_evaluated_with_other_noise(plan, monkeypatch):
+    purposes = []
+
+    def make(seed, purpose):
+        purposes.append(purpose)
+        return make_generator(seed, purpose)
+
+    monkeypatch.setattr(cell, "make_generator", make)
+    cell.train_and_measure(plan(epochs=1))
+    streams = {"evaluation/0", "validation/0", "gradient/0", "evaluation/1", "validation/1", "gradient/1"}
+    assert set(purposes) == {*streams, "binarize/gradient"}
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [(None, 60.0), (5.0, 5.0), (900.0, 60.0)])
+def test_a_plan_takes_at_most_a_minute_and_no_longer_than_a_cell(monkeypatch, timeout, expected):
+    limits = []
+    monkeypatch.setattr(task, "_choose_step_paths", lambda cases, limit: limits.append(limit) or [])
+    assert task.prepare_cells([], 1, Limits(timeout, 300)) == []
+    assert limits == [Limits(expected, 300)]

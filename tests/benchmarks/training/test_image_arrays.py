@@ -44,3 +44,8 @@ def test_every_array_is_what_its_name_says(setup_variant, labels):
     for name, values in (("codes", q.mean), ("scales", q.scale), ("ends", q.mean[[1, 3]])):
         np.testing.assert_allclose(arrays[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
     np.testing.assert_array_equal(arrays["labels"], labels)
+
+
+def test_data_that_are_no_images_have_no_arrays(setup_variant):
+    setup = setup_variant(VARIANTS[1])
+    assert make_image_arrays(setup.model, setup.data, (64,), seed=0) == {}

@@ -74,3 +74,21 @@ def test_throughput_is_examples_over_seconds_without_the_warm_up(setup_variant, 
     assert [p.throughput for p in progress] == pytest.approx([20 * 50 / 10, (100 + 25 * 50 / 25) / 2, 50])
     assert [p.processor_throughput for p in progress] == pytest.approx([20 * 50 / 4, (250 + 25 * 50 / 5) / 2, 250])
     assert [p.seconds for p in progress] == pytest.approx([110, 110 + 25, 110 + 25 + 125])
+
+
+def test_the_first_epoch_after_a_resumption_has_a_warm_up(setup_variant, monkeypatch):
+    setup = setup_variant(VARIANTS[1])
+    state = initial_state(setup)
+    state.epoch, state.rates = 1, [(1.0, 1.0)]
+    clock = iter([0.0, 100.0, 110.0])
+    monkeypatch.setattr("benchmarks.training.loop.read_clock", lambda device: next(clock))
+    (progress,) = train(state, setup)
+    assert state.rates[-1][0] == pytest.approx(20 * 50 / 10)
+    assert (progress.epoch, progress.step) == (2, 50)
+
+
+def test_each_seed_has_its_own_order_pixels_and_noise(setup_variant):
+    setup = setup_variant(VARIANTS[1])
+    states = [initial_state(dataclasses.replace(setup, seed=seed)) for seed in (0, 1)]
+    streams = [source.get_state().numpy().tobytes() for state in states for source in state.generators.values()]
+    assert len(set(streams)) == 6

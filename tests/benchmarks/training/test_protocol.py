@@ -4,6 +4,7 @@
 and provenance come from the plan; times are in `test_loop`, and in the test of continued cells below.
 """
 
+import copy
 import dataclasses
 import itertools
 import time
@@ -147,3 +148,36 @@ def test_a_cell_that_is_continued_twice_sums_the_seconds_of_three_processes(plan
     assert [row["processor_seconds"] for row in record["rows"]] == [10, 10, 17, 22]
     assert [row["train_seconds"] for row in record["rows"]] == [0, 2, 6, 14]
     assert [row["throughput"] for row in record["rows"]] == [None, 1000, 750, 500]
+
+
+LEARNED, AVERAGE = (next(v for v in VARIANTS if v.estimator.baseline_name == n) for n in ("learned", "moving_average"))
+
+
+@pytest.fixture
+def fit(setup_variant, monkeypatch):
+    """Return a function that fits a variant's baseline; it returns the indices of the minibatches."""
+
+    def run(variant, minibatches=3):
+        setup, indices = setup_variant(variant), []
+        draw = baseline_fitting.draw_minibatch
+
+        def record_index(images, protocol, source, index=0):
+            indices.append(index)
+            return draw(images, protocol, source, index)
+
+        monkeypatch.setattr(baseline_fitting, "draw_minibatch", record_index)
+        images = setup.data.train[: minibatches * setup.protocol.batch_size]
+        before = copy.deepcopy(setup.model.state_dict())
+        baseline_fitting.fit_baseline(variant, setup.model, images, setup.protocol, seed=0)
+        for name, parameter in setup.model.state_dict().items():
+            assert torch.equal(parameter, before[name]), name
+        assert all(p.requires_grad for p in setup.model.parameters())
+        return indices
+
+    return run
+
+
+def test_a_baseline_is_fitted_for_100_steps_without_the_first_minibatch(fit):
+    """Variances are measured on the first one. It only gives the initial average."""
+    assert fit(LEARNED) == [0, *[1, 2] * 50]
+    assert fit(AVERAGE, minibatches=1) == [0] * 101

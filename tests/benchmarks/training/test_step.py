@@ -1,5 +1,7 @@
-"""The training step: Adam against torch's optimizer, and the count of its operations."""
+"""The training step: Adam against torch's optimizer, the count of its operations, and the check of a compiled one."""
 
+import contextlib
+import copy
 import dataclasses
 
 import pytest
@@ -7,8 +9,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.training.step import count_flops, fused_adam_decomposition, initial_adam
-from vaezoo import VARIANTS, DataSpec, build, estimate_parts, mlp_normal
+from benchmarks.planning.random_streams import make_generator
+from benchmarks.training import compilation
+from benchmarks.training.step import count_flops, fused_adam_decomposition, initial_adam, take_step
+from vaezoo import VARIANTS, DataSpec, build, estimate_parts, initialise, mlp_normal
 
 SPEC = DataSpec((8, 8), "bernoulli", (16,))
 
@@ -75,3 +79,25 @@ def test_operations_of_the_vae_of_the_default_preset():
     """2 (3 x 16,000 + 2 x 313,600 + 3 x 8,000 + 3 x 313,600) multiplications and additions."""
     flops = count_flops(VARIANTS[1], DataSpec((28, 28), "bernoulli", (400,)), 20)
     assert flops == 2 * (3 * 16_000 + 2 * 313_600 + 3 * 8_000 + 3 * 313_600)
+
+
+@pytest.mark.parametrize(("error", "is_refused"), [(0.9e-3, False), (1.2e-3, True)])
+@pytest.mark.parametrize("scale", [0.01, 1.0])
+def test_the_gradient_may_differ_by_a_thousandth_of_its_size(monkeypatch, error, is_refused, scale):
+    """Pixels that differ little from grey have a small gradient, for which an absolute tolerance would be too large."""
+    model = build(VARIANTS[1], DataSpec((8, 8), "gaussian", (16,)), 5)
+    initialise(model, lambda name: make_generator(0, f"init/{name}"))
+    x, noise = scale * torch.ones(20, 8, 8), torch.randn(1, 20, 5, generator=make_generator(0, "noise"))
+
+    def load(path, adam, average):
+        def take(x, noise):
+            loss = take_step(VARIANTS[1], copy.deepcopy(model), adam, average, "float32", x, noise)
+            for mean in adam.means:
+                mean.mul_(1 + error)
+            return loss
+
+        return take
+
+    monkeypatch.setattr(compilation, "load_step", load)
+    with pytest.raises(RuntimeError, match="differs from") if is_refused else contextlib.nullcontext():
+        compilation.check_step("step.pt2", VARIANTS[1], model, torch.zeros(()), "float32", x, noise)

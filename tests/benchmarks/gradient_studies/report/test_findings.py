@@ -75,3 +75,11 @@ def test_ratios_against_two_variants_are_separate_means(tmp_path):
     means = table[table["seed"].isna()].set_index("against")["value"]
     assert means.to_dict() == pytest.approx({"b": 4.0, "c": 9.0})
     assert len(table) == 6
+
+
+def test_the_finding_on_bias_names_the_biased_variants():
+    common = {"study": "training", "dataset": "digits", "quantity": "bias_z"}
+    rows = [common | {"variant": name, "value": z} for name, z in (("right", 1.5), ("wrong", 9.0), ("right", 2.5))]
+    biased, others = findings.list_findings(tables.make_frame(rows))
+    assert ("wrong" in biased, "right" in biased, "9" in biased) == (True, False, True)
+    assert "2.5" in others
