@@ -147,7 +147,7 @@ def command():
 
 @pytest.fixture(scope="session")
 def ask(cache):
-    """Like `command`, for questions that are answered at once: processes forked where torch is already imported."""
+    """Like `command`, but without the seconds for imports: processes forked where torch is already imported."""
     program = [sys.executable, ROOT / "tests" / "benchmarks" / "command_server.py"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
 
@@ -160,19 +160,52 @@ def ask(cache):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id, command, tiny):
-    """A finished run of all variants on the tiny preset: a copy of its folder, and what the command printed."""
+def make_once(tmp_path_factory, worker_id):
+    """Let one of pytest's workers run a command for all: make_once(name, execute) -> folder, and what it printed.
+
+    execute: a function that runs the command for a given folder, and returns its CompletedProcess.
+    """
     base = tmp_path_factory.getbasetemp()
-    out = base if worker_id == "master" else base.parent  # the parent is that of all workers, so that one of them runs
-    with filelock.FileLock(out / "run.lock"):
-        if not (out / "printed.json").is_file():
-            done = command("run", "--all", "--preset", tiny, "--out", out / "run", "--name", "tiny", "--workers", 2)
-            assert done.returncode == 0, done.stderr
-            (out / "printed.json").write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+    out = base if worker_id == "master" else base.parent  # the parent is that of all workers
+
+    def make(name, execute):
+        folder, printed = out / name, out / f"{name}.json"
+        with filelock.FileLock(out / f"{name}.lock"):
+            if not printed.is_file():
+                folder.mkdir()
+                done = execute(folder)
+                assert done.returncode == 0, done.stderr
+                printed.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+        return SimpleNamespace(folder=folder, **json.loads(printed.read_text()))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, make_once, command, tiny):
+    """A finished run of all variants on the tiny preset: a copy of its folder, and what the command printed."""
+    run = ("run", "--all", "--preset", tiny, "--name", "tiny", "--workers", 2)
+    shared = make_once("all-variants", lambda out: command(*run, "--out", out))
     folder = tmp_path_factory.mktemp("results") / "tiny"
-    shutil.copytree(out / "run" / "tiny", folder)
-    printed = (out / "printed.json").read_text().replace(str(out / "run" / "tiny"), str(folder))
-    return SimpleNamespace(folder=folder, **json.loads(printed))
+    shutil.copytree(shared.folder / "tiny", folder)
+    shared.stdout = shared.stdout.replace(str(shared.folder / "tiny"), str(folder))
+    return SimpleNamespace(folder=folder, stdout=shared.stdout, stderr=shared.stderr)
+
+
+@pytest.fixture(scope="session")
+def words(tiny):
+    """The command of a small run of four cells: words(out, name, *more)."""
+
+    def make(out, name, *more):
+        return ["run", "vae", "reinforce-vae", "--preset", tiny, "--no-figures", "--out", out, "--name", name, *more]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(make_once, ask, words):
+    """The folder of that run, when nothing goes wrong."""
+    return make_once("undisturbed", lambda out: ask(*words(out, "run"))).folder / "run"
 
 
 LOOSE = TIMINGS | {column.name for column in PROVENANCE} - {"cell_id", "protocol_id", "data_checksum", "error"}

@@ -59,4 +59,5 @@ Name = Annotated[
 ]
 Timeout = Annotated[float | None, limits("Time limit of a cell, seconds.", "no limit", metavar="SECONDS")]
 Memory = Annotated[int | None, limits("Memory limit of a cell, MiB (Linux only).", "no limit", metavar="MIB")]
+Figures = Annotated[bool, running("Draw figures at the end, which takes seconds; 'plot' draws them later.")]
 KeepStale = Annotated[bool, running("Keep finished results although the code or torch version has changed.")]

@@ -16,20 +16,20 @@ from benchmarks.reporting import formats, results_table, summaries
 MAX_LINES = 10
 
 
-def report_run(folder: Path, records: Sequence[Record]) -> int:
-    """Write summary and figures, print table and headline, and return the exit code.
+def report_run(folder: Path, records: Sequence[Record], with_figures: bool = True) -> int:
+    """Write the summary and, on request, figures; print table and headline, and return the exit code.
 
     records: of all planned cells. The exit code is 0, or 2 if a cell failed or a result is inconsistent.
     """
     results = results_table.read_results(folder / "results.csv")
     variants = summaries.summarize(results)
     summaries.write_summary(folder / "summary.csv", variants)
-    figures = list(write_figures(results, folder))
+    figures = list(write_figures(results, folder)) if with_figures else []
     print(formats.render_table(variants, formats.choose_metrics([]), "text"))
     headline = summaries.make_headline(results)
     if headline:
         print(f"\n{headline}")
-    print(f"\n{folder}: results.csv, summary.csv and {len(figures)} figures in {folder / 'figures'}")
+    print(f"\n{folder}: results.csv, summary.csv and {describe_figures(figures, folder)}")
     failed_records = [record for record in records if record["status"] not in results_table.FINISHED_STATUSES]
     inconsistencies = summaries.list_inconsistencies(results)
     print_limited([_describe_failure(record, folder) for record in failed_records])
@@ -42,6 +42,11 @@ def report_run(folder: Path, records: Sequence[Record]) -> int:
             file=sys.stderr,
         )
     return ExitCode.INCOMPLETE if failed_records or inconsistencies else ExitCode.OK
+
+
+def describe_figures(figures: Sequence[Path], folder: Path) -> str:
+    """Return the number and place of the figures, or how to draw them."""
+    return f"{len(figures)} figures in {folder / 'figures'}" if figures else "no figures; 'plot' draws them"
 
 
 def _describe_failure(record: Record, folder: Path) -> str:

@@ -2,19 +2,23 @@
 
 A request is one line of JSON on standard input, [arguments, environment]; the answer one line on standard output,
 [exit status, standard output, standard error]. A child does the same as `python -m benchmarks`, without
-the three seconds for importing torch. It also calls directly the functions that commands call in an isolated process.
+the seconds for importing torch, in itself and in a fork server: it forks the processes of cells. It also calls directly
+the functions that commands call in an isolated process.
 """
 
 import importlib
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
 import traceback
 from pathlib import Path
 
+import torch
+
 from benchmarks.cli.main import main
-from benchmarks.execution import isolated_call
+from benchmarks.execution import executor, forkserver, isolated_call, local
 
 MODULES = (  # modules that the commands import when they are called
     "benchmarks.cli.step_profile",
@@ -26,6 +30,8 @@ MODULES = (  # modules that the commands import when they are called
     "benchmarks.gradient_studies.report.figures",
     "benchmarks.gradient_studies.plan.study_plan",
     "benchmarks.planning.planner",
+    "benchmarks.preload",
+    "benchmarks.reporting.image_figures",
     "benchmarks.reporting.report",
     "benchmarks.runs.recovery",
     "benchmarks.training.cell",
@@ -43,8 +49,10 @@ def child(arguments, environment, out, err):
     os.dup2(os.open(err, os.O_WRONLY), 2)
     os.environ.update(environment)
     sys.argv = ["python -m benchmarks", *arguments]
-    # a child has imported torch already and is isolated itself, so it need not start a server and import torch there
     isolated_call.call_isolated = call_directly
+    forkserver.CONTEXT = multiprocessing.get_context("fork")
+    for module in (executor, forkserver, local):
+        module.start_forkserver = lambda: None
     try:
         status = main()
     except BaseException:  # as the interpreter does; the child must not return into the parent's loop
@@ -68,6 +76,7 @@ def answer(arguments, environment):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # a forked process could not use the threads of this one
     for module in MODULES:
         importlib.import_module(module)
     for line in sys.stdin:

@@ -127,25 +127,6 @@ def survivors(mark):
 
 
 @pytest.fixture(scope="session")
-def words(tiny):
-    """The command of a small run of four cells: words(out, name, *more)."""
-
-    def make(out, name, *more):
-        return ["run", "vae", "reinforce-vae", "--preset", tiny, "--out", out, "--name", name, *more]
-
-    return make
-
-
-@pytest.fixture(scope="session")
 def arguments(words):
     """The same as a process is started."""
     return lambda *of: [sys.executable, "-m", "benchmarks", *map(str, words(*of))]
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, command, words):
-    """The folder of that run, when nothing goes wrong."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    done = command(*words(out, "run"))
-    assert done.returncode == 0, done.stderr
-    return out / "run"

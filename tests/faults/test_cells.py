@@ -65,8 +65,8 @@ def test_a_plug_in_that_ends_the_planning_process_gives_one_line(command, words,
 
 
 @pytest.mark.parametrize(("option", "value"), [("--timeout", "0"), ("--timeout", "nan"), ("--memory", "-1")])
-def test_invalid_limits_are_refused(command, words, tmp_path, option, value):
-    done = command(*words(tmp_path, "x", option, value))
+def test_invalid_limits_are_refused(ask, words, tmp_path, option, value):
+    done = ask(*words(tmp_path, "x", option, value))
     assert done.returncode == 64
     assert done.stderr.startswith(f"error: {option} ")
     assert done.stderr.count("\n") == 1

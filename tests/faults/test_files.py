@@ -49,11 +49,11 @@ def check_same(folder, undisturbed, numbers):
 @pytest.mark.parametrize(
     "cut", [pytest.param(c, marks=[] if c == 0.999 else pytest.mark.faults, id=f"{c:.3f}") for c in CUTS]
 )
-def test_the_same_command_restores_a_file_that_is_cut(command, words, copy, undisturbed, numbers, pattern, cut):
+def test_the_same_command_restores_a_file_that_is_cut(ask, words, copy, undisturbed, numbers, pattern, cut):
     path = sorted(copy.glob(pattern))[0]
     content = path.read_bytes()
     path.write_bytes(content[: int(cut * len(content))])
-    done = command(*words(copy.parent, "x"))
+    done = ask(*words(copy.parent, "x"))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     check_same(copy, undisturbed, numbers)
@@ -97,10 +97,10 @@ def test_rebuild_writes_the_tables_again_and_counts_missing_cells(ask, copy):
     [pytest.param("60k", id="at a cell"), pytest.param("200k", id="at a figure", marks=pytest.mark.faults)],
 )
 def test_a_full_disk_stops_the_run_and_finished_cells_are_kept(
-    size, command, words, small_disk, undisturbed, numbers, mark, survivors
+    size, command, ask, words, small_disk, undisturbed, numbers, mark, survivors
 ):
     disk = small_disk(f"size={size}")
-    done = command(*words(disk, "x"), **mark)
+    done = command(*words(disk, "x", "--figures"), **mark)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")
@@ -110,24 +110,24 @@ def test_a_full_disk_stops_the_run_and_finished_cells_are_kept(
     assert survivors() == []
     contents = {path: path.read_bytes() for path in disk.glob("x/cells/*.json")}
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
-    done = command(*words(disk, "x"))
+    done = ask(*words(disk, "x"))
     assert done.returncode == 0, done.stderr
     assert {path: path.read_bytes() for path in contents} == contents
     check_same(disk / "x", undisturbed, numbers)
 
 
 @pytest.mark.faults
-def test_a_read_only_folder_is_refused(command, words, small_disk, undisturbed):
+def test_a_read_only_folder_is_refused(ask, words, small_disk, undisturbed):
     disk = small_disk("size=50m")
     shutil.copytree(undisturbed, disk / "x")
     (disk / "x" / "manifest.json").unlink()
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     for name in ("x", "y"):
-        done = command(*words(disk, name))
+        done = ask(*words(disk, name))
         assert done.returncode == 64, done.stderr
         assert done.stderr.count("\n") == 1
         assert "Read-only file system" in done.stderr
-    assert command("show", disk / "x").returncode == 0
+    assert ask("show", disk / "x").returncode == 0
 
 
 @pytest.mark.faults
@@ -147,9 +147,9 @@ def test_a_folder_deleted_during_the_run_is_reported_and_not_created_again(
     assert not (tmp_path / "x").exists()
 
 
-def test_the_second_of_two_runs_in_a_folder_is_refused(arguments, words, command, start_command, tmp_path):
+def test_the_second_of_two_runs_in_a_folder_is_refused(arguments, words, ask, start_command, tmp_path):
     with start_command(arguments(tmp_path, "x", "--epochs", 5000), tmp_path / "x" / "environment.json") as process:
-        done = command(*words(tmp_path, "x", "--epochs", 5000))
+        done = ask(*words(tmp_path, "x", "--epochs", 5000))
         assert process.poll() is None
     assert done.returncode == 64
     assert f"x is in use by process {process.pid} on {os.uname().nodename}, a run that started at" in done.stderr
@@ -157,13 +157,13 @@ def test_the_second_of_two_runs_in_a_folder_is_refused(arguments, words, command
 
 
 @pytest.mark.faults
-def test_a_clock_that_was_set_back(command, words, copy, undisturbed, numbers):
+def test_a_clock_that_was_set_back(ask, words, copy, undisturbed, numbers):
     """All files have times in the future."""
     sorted((copy / "cells").glob("*.json"))[0].unlink()
     for path in [copy, *copy.rglob("*")]:
         os.utime(path, (4e9, 4e9))
     without_name = [word for word in words(copy.parent, "x") if word not in ("--name", "x")]
-    done = command(*without_name)
+    done = ask(*without_name)
     assert done.returncode == 0, done.stderr
     assert "3 finished cells are kept" in done.stderr
     assert [path.name for path in copy.parent.iterdir() if path.is_dir()] == ["x"]

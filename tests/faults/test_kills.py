@@ -24,10 +24,10 @@ def finished(folder):
     return {name: content for name, content in cells(folder).items() if b'"status": "ok"' in content.split(b'"log"')[0]}
 
 
-def check_continuation(command, words, folder, undisturbed, numbers):
+def check_continuation(ask, words, folder, undisturbed, numbers):
     """Check that the same command keeps finished cells and ends with the results of an undisturbed run."""
     before = finished(folder)
-    done = command(*words(folder.parent, folder.name))
+    done = ask(*words(folder.parent, folder.name))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     after = cells(folder)
@@ -38,7 +38,7 @@ def check_continuation(command, words, folder, undisturbed, numbers):
 
 
 def test_a_run_that_is_killed_between_two_cells(
-    arguments, words, command, start_command, undisturbed, numbers, tmp_path, mark, survivors
+    arguments, words, ask, start_command, undisturbed, numbers, tmp_path, mark, survivors
 ):
     with start_command(arguments(tmp_path, "x"), tmp_path / "x" / "environment.json", **mark) as process:
         while not cells(tmp_path / "x") and process.poll() is None:
@@ -46,18 +46,18 @@ def test_a_run_that_is_killed_between_two_cells(
         process.kill()
     assert 1 <= len(finished(tmp_path / "x")) < 4
     assert survivors() == []
-    check_continuation(command, words, tmp_path / "x", undisturbed, numbers)
+    check_continuation(ask, words, tmp_path / "x", undisturbed, numbers)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("moment", MOMENTS, ids=lambda m: f"{m:.1f}s")
-def test_a_run_that_is_killed(moment, arguments, words, command, undisturbed, numbers, tmp_path, mark, survivors):
+def test_a_run_that_is_killed(moment, arguments, words, ask, undisturbed, numbers, tmp_path, mark, survivors):
     environment = {**os.environ, **mark}
     with subprocess.Popen(arguments(tmp_path, "x"), env=environment, stdout=-3, stderr=-3) as process:
         time.sleep(moment)
         process.kill()
     assert survivors() == []
-    check_continuation(command, words, tmp_path / "x", undisturbed, numbers)
+    check_continuation(ask, words, tmp_path / "x", undisturbed, numbers)
 
 
 def children_of(parent):
@@ -89,7 +89,7 @@ def kill(parent, which, after):
 @pytest.mark.parametrize("attempt", range(4))
 @pytest.mark.parametrize("which", ["a cell", "the server that forks them"])
 def test_a_process_of_the_run_that_is_killed(
-    which, attempt, arguments, words, command, undisturbed, numbers, start_command, tmp_path, mark, survivors
+    which, attempt, arguments, words, ask, undisturbed, numbers, start_command, tmp_path, mark, survivors
 ):
     with start_command(arguments(tmp_path, "x", "--epochs", 2), tmp_path / "x" / "environment.json", **mark) as process:
         assert kill(process, which, after=attempt)
@@ -97,7 +97,7 @@ def test_a_process_of_the_run_that_is_killed(
     assert process.returncode in (0, 2), error
     assert "Traceback" not in error
     assert survivors() == []
-    check_continuation(command, words, tmp_path / "x", undisturbed, numbers)
+    check_continuation(ask, words, tmp_path / "x", undisturbed, numbers)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_process_of_the_run_that_is_killed(
     ],
 )
 def test_a_run_that_is_interrupted_ends_before_its_cells(
-    signals, arguments, words, command, start_command, tmp_path, mark, survivors
+    signals, arguments, words, ask, start_command, tmp_path, mark, survivors
 ):
     with start_command(
         arguments(tmp_path, "x", "--epochs", 2000), tmp_path / "x" / "environment.json", **mark

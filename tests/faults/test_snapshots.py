@@ -143,11 +143,11 @@ def test_nothing_in_a_snapshot_is_pickled(saved):
 @pytest.mark.faults
 @pytest.mark.parametrize("kills", [2, 10])
 @pytest.mark.parametrize("variant", ["reinforce-vae-nvil", "iwae"])
-def test_a_cell_that_is_killed_again_and_again(command, start_command, numbers, tiny, tmp_path, variant, kills):
+def test_a_cell_that_is_killed_again_and_again(ask, start_command, numbers, tiny, tmp_path, variant, kills):
     """SIGKILL of the whole run at random moments while one long cell trains."""
     epochs = 60 if kills == 2 else 150  # with 150 epochs the step is compiled, if there is a compiler
     words = ["run", variant, "--preset", tiny, "--seeds", 1, "--epochs", epochs, "--snapshot", 0, "--out", tmp_path]
-    done = command(*words, "--name", "undisturbed")
+    done = ask(*words, "--name", "undisturbed")
     assert done.returncode == 0, done.stderr
     source, cells = random.Random(kills), tmp_path / "killed" / "cells"
     modes = pd.read_csv(tmp_path / "undisturbed" / "results.csv")["mode"]
@@ -171,7 +171,7 @@ def test_a_cell_that_is_killed_again_and_again(command, start_command, numbers, 
                 epochs.append(json.loads(arrays["about"].tobytes())["epoch"])
     assert len(epochs) >= min(kills, 2)
     assert epochs == sorted(set(epochs)), "each attempt continued from the last snapshot"
-    done = command(*words, "--name", "killed")
+    done = ask(*words, "--name", "killed")
     assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(numbers(tmp_path / "killed"), numbers(tmp_path / "undisturbed"))
     first, second = (next((tmp_path / n / "cells").glob("*.npz")).read_bytes() for n in ("undisturbed", "killed"))

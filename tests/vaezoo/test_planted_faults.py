@@ -1,16 +1,16 @@
-"""Each classic mistake is planted in the real code, and the unchanged check or test must fail."""
+"""Mistakes planted in the real code: the unchanged check finds the broken properties, and no other one.
+
+More mistakes are in the corpus of `tests/vaezoo/testing`.
+"""
 
 import importlib.util
 from pathlib import Path
 
 import pytest
-import torch
 
 from vaezoo import LEAVE_ONE_OUT, MOVING_AVERAGE, VARIANTS
-from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.distributions.priors import STANDARD_NORMAL
 from vaezoo.gradients import joint_measurement, moments
-from vaezoo.reductions import LOG_MEAN_EXP
 from vaezoo.testing import properties
 
 pytestmark = pytest.mark.usefixtures("unchecked_types")
@@ -37,7 +37,7 @@ def failing(name):
 
 
 ENCODER, DECODER = "bias of the encoder's gradient", "bias of the decoder's gradient"
-EXAMPLES, NOISE = "examples are independent", "noise is independent across examples"
+EXAMPLES = "examples are independent"
 
 
 def score(log_q, reward):
@@ -64,13 +64,12 @@ def test_the_reward_averaged_over_the_batch(plant):
     assert failing("reinforce-vae") == {ENCODER, EXAMPLES}
 
 
-@pytest.mark.parametrize("name", ["reinforce-vae-loo", "iwae-vimco"])
-def test_a_baseline_that_includes_its_own_draw(plant, name):
+def test_a_baseline_that_includes_its_own_draw(plant):
     def value(log_w, reduction, prediction):
         return reduction.reward(log_w.mean(0, keepdim=True).expand_as(log_w))
 
     plant(LEAVE_ONE_OUT, "value", value)
-    assert failing(name) == {ENCODER}
+    assert failing("reinforce-vae-loo") == {ENCODER}
 
 
 def test_a_moving_average_updated_before_its_use(plant):
@@ -84,30 +83,6 @@ def test_a_moving_average_updated_before_its_use(plant):
     assert failing("reinforce-vae-ema") == {ENCODER}
 
 
-@pytest.mark.parametrize("sign", [1, -1], ids=["not detached", "of the wrong sign"])
-def test_importance_weights(plant, sign):
-    def estimate(log_weight, reduction, q, noise, prediction):
-        log_w = log_weight(q.rsample(noise), q)
-        weights = log_w.softmax(0) if sign > 0 else (-log_w).softmax(0).detach()
-        surrogate = (weights * log_w).sum(0)
-        return reduction.value(log_w).detach() + surrogate - surrogate.detach()
-
-    plant(BY_NAME["iwae"].estimator, "estimate", estimate)
-    assert failing("iwae") == {ENCODER, DECODER}
-
-
-def test_importance_weights_detached_are_right(plant):
-    """The control of the two above."""
-
-    def estimate(log_weight, reduction, q, noise, prediction):
-        log_w = log_weight(q.rsample(noise), q)
-        surrogate = (log_w.softmax(0).detach() * log_w).sum(0)
-        return reduction.value(log_w).detach() + surrogate - surrogate.detach()
-
-    plant(BY_NAME["iwae"].estimator, "estimate", estimate)
-    assert failing("iwae") == set()
-
-
 def test_the_kl_averaged_over_dimensions(plant):
     real = STANDARD_NORMAL.kl
     plant(STANDARD_NORMAL, "kl", lambda q: real(q) / q.mean.shape[-1])
@@ -117,16 +92,6 @@ def test_the_kl_averaged_over_dimensions(plant):
 def test_the_scale_taken_for_the_variance_in_the_kl(plant):
     plant(STANDARD_NORMAL, "kl", lambda q: 0.5 * (q.mean.square() + q.scale - 1 - q.log_scale).sum(-1))
     assert "KL in closed form" in failing("vae")
-
-
-def test_sticking_the_landing_on_iwae_declared_unbiased(plant):
-    plant(BY_NAME["iwae-stl"], "unbiased", True)
-    assert failing("iwae-stl") == {ENCODER}
-
-
-def test_an_unbiased_variant_declared_biased(plant):
-    plant(BY_NAME["iwae-dreg"], "unbiased", False)
-    assert failing("iwae-dreg") == {ENCODER}
 
 
 def test_log_q_averaged_over_dimensions(plant):
@@ -146,25 +111,6 @@ def test_the_decoders_gradient_doubled_in_a_biased_variant(plant):
 
     plant(BY_NAME["vae-blocked"].estimator, "estimate", estimate)
     assert failing("vae-blocked") == {DECODER}
-
-
-def test_dregs_weights_not_squared(plant):
-    plant(LOG_MEAN_EXP, "path_scale", torch.ones_like)
-    assert failing("iwae-dreg") == {ENCODER}
-
-
-def test_noise_shared_by_all_examples(monkeypatch):
-    real = DiagonalNormal.rsample
-    monkeypatch.setattr(DiagonalNormal, "rsample", lambda self, noise: real(self, noise[:, :1].expand_as(noise)))
-    assert {NOISE, EXAMPLES} <= failing("vae")
-
-
-def test_noise_drawn_inside(plant):
-    def estimate(log_weight, reduction, q, noise, prediction):
-        return reduction.value(log_weight(q.rsample(torch.randn_like(noise)), q))
-
-    plant(BY_NAME["vae"].estimator, "estimate", estimate)
-    assert "reproducible under a seed" in failing("vae")
 
 
 def load_test(path, name):

@@ -48,6 +48,7 @@ def gradients(
     keep_stale: options.KeepStale = False,
     timeout: options.Timeout = None,
     memory: options.Memory = None,
+    figures: options.Figures = True,
     plugin: options.Plugin = None,
 ) -> int:
     """Measure gradient variances of all variants at equal parameters, minibatches and noise; draw figures."""
@@ -57,8 +58,10 @@ def gradients(
     settings = load_settings(preset, {"dataset": dataset, "seeds": seeds}, repeats)
     executor = make_executor("local", None, settings.device, workers, timeout, memory)
     from benchmarks.gradient_studies.plan.study_plan import STUDIES_KIND, plan_studies
-    from benchmarks.gradient_studies.report import figures, tables
+    from benchmarks.gradient_studies.report import tables
+    from benchmarks.gradient_studies.report.figures import write_figures
     from benchmarks.gradient_studies.report.findings import describe_table
+    from benchmarks.reporting.report import describe_figures
     from benchmarks.runs.cell_files import is_finished
     from benchmarks.runs.runner import run_cells
 
@@ -71,9 +74,9 @@ def gradients(
         print(f"{outcome} (its log: {folder / 'cells' / record['cell_id']}.json)", file=sys.stderr)
     if (folder / tables.GRADIENTS_FILE).is_file():
         table = tables.read_gradients(folder / tables.GRADIENTS_FILE)
-        figure_paths = figures.write_figures(table, folder / "figures")
+        figure_paths = write_figures(table, folder / "figures") if figures else []
         print(describe_table(table))
-        print(f"\n{folder}: {tables.GRADIENTS_FILE} and {len(figure_paths)} figures in {folder / 'figures'}")
+        print(f"\n{folder}: {tables.GRADIENTS_FILE} and {describe_figures(figure_paths, folder)}")
         if against and not failures and not (table["against"] == against).any():
             print(
                 f"--against {against}: there is no ratio, because its latent variance is 0 or the model diverged",

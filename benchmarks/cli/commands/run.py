@@ -58,6 +58,7 @@ def run(
     scheduler: Annotated[
         str | None, running("Address of a running Dask scheduler.", "start one on this machine", metavar="ADDRESS")
     ] = None,
+    figures: options.Figures = True,
     plugin: options.Plugin = None,
 ) -> int:
     """Train and evaluate variants, print a comparison, and write a run folder with tables and figures."""
@@ -77,4 +78,4 @@ def run(
     cell_executor = make_executor(executor, scheduler, settings.device, workers, timeout, memory)
     plan = plan_run(settings, variants or [], plugin or [], data_root, snapshot)
     folder, records = run_cells(out, name, plan, cell_executor, keep_stale, TRAINING)
-    return report_run(folder, records)
+    return report_run(folder, records, figures)

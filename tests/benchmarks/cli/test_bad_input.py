@@ -87,16 +87,14 @@ def test_malformed_preset(ask, tmp_path):
     assert "p.toml, line 2, key epoch: unknown setting" in line
 
 
-def test_corrupt_data_file(command, tmp_path, tiny):
-    done = command(
-        "run", "vae", "--preset", tiny, "--seeds", 1, "--out", tmp_path / "a", VAEZOO_CACHE=str(tmp_path / "c")
-    )
+def test_corrupt_data_file(ask, tmp_path, tiny):
+    done = ask("run", "vae", "--preset", tiny, "--seeds", 1, "--out", tmp_path / "a", VAEZOO_CACHE=str(tmp_path / "c"))
     assert done.returncode == 0, done.stderr
     path = next((tmp_path / "c").glob("digits-*")) / "test.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    again = command("run", "vae", "--preset", tiny, "--out", tmp_path / "b", VAEZOO_CACHE=str(tmp_path / "c"))
+    again = ask("run", "vae", "--preset", tiny, "--out", tmp_path / "b", VAEZOO_CACHE=str(tmp_path / "c"))
     assert "are corrupt: their SHA-256" in one_line_error(again)
     assert not (tmp_path / "b").exists()
 

@@ -113,8 +113,8 @@ def test_help_of_run_groups_the_options(ask):
     assert re.search(".*".join(parts), ask("run", "--help").stdout, re.DOTALL)
 
 
-def test_codes_of_one_latent_are_drawn(command, tmp_path, tiny):
-    done = command("run", "vae", "autoencoder", "--preset", tiny, "--seeds", 1, "--latent-dim", 1, "--out", tmp_path)
+def test_codes_of_one_latent_are_drawn(ask, tmp_path, tiny):
+    done = ask("run", "vae", "autoencoder", "--preset", tiny, "--seeds", 1, "--latent-dim", 1, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("*/figures/codes.png"))
 
@@ -125,8 +125,8 @@ def test_terminal_without_symbols(command, finished):
     assert "ELBO ?" in done.stdout
 
 
-def test_profile_prints_the_time_of_operations(command, tmp_path, tiny):
-    done = command("profile", "iwae", "--preset", tiny, "--steps", 3, "--out", tmp_path)
+def test_profile_prints_the_time_of_operations(ask, tmp_path, tiny):
+    done = ask("profile", "iwae", "--preset", tiny, "--steps", 3, "--out", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(
         r"iwae on digits, eager, threads: 1\n[\d.]+ ms per step of 50 examples, [\d,]+ examples/s", done.stdout

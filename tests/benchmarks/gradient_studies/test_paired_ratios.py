@@ -68,12 +68,13 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pairs(command, files):
+def pairs(make_once, ask, files):
     """Measure the variant with 100 decoder passes per draw and the project's variants, all against leave-one-out."""
-    done = command("gradients", "--study", "training", "--preset", files.preset, "--plugin", files.plugin, "--against",
-                   AGAINST, "--out", files.folder, "--name", "g", "--workers", 2)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return SimpleNamespace(table=tables.read_gradients(files.folder / "g" / "gradients.csv"), out=done.stdout)
+    arguments = ("gradients", "--study", "training", "--preset", files.preset, "--plugin", files.plugin, "--against",
+                 AGAINST, "--name", "g", "--workers", 2)  # fmt: skip
+    shared = make_once("pairs", lambda out: ask(*arguments, "--out", out))
+    table = tables.read_gradients(shared.folder / "g" / "gradients.csv")
+    return SimpleNamespace(table=table, out=shared.stdout, folder=shared.folder / "g")
 
 
 def test_one_command_shows_a_plugin_that_is_better_by_draws_and_worse_by_passes(pairs):
@@ -114,8 +115,8 @@ def test_exchange_rate_in_passes_is_that_in_draws_times_passes_per_draw(pairs):
     assert len(by_quantity["exchange_rate_seconds"]) == 4
 
 
-def test_show_prints_the_same_again(pairs, ask, files):
-    done = ask("show", "g", "--out", files.folder)
+def test_show_prints_the_same_again(pairs, ask):
+    done = ask("show", "g", "--out", pairs.folder.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert done.stdout.strip() in pairs.out

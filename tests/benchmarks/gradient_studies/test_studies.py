@@ -61,13 +61,16 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory, command, small):
+def studies(make_once, ask, small):
     """Run all studies, with a plug-in that the joint route cannot measure."""
-    out = tmp_path_factory.mktemp("gradients")
-    (out / "mine.py").write_text(PLUGIN)
-    done = command("gradients", "--preset", small, "--out", out, "--name", "g", "--plugin", out / "mine.py")
-    assert done.returncode == 0, done.stderr
-    return SimpleNamespace(folder=out / "g", table=tables.read_gradients(out / "g" / "gradients.csv"), done=done)
+
+    def execute(out):
+        (out / "mine.py").write_text(PLUGIN)
+        return ask("gradients", "--preset", small, "--out", out, "--name", "g", "--plugin", out / "mine.py")
+
+    shared = make_once("studies", execute)
+    folder = shared.folder / "g"
+    return SimpleNamespace(folder=folder, table=tables.read_gradients(folder / "gradients.csv"), stdout=shared.stdout)
 
 
 def test_columns_and_units(studies):
@@ -119,11 +122,11 @@ def test_exchange_rate_over_seeds_is_the_geometric_mean(studies):
     assert over_seeds["value"].item() == pytest.approx(math.sqrt(by_seed["value"].prod()))
 
 
-def test_one_worker_gives_equal_numbers(studies, command, small, tmp_path):
-    chosen = ["--study", "training", "--study", "batch-size"]
+def test_one_worker_gives_equal_numbers_and_its_cells_are_kept(studies, ask, small, tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
-    done = command("gradients", *chosen, "--preset", small, "--out", tmp_path, "--name", "one", "--workers", 1,
-                   "--plugin", tmp_path / "mine.py")  # fmt: skip
+    chosen = ["gradients", "--study", "training", "--study", "batch-size", "--preset", small, "--out", tmp_path,
+              "--name", "one", "--workers", 1, "--no-figures", "--plugin", tmp_path / "mine.py"]  # fmt: skip
+    done = ask(*chosen)
     assert done.returncode == 0, done.stderr
     serial = tables.read_gradients(tmp_path / "one" / "gradients.csv")
     parallel = studies.table[studies.table["study"].isin(["training", "batch-size"])]
@@ -132,10 +135,13 @@ def test_one_worker_gives_equal_numbers(studies, command, small, tmp_path):
         t[~t["quantity"].isin(TIMED_QUANTITIES)].drop(columns=["seconds"]).sort_values(keys) for t in (serial, parallel)
     ]
     pd.testing.assert_frame_equal(*(t.reset_index(drop=True) for t in both), check_exact=True)
+    again = ask(*chosen)
+    assert again.returncode == 0, again.stderr
+    assert "4 finished cells are kept" in again.stderr
 
 
 def test_findings_and_figures_are_written(studies):
-    out = studies.done.stdout
+    out = studies.stdout
     for name in ("reinforce-vae", "iwae-dreg", "antithetic"):
         needs = rf"digits, {name}: for the .* it needs .* \(initial.* times the draws, .* times the seconds"
         assert re.search(needs, out)
@@ -152,13 +158,6 @@ def test_figures_of_a_part_of_the_table(studies, tmp_path):
     for study in STUDIES:
         rows = studies.table[(studies.table["study"] == study) & (studies.table["seed"].fillna(0) == 0)]
         assert [path.stem for path in figures.write_figures(rows, tmp_path / study)] == [study]
-
-
-def test_finished_cells_are_kept(studies, command, small):
-    again = command("gradients", "--preset", small, "--out", studies.folder.parent, "--name", "g",
-                    "--plugin", studies.folder.parent / "mine.py")  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert "8 finished cells are kept" in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -167,10 +167,10 @@ def test_runs_that_cannot_be_compared_raise_an_error(first, second, words, tmp_p
         table([run(tmp_path / "a", first), run(tmp_path / "b", second)])
 
 
-def test_command_reads_runs(two_runs, command, ask, tmp_path):
+def test_command_reads_runs(two_runs, ask, tmp_path):
     arguments = ("gradients", "--preset", "quick", "--out", tmp_path / "out", "--name", "g")
     runs = [part for path in two_runs for part in ("--run", path)]
-    done = command(*arguments, "--study", "learning-rate", *runs)
+    done = ask(*arguments, "--study", "learning-rate", *runs)
     assert done.returncode == 0, done.stderr
     assert "reinforce-vae -180.0" in done.stdout
     written = tables.read_gradients(tmp_path / "out" / "g" / "gradients.csv")
@@ -204,16 +204,16 @@ VARIANTS = [Variant("vae-3", mlp_normal, elbo, pathwise, draws=3)]
 """
 
 
-def test_missing_runs_are_made_once(command, tmp_path):
+def test_missing_runs_are_made_once(ask, tmp_path):
     (tmp_path / "mine.py").write_text(PLUGIN)
     (tmp_path / "small.toml").write_text(PRESET)
     files = ("--preset", tmp_path / "small.toml", "--plugin", tmp_path / "mine.py", "--out", tmp_path / "out")
-    done = command("gradients", *files, "--study", "learning-rate", "--study", "budget", "--name", "g")
+    done = ask("gradients", *files, "--study", "learning-rate", "--study", "budget", "--name", "g", "--no-figures")
     assert done.returncode == 0, done.stderr
     written = tables.read_gradients(tmp_path / "out" / "g" / "gradients.csv")
     noisy = {v.name for v in VARIANTS} - {"autoencoder"} | {"vae-3"}
     for study in trained_models.TRAINED_STUDIES:
         assert set(written[written["study"] == study]["variant"]) == noisy
-    again = command("gradients", *files, "--study", "budget", "--name", "h")
+    again = ask("gradients", *files, "--study", "budget", "--name", "h", "--no-figures")
     assert again.returncode == 0, again.stderr
     assert f"{len(VARIANTS) + 1} finished cells are kept" in again.stderr
