@@ -230,7 +230,7 @@ def test_a_converged_vae_reaches_the_known_log_likelihood(ask, tmp_path):
         "--batch-size",
         200,
     ]
-    rate = ["--learning-rate", 0.001, "--seeds", 1, "--out", tmp_path, "--name", "x"]
+    rate = ["--learning-rate", 0.002, "--seeds", 1, "--out", tmp_path, "--name", "x"]
     done = ask("run", "vae", *arguments, *rate)
     assert done.returncode == 0, done.stderr
     last = pd.read_csv(tmp_path / "x" / "results.csv").iloc[-1]
