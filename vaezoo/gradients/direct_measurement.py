@@ -10,8 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaezoo.gradients.joint_measurement import COSINES, z_score
-from vaezoo.gradients.moments import PARTS, RELATIVE_ROUNDING, Measurement, Moments, ValueWithError, normalise
+from vaezoo.gradients.joint_measurement import COSINES
+from vaezoo.gradients.moments import (
+    PARTS,
+    RELATIVE_ROUNDING,
+    Measurement,
+    Moments,
+    ValueWithError,
+    normalise,
+    z_score,
+)
 from vaezoo.models import Model
 from vaezoo.variants import FittedVariant, estimate
 
@@ -52,6 +60,7 @@ def measure_directly(
     squares: dict[str, list[Tensor]] = {name: [] for name in mean}
     projections: list[float] = []
     cosines: list[float] = []
+    is_different = False
     for half, repeats in enumerate(halves):
         for r in repeats:
             g = minibatch_gradient(model, fitted, x, draws[r])
@@ -61,10 +70,11 @@ def measure_directly(
                 continue
             exact = minibatch_gradient(model, reference, x, draws[r])
             difference = {name: g[name] - exact[name] for name in g}
+            is_different |= _encoder_norm(difference) > RELATIVE_ROUNDING * _encoder_norm(exact)
             projections.append(_encoder_product(difference, directions[1 - half]))
             if half == 0 and len(cosines) < COSINES:
                 cosines.append(_encoder_product(g, exact_means[1]) / _encoder_norm(g) / _encoder_norm(exact_means[1]))
-    bias = None if reference is None else z_score(torch.tensor(projections, dtype=torch.float64))
+    bias = z_score(torch.tensor(projections, dtype=torch.float64)) if is_different else None
     values = torch.tensor(cosines, dtype=torch.float64)
     cosine = ValueWithError.from_values(values) if len(values) > 1 else None
     return Measurement(_moments(squares, mean), bias, cosine, "direct")

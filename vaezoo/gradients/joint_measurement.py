@@ -6,7 +6,6 @@ parameters it is sum_k c_kbr times the gradient of log p(x_b|z_k) (`decoder_repl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -22,7 +21,7 @@ from vaezoo.gradients.encoder_jacobian import (
     find_other_parameters,
     parameter_slices,
 )
-from vaezoo.gradients.moments import RELATIVE_ROUNDING, Measurement, ValueWithError, normalise
+from vaezoo.gradients.moments import RELATIVE_ROUNDING, Measurement, ValueWithError, normalise, z_score
 from vaezoo.gradients.spread import Spread, spread_of_parameters
 from vaezoo.models import Model
 from vaezoo.variants import FittedVariant, estimate
@@ -57,6 +56,7 @@ class _Sums:
         self.first: list[Float[Tensor, "R B S"]] = []
         self.direction: list[Float[Tensor, "B S"]] = []
         self.projections: Float[Tensor, " R"] | None = None
+        self.is_different = False
         self.leading: int | None = None
 
     def add_posterior(self, delta: Float[Tensor, "R B S"], gram: dict[str, Tensor], slices: dict[str, slice]) -> None:
@@ -78,7 +78,9 @@ class _Sums:
                 self.decoder_totals[layer] = self.decoder_totals.get(layer, 0.0) + spread.total
             self.leading = self.leading if spread.leading is None else spread.leading
 
-    def add_difference(self, difference: Float[Tensor, "R B S"]) -> None:
+    def add_difference(self, delta: Float[Tensor, "R B S"], reference: Float[Tensor, "R B S"]) -> None:
+        difference = delta - reference
+        self.is_different |= bool((difference.norm(dim=-1) > RELATIVE_ROUNDING * reference.norm(dim=-1)).any())
         # Each half of the repeats is projected on the mean difference of the other half, which is independent of it.
         first, second = difference.tensor_split(2)
         pair = ((first * second.mean(0)).sum((1, 2)), (second * first.mean(0)).sum((1, 2)))
@@ -114,7 +116,7 @@ def measure_jointly(
         for name, delta in chunk.posterior_gradients.items():
             sums[name].add_posterior(delta, gram, slices)
             if (reference := references[name]) not in (None, name):
-                sums[name].add_difference(delta - chunk.posterior_gradients[reference])
+                sums[name].add_difference(delta, chunk.posterior_gradients[reference])
         if spread_of_layer:
             for name, spreads in _decoder_spreads(model, variants, chunk, x[rows], draws, spread_of_layer):
                 sums[name].add_decoder(spreads)
@@ -175,14 +177,8 @@ def _conclude(
         total = torch.cat([totals[key] for key in keys]) if set(keys) <= set(totals) else None
         moments[part, ""] = normalise(deviation, total, len(mean), leading.get(part))
     cosine = None if direction is None else _cosine(layers, torch.cat(sums.first, 1), direction)
-    bias = None if sums.projections is None else z_score(sums.projections)
+    bias = z_score(sums.projections) if sums.projections is not None and sums.is_different else None
     return Measurement(moments, bias, cosine, "joint")
-
-
-def z_score(projections: Float[Tensor, " R"]) -> float | None:
-    """Return the mean of each half of the projections in standard errors, averaged over both; None if not finite."""
-    z = [(half.mean() / half.std() * len(half) ** 0.5).item() for half in projections.tensor_split(2)]
-    return sum(z) / 2 if math.isfinite(sum(z)) else None
 
 
 def _cosine(

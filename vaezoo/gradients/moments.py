@@ -84,7 +84,7 @@ class Measurement:
         posterior, such as "mean"; the layer "" is the sum over all layers.
     bias: z-score of the difference to the pathwise gradient of the same objective with equal noise, in the parameters
         of the posterior (joint route) or the encoder (direct route). It is standard normal for an unbiased estimate.
-        None without such a reference.
+        None without such a reference, and if the two gradients are equal for all noise, except for rounding.
     cosine: cosine between one gradient of the encoder and the mean gradient of the reference, averaged over repeats.
         None without a reference.
     route: "joint" (one decoder pass for all variants) or "direct" (a backward pass through the model per estimate).
@@ -94,3 +94,9 @@ class Measurement:
     bias: float | None
     cosine: ValueWithError | None
     route: Route
+
+
+def z_score(projections: Float[Tensor, " R"]) -> float | None:
+    """Return the mean of each half of the projections in standard errors, averaged over both; None if not finite."""
+    z = [(half.mean() / half.std() * len(half) ** 0.5).item() for half in projections.tensor_split(2)]
+    return sum(z) / 2 if math.isfinite(sum(z)) else None

@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from typer.exceptions import TyperException
 
@@ -13,6 +14,7 @@ from benchmarks.cli.commands import compare, gradients, inspect, run, show
 from benchmarks.common.errors import StoppedError, UserError
 from benchmarks.execution import executor
 from benchmarks.gradient_studies.plan import study_plan
+from benchmarks.gradient_studies.report import findings, tables
 from benchmarks.reporting import results_table, summaries
 from benchmarks.runs import folders, manifests, runner
 from tests.benchmarks.synthetic_runs import make_results
@@ -78,6 +80,21 @@ def test_a_study_that_fails_is_incomplete(monkeypatch, tmp_path, capsys, status,
     monkeypatch.setattr(runner, "run_cells", lambda *_: (tmp_path, [record]))
     assert gradients.gradients(preset="quick") == code
     assert ("1 of 1 cells failed" in capsys.readouterr().err) == (code == 2)
+
+
+@pytest.mark.parametrize("against", ["vae", "exact"])
+def test_a_variant_without_variance_has_no_ratio(monkeypatch, tmp_path, capsys, against):
+    """The only rows that compare pairs are against `vae`."""
+    record = {"status": "ok", "cell_id": "c", "error": "", "common": {"variant": "2 latents", "seed": 0}}
+    (tmp_path / tables.GRADIENTS_FILE).touch()
+    monkeypatch.setattr(executor, "make_executor", lambda *_: None)
+    monkeypatch.setattr(study_plan, "plan_studies", lambda *_: [])
+    monkeypatch.setattr(runner, "run_cells", lambda *_: (tmp_path, [record]))
+    monkeypatch.setattr(tables, "read_gradients", lambda path: pd.DataFrame({"against": ["", "vae"]}))
+    monkeypatch.setattr(findings, "describe_table", lambda table: "")
+    assert gradients.gradients(preset="quick", against=against, figures=False) == 0
+    words = "--against exact: there is no ratio, because its latent variance is 0 or the model diverged\n"
+    assert capsys.readouterr().err == ("" if against == "vae" else words)
 
 
 def run_with(monkeypatch, **options):

@@ -134,6 +134,24 @@ def test_bias_is_found_where_it_is_and_nowhere_else(setting, tools):
             assert (abs(measurement.bias) < 5) == several[name].variant.unbiased, (name, measurement.bias)
 
 
+@pytest.mark.parametrize("route", ["joint", "direct"])
+def test_an_estimate_that_differs_by_rounding_has_no_bias(setting, route):
+    """The mean of a hundred equal values differs in the last bit, each time in the same direction."""
+    model, x, noise = setting
+    exact = STOCHASTIC[0]
+
+    def estimate(log_weight, reduction, q, noise, prediction):
+        return sum(reduction.value(log_weight(q.rsample(noise), q)) for _ in range(100)) / 100
+
+    repeated = dataclasses.replace(exact, name="repeated", estimator=Estimator("repeated", estimate))
+    variants = {v.name: FittedVariant(v) for v in (exact, repeated)}
+    single, pixels = copy.deepcopy(model).float(), x.float()
+    arguments = (single, variants, pixels, lambda rows: noise[:, :1, rows].float())
+    measurement = measure(*arguments, spread_of_layer=None, routes={"repeated": route})["repeated"]
+    assert measurement.route == route
+    assert measurement.bias is None
+
+
 def test_the_cosine_is_that_of_whole_gradients(setting):
     model, x, noise = setting
     exact, s = FittedVariant(STOCHASTIC[0]), fit(next(v for v in STOCHASTIC if v.name == "reinforce-vae"))
