@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.comparison.two_sample import (
+    _test_ranks,
     adjust_by_holm,
     compare_samples,
     compute_fisher_p,
@@ -48,6 +49,14 @@ def test_equal_seeds_are_paired_if_that_has_the_smaller_error():
     assert (difference.low, difference.high) == pytest.approx(tuple(interval), rel=1e-9)
     assert compare_samples(base, normal(8, 5, spread=3.0)).test == "pooled t"
     assert compare_samples({k: base[k] for k in range(4)}, {k: new[k] for k in range(4)}).test == "pooled t"
+
+
+def test_the_interval_of_ranks_contains_the_shift_in_95_of_100_cases():
+    source = np.random.default_rng(0)
+    samples = [(source.standard_normal(10), source.standard_normal(12)) for _ in range(1000)]
+    differences = [_test_ranks(new, base, 0.0) for new, base in samples]
+    covered = np.mean([difference.low <= 0 <= difference.high for difference in differences])
+    assert abs(covered - 0.95) < 4 * (0.95 * 0.05 / 1000) ** 0.5
 
 
 def test_error_and_spread_are_those_of_the_differences():

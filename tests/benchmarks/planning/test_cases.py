@@ -113,6 +113,12 @@ def test_identity_contains_the_hidden_widths(monkeypatch):
     assert plan()[0].protocol_id != before
 
 
+def test_versions_of_a_plug_in_are_comparable_but_not_reused():
+    first, second = (plan([RegisteredVariant(VARIANTS[1], "text", fingerprint)])[0] for fingerprint in ("1", "2"))
+    assert first.protocol_id == second.protocol_id
+    assert first.cell_id != second.cell_id
+
+
 def test_an_interrupted_run_has_all_variants_of_its_first_seeds():
     planned = [(case.seed, case.variant) for case in plan(VARIANTS[:2], seeds=(3, 1))]
     assert planned == [(seed, variant.name) for seed in (3, 1) for variant in VARIANTS[:2]]

@@ -135,7 +135,8 @@ def tree(tmp_path, monkeypatch):
     """Modules beside the plug-in, on Python's path: a package with a relative import, and two modules."""
     for name, text in {
         "tree_package/__init__.py": "from . import inner\n",
-        "tree_package/inner.py": "def late():\n    import tree_late\n",
+        "tree_package/inner.py": "from . import beside\ndef late():\n    import tree_late\n",
+        "tree_package/beside.py": "",
         "tree_late.py": "import json, torch.nn, vaezoo\nscale = 1\n",
         "tree_unused.py": "",
     }.items():
@@ -147,7 +148,8 @@ def tree(tmp_path, monkeypatch):
 
 
 def test_imported_files_are_those_outside_of_installed_packages(tree):
-    expected = [tree / "tree_late.py", tree / "tree_package" / "__init__.py", tree / "tree_package" / "inner.py"]
+    names = ("tree_late.py", "tree_package/__init__.py", "tree_package/beside.py", "tree_package/inner.py")
+    expected = [tree / name for name in names]
     for source in ("import tree_package", "def f():\n    from tree_package.inner import late"):
         assert find_imported_files(source) == expected
     assert find_imported_files("import numpy, torch, json, vaezoo, benchmarks.cli, tree_missing") == []

@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reporting.formats import columns_markdown
-from benchmarks.reporting.metrics import METRICS, TABLE_METRICS, find_inconsistency
+from benchmarks.reporting.metrics import METRICS, NATS, TABLE_METRICS, find_inconsistency
 from benchmarks.reporting.results_table import COLUMNS, RESULT_COLUMNS
 
 CONSISTENT = {"elbo": -110.0, "reconstruction_error": 85.0, "kl": 25.0, "elbo_se": 0.05, "log_likelihood": -105.0,
         "log_likelihood_se": 0.1}  # fmt: skip
+
+
+def test_only_tolerances_in_nats_are_smaller_for_small_data():
+    smaller = {metric.name for metric in METRICS if metric.tolerance_on("digits") < metric.tolerance}
+    assert smaller == {metric.name for metric in METRICS if metric.tolerance and metric.unit == NATS}
+    assert all(metric.tolerance_on("mnist5k") == metric.tolerance for metric in METRICS)
 
 
 def test_every_column_is_declared_once():

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.common.atomic_files import SCHEMA_VERSION
 from benchmarks.common.errors import UserError
+from benchmarks.common.seed_statistics import Estimate
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS
 from benchmarks.reporting.results_table import RESULT_COLUMNS
@@ -32,6 +33,11 @@ def test_each_variant_is_summarized_at_its_last_checkpoint():
     assert (s.epoch, s.ok, s.diverged, s.failed) == (5, 2, 0, 0)
     assert s.metrics["elbo"].mean == -3.0
     assert summaries.summarize(table, epoch=0)[0].metrics["elbo"].mean == -9.0
+
+
+def test_the_headline_names_the_baseline_with_the_fewest_draws():
+    rates = {name: Estimate(1, value, math.nan, math.nan) for name, value in (("none", 90), ("a", 7), ("b", 20))}
+    assert "With the baseline a, 7.00 draws are enough." in summaries._describe_rates("digits", rates)
 
 
 def test_a_diverged_seed_counts_as_the_worst_value_in_the_median():

@@ -14,6 +14,7 @@ from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting import plots, results_table
 from benchmarks.reporting.csv_tables import write_table
+from benchmarks.reporting.metrics import METRIC_BY_NAME
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 from tests.benchmarks.synthetic_runs import make_results
 from vaezoo import VARIANTS
@@ -94,6 +95,30 @@ def test_unsuitable_run_is_refused(run, tmp_path, options, words):
     with pytest.raises(UserError, match=words.replace("abc+", r"abc\+")):
         reference_run.install_reference(run(**options), tmp_path)
     assert not (tmp_path / "baseline").exists()
+
+
+@pytest.mark.parametrize(("commit", "read"), [("p+1", r"p\+1"), (float("nan"), "none"), ("", "none")])
+def test_a_plug_in_with_uncommitted_changes_is_refused(run, tmp_path, commit, read):
+    with pytest.raises(UserError, match=f"the plug-in of vae was read from commit {read}, but a reference run needs"):
+        reference_run.install_reference(run(plugin_source="s", plugin_commit=commit), tmp_path)
+
+
+def test_the_history_has_each_commit_of_a_plug_in(run, tmp_path):
+    for commit in ("p1", "p2", "p2"):
+        path = run(f"{commit}-{len(list(tmp_path.iterdir()))}", plugin_source="s", plugin_commit=commit)
+        reference_run.install_reference(path, tmp_path)
+    rows = history_table.read_history(tmp_path / "history.csv")
+    counts = rows.groupby("plugin_commit").size()
+    assert counts["p1"] == counts["p2"] == len(rows) / 2
+
+
+@pytest.mark.parametrize(("name", "change", "word"), [
+    ("elbo", 2.0, "BETTER"), ("elbo", -2.0, "WORSE"), ("reconstruction_error", 2.0, "WORSE"),
+    ("reconstruction_error", -2.0, "BETTER"), ("elbo", 1.0, "NEITHER"), ("kl", 2.0, "NEITHER"),
+])  # fmt: skip
+def test_the_colour_of_a_change_is_that_of_its_direction(name, change, word):
+    colour = history_figure._choose_colour(METRIC_BY_NAME[name], change, 0.5, 0.5)
+    assert colour == getattr(history_figure, word)
 
 
 def test_incomplete_run_is_refused(run, tmp_path):

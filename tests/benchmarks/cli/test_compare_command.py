@@ -1,13 +1,8 @@
 """The command `compare`: its output, its errors and its exit codes."""
 
 import json
-import math
 
 import pandas as pd
-import pytest
-
-from benchmarks.comparison import verdict_tables
-from benchmarks.comparison.verdicts import Verdict
 
 
 def test_compare_command(finished, ask, tmp_path):
@@ -59,25 +54,3 @@ def test_incomplete_run_on_either_side_gives_exit_code_2(finished, ask, tmp_path
         assert answer["exit_code"] == 2
         assert (answer["base"]["place"], answer["new"]["place"]) == tuple(map(str, sides))
         assert "planned cells" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("metric", "value", "text"),
-    [
-        ("elbo", -0.5, "-0.50"),
-        ("elbo", 0.5, "+0.50"),
-        ("throughput", math.log(1.05), "+5.0 %"),
-        ("throughput", math.log(0.75), "-25 %"),
-        ("gradient_variance", math.log(2), "+100 %"),
-        ("gradient_variance", math.log(1000), "x 1e+03"),
-    ],
-)
-def test_changes_of_logarithms_are_in_per_cent_of_the_value(metric, value, text):
-    assert verdict_tables._format_change(Verdict("digits", "vae", metric, "unchanged"), value) == text
-
-
-@pytest.mark.parametrize(("metric", "text"), [("elbo", "-2.00"), ("reconstruction_error", "+2.00")])
-def test_the_smallest_detectable_change_is_for_the_worse(metric, text):
-    verdict = Verdict("digits", "vae", metric, "inconclusive", low=-1.0, high=1.0, smallest=2.0, seeds=7)
-    note = f"smallest detectable change: {text}; a clear verdict needs 7 seeds per run"
-    assert verdict_tables._format_note(verdict) == note
