@@ -12,6 +12,7 @@ from vaezoo import (
     MOVING_AVERAGE,
     NO_BASELINE,
     Variant,
+    beta_elbo,
     blocked,
     build,
     ciwae,
@@ -24,6 +25,7 @@ from vaezoo import (
     iwae,
     mlp_normal,
     pathwise,
+    reconstruction,
     score_function,
     sticking_the_landing,
 )
@@ -50,6 +52,13 @@ def is_unbiased(objective, estimator):
     if estimator is blocked:
         return False
     return estimator is not sticking_the_landing or objective.reduction.name == "mean"
+
+
+def test_objectives_declare_whether_they_are_bounds():
+    bounds = [elbo, elbo_mc, iwae, ciwae(0.3), beta_elbo(1.0), beta_elbo(4.0)]
+    assert all(objective.bound for objective in bounds)
+    assert not reconstruction.bound
+    assert not beta_elbo(0.5).bound
 
 
 @pytest.fixture

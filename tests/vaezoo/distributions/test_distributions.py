@@ -68,7 +68,18 @@ def test_a_point_mass_draws_its_mean_and_has_no_density(tools):
         q.log_prob(tools.normal(2, 4, 3))
 
 
-@pytest.mark.parametrize("reduction", [MEAN, LOG_MEAN_EXP, convex(0.3), convex(0.05)], ids=lambda r: r.name)
+REDUCTIONS = pytest.mark.parametrize("reduction", [MEAN, LOG_MEAN_EXP, convex(0.3), convex(0.05)], ids=lambda r: r.name)
+
+
+@REDUCTIONS
+def test_a_reduction_treats_each_example_alone(reduction, tools):
+    log_w = tools.normal(5, 3)
+    for function in (reduction.value, reduction.path_scale, reduction.reward):
+        alone = torch.stack([function(log_w[:, b]) for b in range(3)], -1)
+        torch.testing.assert_close(function(log_w), alone, rtol=1e-14, atol=1e-14)
+
+
+@REDUCTIONS
 def test_path_scale_is_one_minus_second_over_first_derivative(reduction, tools):
     log_w = tools.normal(5).requires_grad_()
     (first,) = torch.autograd.grad(reduction.value(log_w), log_w, create_graph=True)

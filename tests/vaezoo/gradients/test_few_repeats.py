@@ -124,6 +124,7 @@ def test_an_encoder_without_a_bias_takes_the_joint_route_and_nan_does_not(settin
     fitted = FittedVariant(BY_NAME["vae"])
     model.encoder.trunk[0] = nn.Linear(9, 5, bias=False).double()
     assert supports_joint_measurement(model, fitted, x, noise)
-    with torch.no_grad():
-        model.encoder.trunk[0].weight[0, 0] = math.nan
-    assert not supports_joint_measurement(model, fitted, x, noise)
+    for parameter in (model.decoder.network[-1].bias, model.encoder.trunk[0].weight[0]):
+        with torch.no_grad():
+            parameter[0] = math.nan
+        assert not supports_joint_measurement(model, fitted, x, noise)
