@@ -172,7 +172,7 @@ def make_once(tmp_path_factory, worker_id):
         folder, printed = out / name, out / f"{name}.json"
         with filelock.FileLock(out / f"{name}.lock"):
             if not printed.is_file():
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)
                 done = execute(folder)
                 assert done.returncode == 0, done.stderr
                 printed.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))

@@ -215,6 +215,7 @@ def posterior_snr(tools, model, v, x, repeats, seed):
     return ((g.mean(0).square().sum() - variance / repeats) / variance).item()
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("estimator", "order", "repeats"), [(pathwise, -1, 20_000), (doubly_reparameterized, 1, 2000)], ids=["iwae", "dreg"]
 )

@@ -20,9 +20,6 @@ VAE = VARIANTS[1]
 LEAVE_ONE_OUT = next(v for v in VARIANTS if v.name == "reinforce-vae-loo")
 
 
-pytestmark = pytest.mark.usefixtures("unchecked_types")
-
-
 @pytest.fixture(scope="module")
 def run_cells(tmp_path_factory):
     """Return a function that trains variants on digits with the present code, patches included."""

@@ -23,6 +23,8 @@ from vaezoo import FittedVariant, measure, pathwise
 from vaezoo.gradients import ValueWithError, joint_measurement, normalise
 from vaezoo.variants import estimate_parts_at
 
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
 EXAMPLES, REPEATS, COSINES = 4, 13, 4
 BY_NAME = {v.name: v for v in STOCHASTIC}
 

@@ -9,6 +9,8 @@ from tests.vaezoo.gradients.plain_loops import STOCHASTIC
 from tests.vaezoo.testing.right_variants import VARIANTS as RIGHT
 from vaezoo import DataSpec, Estimator, FittedVariant, Variant, build, elbo, initialise, measure, mlp_normal, pathwise
 
+pytestmark = pytest.mark.usefixtures("unchecked_types")
+
 SPEC, LATENTS, REPEATS = DataSpec((4, 4), "bernoulli", (5,)), 2, 12
 DIRECT = {"antithetic", "antithetic-iwae", "taylor", "taylor-2", "stacked-taylor", "tied", "without-bias"}
 
