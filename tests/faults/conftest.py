@@ -81,6 +81,11 @@ VARIANTS = [
 '''
 
 
+@pytest.fixture(autouse=True)
+def as_users_run_it(unchecked_types):
+    """The library's types and shapes are checked in the library's tests."""
+
+
 @pytest.fixture(scope="session")
 def faulty(tmp_path_factory):
     """The plug-in of misbehaving variants."""
