@@ -24,7 +24,7 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
     results = results_table.read_results(folder / "results.csv")
     variants = summaries.summarize(results)
     summaries.write_summary(folder / "summary.csv", variants)
-    figures = list(write_figures(results, folder)) if with_figures else []
+    figures = list(write_figures(results, folder)) if with_figures else None
     print(formats.render_table(variants, formats.choose_metrics([]), "text"))
     headline = summaries.make_headline(results)
     if headline:
@@ -44,9 +44,11 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
     return ExitCode.INCOMPLETE if failed_records or inconsistencies else ExitCode.OK
 
 
-def describe_figures(figures: Sequence[Path], folder: Path) -> str:
-    """Return the number and place of the figures, or how to draw them."""
-    return f"{len(figures)} figures in {folder / 'figures'}" if figures else "no figures; 'plot' draws them"
+def describe_figures(figures: Sequence[Path] | None, folder: Path) -> str:
+    """Return the number and place of the figures; None means that they were not drawn."""
+    if figures is None:
+        return "no new figures; 'plot' draws them"
+    return f"{len(figures)} figures in {folder / 'figures'}"
 
 
 def _describe_failure(record: Record, folder: Path) -> str:

@@ -74,7 +74,7 @@ def gradients(
         print(f"{outcome} (its log: {folder / 'cells' / record['cell_id']}.json)", file=sys.stderr)
     if (folder / tables.GRADIENTS_FILE).is_file():
         table = tables.read_gradients(folder / tables.GRADIENTS_FILE)
-        figure_paths = write_figures(table, folder / "figures") if figures else []
+        figure_paths = write_figures(table, folder / "figures") if figures else None
         print(describe_table(table))
         print(f"\n{folder}: {tables.GRADIENTS_FILE} and {describe_figures(figure_paths, folder)}")
         if against and not failures and not (table["against"] == against).any():

@@ -1,6 +1,6 @@
 """The commands: their output, files and exit codes.
 
-`command` starts a new Python process. `ask` forks a process that has imported torch, for commands that end quickly.
+`command` starts a new Python process. `ask` forks a process that has imported torch, which is faster.
 """
 
 import json

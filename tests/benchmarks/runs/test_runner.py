@@ -13,8 +13,7 @@ import torch
 
 from vaezoo import VARIANTS
 
-SOME = ["vae", "reinforce-vae-ema", "iwae-vimco"]
-"""Variants with one and with five draws, and with a state beside the parameters."""
+VARIANT_NAMES = ["vae", "reinforce-vae-ema", "iwae-vimco"]  # one draw, a state beside the parameters, five draws
 
 
 @pytest.fixture
@@ -27,13 +26,15 @@ def copy(undisturbed, tmp_path):
 def check_same(numbers, folder, finished):
     """Check that the rows of a run are those of the same variants in the run of all variants by two workers."""
     rows, expected = numbers(folder), numbers(finished.folder)
-    assert set(rows["variant"]) == set(SOME)
-    expected = expected[expected["variant"].isin(SOME)].reset_index(drop=True)
+    assert set(rows["variant"]) == set(VARIANT_NAMES)
+    expected = expected[expected["variant"].isin(VARIANT_NAMES)].reset_index(drop=True)
     pd.testing.assert_frame_equal(rows, expected)
 
 
 def test_one_worker_and_two_give_the_same_bits(ask, finished, tmp_path, tiny, numbers):
-    done = ask("run", *SOME, "--preset", tiny, "--no-figures", "--out", tmp_path, "--name", "one", "--workers", 1)
+    done = ask(
+        "run", *VARIANT_NAMES, "--preset", tiny, "--no-figures", "--out", tmp_path, "--name", "one", "--workers", 1
+    )
     assert done.returncode == 0, done.stderr
     check_same(numbers, tmp_path / "one", finished)
 
@@ -47,13 +48,13 @@ def test_the_longest_cells_start_first(finished):
 
 
 def test_a_killed_run_continues_to_the_same_result(finished, tmp_path, tiny, ask, numbers, start_command):
-    run = ["run", *SOME, "--preset", tiny, "--no-figures", "--out", tmp_path, "--name", "x"]
+    run = ["run", *VARIANT_NAMES, "--preset", tiny, "--no-figures", "--out", tmp_path, "--name", "x"]
     cells, deadline = tmp_path / "x" / "cells", time.monotonic() + 60
     with start_command([sys.executable, "-m", "benchmarks", *run], tmp_path / "x" / "environment.json"):
         while len(list(cells.glob("*.json"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
     times = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
-    assert 2 <= len(times) < 2 * len(SOME)
+    assert 2 <= len(times) < 2 * len(VARIANT_NAMES)
     done = ask(*run)
     assert done.returncode == 0, done.stderr
     assert f"{len(times)} finished cells are kept" in done.stderr
@@ -82,7 +83,7 @@ def test_seeds_can_be_added_to_a_run(ask, words, copy):
     assert done.returncode == 0, done.stderr
     assert "4 finished cells are kept" in done.stderr
     assert len(pd.read_csv(copy / "results.csv")) == 3 * 3 * 2
-    assert "results.csv, summary.csv and no figures; 'plot' draws them" in done.stdout
+    assert "results.csv, summary.csv and no new figures; 'plot' draws them" in done.stdout
     assert not (copy / "figures").exists()
 
 
@@ -114,39 +115,13 @@ def test_failed_cells_are_run_again_and_finished_ones_not(ask, words, undisturbe
 
 
 def test_divergence_is_a_result_and_ends_with_0(ask, tmp_path, tiny):
-    done = ask(
-        "run",
-        "vae",
-        "autoencoder",
-        "--preset",
-        tiny,
-        "--no-figures",
-        "--learning-rate",
-        1e30,
-        "--out",
-        tmp_path,
-        "--name",
-        "d",
-    )
+    run = ["run", "vae", "autoencoder", "--preset", tiny, "--no-figures", "--learning-rate", 1e30, "--out", tmp_path]
+    done = ask(*run, "--name", "d")
     assert done.returncode == 0, done.stderr
     assert "diverged" in done.stdout
     results = pd.read_csv(tmp_path / "d" / "results.csv")
     assert list(results.loc[results["status"] == "diverged", "variant"].unique()) == ["vae", "autoencoder"]
-    again = ask(
-        "run",
-        "vae",
-        "autoencoder",
-        "--preset",
-        tiny,
-        "--no-figures",
-        "--learning-rate",
-        1e30,
-        "--out",
-        tmp_path,
-        "--name",
-        "d",
-    )
-    assert "4 finished cells are kept" in again.stderr
+    assert "4 finished cells are kept" in ask(*run, "--name", "d").stderr
 
 
 def test_a_failing_cell_does_not_stop_the_others_and_ends_with_2(command, tmp_path, tiny):
