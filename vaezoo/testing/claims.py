@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,7 @@ from vaezoo.testing.expectation import (
     differentiate_numerically,
     draw_directions,
     flat_gradient,
+    mean_objective,
     mean_over_noise,
     measure_bias,
     objective_values,
@@ -68,7 +70,7 @@ def check_mean_value(variant: Variant, effort: Effort = STANDARD) -> Iterator[Fi
         nodes = quadrature.grid_nodes(problem.variant.draws * problem.model.latent_dim)
         with torch.no_grad():
             fine, coarse = (mean_over_noise(problem, problem.estimate, n).item() for n in (nodes, nodes - 1))
-            exact = mean_over_noise(problem, _values(problem), nodes).item()
+            exact = mean_objective(problem, nodes)().item()
         differences[problem.name] = abs(fine - exact) / abs(exact)
         tolerances[problem.name] = max(SMALL_ERROR, 3 * abs(fine - coarse) / abs(exact))
     yield _compare("mean value is the objective", differences, tolerances)
@@ -93,7 +95,7 @@ def _compare_wide_draws(problem: Problem, batches: int) -> tuple[float, float]:
         with torch.no_grad():
             estimate, exact = (
                 0.5 * (function(rows, noise) + function(rows, -noise))
-                for function in (problem.estimate, _values(problem))
+                for function in (problem.estimate, partial(objective_values, problem))
             )
         differences.append((log_ratio.exp() * (estimate - exact)).mean())
         sizes.append((log_ratio.exp() * exact).mean())
@@ -107,10 +109,6 @@ def _compare(name: str, differences: dict[str, float], tolerances: dict[str, flo
     problem, ratio = find_worst({key: difference / tolerances[key] for key, difference in differences.items()})
     figure = f"off by {100 * differences[problem]:.2g} % with {problem}; {100 * tolerances[problem]:.2g} % would show"
     return Finding(name, ratio <= 1, figure)
-
-
-def _values(problem: Problem) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda x, noise: objective_values(problem, x, noise)
 
 
 def check_derivatives(variant: Variant) -> Iterator[Finding]:
@@ -202,7 +200,7 @@ def check_bound(variant: Variant) -> Iterator[Finding]:
             q = model.encoder(x)
             grid = points[0][:, None].expand(-1, len(x), -1)
             log_px = (model.decoder.log_prob(x, model.prior.sample(grid)).T + weights.log()).logsumexp(1)
-            mean = mean_over_noise(problem, _values(problem), nodes).item()
+            mean = mean_objective(problem, nodes)().item()
             log_w = objective.log_weight(model, x, q.sample(grid), q)
             ratio = ((log_w.T + weights.log()).logsumexp(1) - log_px).exp()
             without_exact = not objective.exact(model, q).any()

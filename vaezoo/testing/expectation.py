@@ -117,16 +117,35 @@ def mean_over_noise(problem: Problem, function: Callable[[Tensor, Tensor], Tenso
     return (values.view(len(problem.x), -1) @ weights).mean()
 
 
+def mean_objective(problem: Problem, nodes: int) -> Callable[[], Float[Tensor, ""]]:
+    """Return a function that computes the mean of the objective over the examples and the noise, by quadrature, nats.
+
+    A log weight depends on one draw alone. So those of all points of one draw are computed once, and then combined.
+    """
+    model, objective, x = problem.model, problem.variant.objective, problem.x
+    points, weights = quadrature.grid_rule(1, model.latent_dim, nodes)
+    noise = points[0][:, None].expand(-1, len(x), -1)
+    choices = torch.cartesian_prod(*[torch.arange(len(weights))] * problem.variant.draws).view(
+        -1, problem.variant.draws
+    )
+    probabilities = weights[choices].prod(1)
+
+    def mean() -> Float[Tensor, ""]:
+        q = model.encoder(x)
+        log_w = objective.log_weight(model, x, q.sample(noise), q)
+        values = objective.reduction.value(log_w[choices.T].flatten(1)).view(-1, len(x))
+        return (probabilities @ values + objective.exact(model, q)).mean()
+
+    return mean
+
+
 def measure_bias(problem: Problem, part: str, effort: Effort) -> Bias:
     """Measure the bias of a variant's gradient in one part of a linear-Gaussian model."""
     model, variant = problem.model, problem.variant
     directions = draw_directions(model, part)
 
     def exact(nodes: int) -> Tensor:
-        def mean_objective() -> Tensor:
-            return mean_over_noise(problem, lambda x, noise: objective_values(problem, x, noise), nodes)
-
-        return differentiate_numerically(model, part, mean_objective, directions, SMOOTH_STEP)
+        return differentiate_numerically(model, part, mean_objective(problem, nodes), directions, SMOOTH_STEP)
 
     def mean_gradient(nodes: int) -> Tensor:
         return directions @ flat_gradient(model, mean_over_noise(problem, problem.estimate, nodes), part)

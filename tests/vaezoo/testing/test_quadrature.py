@@ -8,11 +8,12 @@ import torch
 from scipy import stats
 
 from tests.monte_carlo import largest_z
-from vaezoo import elbo, elbo_mc, iwae
+from vaezoo import Variant, ciwae, elbo, elbo_mc, iwae, mlp_normal, pathwise
 from vaezoo.distributions.priors import STANDARD_NORMAL
 from vaezoo.testing import expectation, quadrature
-from vaezoo.testing.expectation import flat_gradient, mean_over_noise, objective_values
-from vaezoo.testing.problems import Problem, linear_gaussian_model
+from vaezoo.testing.expectation import flat_gradient, mean_objective, mean_over_noise, objective_values
+from vaezoo.testing.problems import SMALL, Problem, linear_gaussian_model
+from vaezoo.variants import build
 
 
 @pytest.mark.parametrize("count", [2, 3, 11, 40])
@@ -45,6 +46,16 @@ def test_the_grid_stays_small(dimensions):
 def expected_objective(variant, model, x, nodes):
     problem = Problem("", variant, model, x)
     return mean_over_noise(problem, lambda x, noise: objective_values(problem, x, noise, reparameterized=True), nodes)
+
+
+@pytest.mark.parametrize("objective", [elbo, iwae, ciwae(0.5)], ids=lambda o: o.name)
+@pytest.mark.parametrize(("draws", "latents", "nodes"), [(1, 2, 5), (3, 1, 4), (2, 2, 3)])
+def test_the_mean_objective_is_the_mean_of_its_values_over_the_draws(tools, objective, draws, latents, nodes):
+    variant = Variant("", mlp_normal, objective, pathwise, draws=draws)
+    model = linear_gaussian_model(build(variant, SMALL, latents), pixels=3)
+    problem = Problem("", variant, model, tools.normal(4, 3))
+    expected = mean_over_noise(problem, lambda x, noise: objective_values(problem, x, noise), nodes)
+    torch.testing.assert_close(mean_objective(problem, nodes)(), expected, rtol=1e-12, atol=0)
 
 
 @pytest.fixture
