@@ -6,12 +6,17 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import ExitCode, printable
 from benchmarks.reporting import formats, results_table, summaries
+from benchmarks.reporting.summaries import DrawsForOne
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_LINES = 10
 
@@ -64,13 +69,28 @@ def print_limited(lines: Sequence[str]) -> None:
         print(f"... and {len(lines) - MAX_LINES} more of this kind", file=sys.stderr)
 
 
-def write_figures(results: pd.DataFrame, folder: Path) -> Iterator[Path]:
-    """Write all figures for which the results and the cells' image arrays have data; yield the paths of the PNGs."""
-    from benchmarks.reporting import image_figures, plots  # importing matplotlib and seaborn takes about 1 s
+def write_figures(results: pd.DataFrame, folder: Path, rates: DrawsForOne | None = None) -> Iterator[Path]:
+    """Write all figures for which the results and the cells' image arrays have data; yield the paths of the PNGs.
+
+    rates: the draws for one of each variant, from gradient studies; by default those of the run at its initial weights.
+    """
+    from benchmarks.reporting.figures import style  # importing matplotlib and seaborn takes about 1 s
 
     has_many = results["dataset"].nunique() > 1
     for dataset, rows in results.groupby("dataset", sort=False):
         suffix = f"-{re.sub('[^A-Za-z0-9_-]+', '-', str(dataset))}" if has_many else ""
-        figures = {**plots.draw_figures(rows), **image_figures.draw_image_figures(rows, folder)}
-        for name, figure in figures.items():
-            yield plots.save_figure(figure, folder / "figures" / f"{name}{suffix}")
+        for name, figure in _draw_figures(str(dataset), rows, folder, rates).items():
+            yield style.save_figure(figure, folder / "figures" / f"{name}{suffix}")
+
+
+def _draw_figures(dataset: str, rows: pd.DataFrame, folder: Path, rates: DrawsForOne | None) -> dict[str, Figure]:
+    from benchmarks.reporting.figures import codes, curves, hero, images, two_networks
+
+    figures: dict[str, Figure | None] = {**curves.draw_figures(rows)}
+    by_variant = images.read_first_seeds(rows, folder)
+    if by_variant:
+        figures |= images.draw_strips(by_variant, dataset)
+        figures["codes"] = codes.draw_codes(codes.choose_pair(rows, by_variant), dataset)
+        figures["hero"] = hero.draw_hero(rows, by_variant, rates or summaries.describe_draws_for_one(rows))
+    figures["two-networks"] = two_networks.draw_two_networks(rows)
+    return {name: figure for name, figure in figures.items() if figure}

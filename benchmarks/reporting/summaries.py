@@ -135,6 +135,29 @@ def compute_exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Est
     return rates
 
 
+@dataclass(frozen=True)
+class DrawsForOne:
+    """The number of draws of each variant that match the gradient variance of one pathwise draw, as texts.
+
+    meaning: at which weights it was measured.
+    """
+
+    texts: dict[str, str]
+    meaning: str
+
+
+def describe_draws_for_one(rows: pd.DataFrame) -> DrawsForOne:
+    """Return the draws for one of the variants of the ELBO, at the initial weights of a run on one data set."""
+    rates = compute_exchange_rates(rows, str(rows["dataset"].iloc[0]))
+    elbo_rows = rows[rows["objective"] == "elbo"].drop_duplicates("variant")
+    texts = {str(row.variant): "1" for row in elbo_rows.itertuples() if row.estimator == "pathwise"}
+    for row in elbo_rows[elbo_rows["estimator"] == "score_function"].itertuples():
+        if row.baseline in rates:
+            texts[str(row.variant)] = format_three_digits(rates[str(row.baseline)].value)
+    meaning = "draws that match the gradient variance of one reparameterized draw, at the initial weights"
+    return DrawsForOne(texts if rates else {}, meaning)
+
+
 def make_headline(results: pd.DataFrame) -> str:
     """Return the exchange rates of REINFORCE in words, one line per data set and likelihood.
 
@@ -165,13 +188,14 @@ def _describe_rates(subject: str, rates: dict[str, Estimate]) -> str:
 
 
 def _format_rate(rate: Estimate) -> str:
-    value = _format_three_digits(rate.value)
+    value = format_three_digits(rate.value)
     if rate.n < 2:
         return value
-    return f"{value} (95 % interval {_format_three_digits(rate.low)} to {_format_three_digits(rate.high)})"
+    return f"{value} (95 % interval {format_three_digits(rate.low)} to {format_three_digits(rate.high)})"
 
 
-def _format_three_digits(value: float) -> str:
+def format_three_digits(value: float) -> str:
+    """Return the value with three digits and thousands separators: 583,000, 27.1."""
     return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 

@@ -31,7 +31,7 @@ MODULES = (  # modules that the commands import when they are called
     "benchmarks.gradient_studies.plan.study_plan",
     "benchmarks.planning.planner",
     "benchmarks.preload",
-    "benchmarks.reporting.image_figures",
+    "benchmarks.reporting.figures.hero",
     "benchmarks.reporting.report",
     "benchmarks.runs.recovery",
     "benchmarks.training.cell",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks.common.errors import DamageError, UserError
 from benchmarks.planning import settings
-from benchmarks.reporting import formats, image_figures, results_table, summaries
+from benchmarks.reporting import formats, results_table, summaries
+from benchmarks.reporting.figures import images
 from benchmarks.runs import cell_files, manifests
 
 QUIET = hypothesis(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -78,7 +79,7 @@ def test_images_that_are_cut_at_every_tenth_byte_are_refused(undisturbed, tmp_pa
         (tmp_path / "cells" / path.name).write_bytes(content[:end])
         assert not cell_files.has_complete_images(tmp_path, path.stem)
         with pytest.raises(UserError, match=r"\.npz is damaged"):
-            image_figures.read_image_arrays(tmp_path, path.stem)
+            images.read_image_arrays(tmp_path, path.stem)
 
 
 def make_all_outputs(path):

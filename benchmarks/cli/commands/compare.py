@@ -132,7 +132,8 @@ def history(
 ) -> None:
     """Show metrics over successive runs, oldest first, to find slow changes; print tables and draw a figure."""
     from benchmarks.comparison.history import history_figure, history_table
-    from benchmarks.reporting import plots, results_table
+    from benchmarks.reporting import results_table
+    from benchmarks.reporting.figures import style
     from benchmarks.runs import folders, manifests
 
     names = split_names(metrics)
@@ -159,4 +160,4 @@ def history(
     if len(comparable) < len(table):
         print(f"\n{len(table) - len(comparable)} rows of earlier protocols are left out", file=sys.stderr)
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    print(f"\n{plots.save_figure(history_figure.draw_history(comparable, names), out / 'figures' / 'history')}")
+    print(f"\n{style.save_figure(history_figure.draw_history(comparable, names), out / 'figures' / 'history')}")

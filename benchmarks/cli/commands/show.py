@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmarks.cli.options import Out, Run, option, split_names
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmarks.reporting.summaries import DrawsForOne
 
 
 def show(
@@ -48,7 +51,18 @@ def show(
         print(f"\n{headline}")
 
 
-def plot(run: Run = "latest", out: Out = Path("results")) -> None:
+def plot(
+    run: Run = "latest",
+    laboratory: Annotated[
+        str | None,
+        option(
+            "Run of gradient studies, for the draws for one in the figure hero.",
+            "the initial weights of RUN",
+            metavar="RUN",
+        ),
+    ] = None,
+    out: Out = Path("results"),
+) -> None:
     """Draw the figures of a run, or of gradient studies, to the folder figures inside the run folder."""
     from benchmarks.runs import folders
 
@@ -60,8 +74,21 @@ def plot(run: Run = "latest", out: Out = Path("results")) -> None:
         from benchmarks.reporting import report, results_table
 
         path = folders.find_results(run, out)
-        figure_paths = list(report.write_figures(results_table.read_results(path), path.parent))
+        rates = _read_draws_for_one(laboratory, out) if laboratory else None
+        figure_paths = list(report.write_figures(results_table.read_results(path), path.parent, rates))
     print(*figure_paths, sep="\n")
+
+
+def _read_draws_for_one(laboratory: str, out: Path) -> DrawsForOne:
+    from benchmarks.gradient_studies.report import exchange_figures, tables
+    from benchmarks.runs import folders
+
+    if not (path := folders.find_study_table(laboratory, out)):
+        raise UserError(f"--laboratory {laboratory}: it has no gradients.csv; name a run of 'gradients'")
+    rates = exchange_figures.describe_draws_for_one(tables.read_gradients(path))
+    if not rates.texts:
+        raise UserError(f"--laboratory {laboratory}: it lacks the study training; run 'gradients --study training'")
+    return rates
 
 
 def rebuild(run: Run = "latest", out: Out = Path("results")) -> int:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.history.history_table import SPEED_NAMES, format_run_label
 from benchmarks.comparison.speed import SPEED_TOLERANCE
-from benchmarks.reporting import plots
+from benchmarks.reporting.figures import style
 from benchmarks.reporting.formats import ARROWS, format_decimal
 from benchmarks.reporting.metrics import METRIC_BY_NAME, Metric
 
@@ -37,7 +37,7 @@ def draw_history(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     panels = dict(list(table.groupby(["dataset", "variant", "metric"], sort=False)))
     models = list(dict.fromkeys((dataset, variant) for dataset, variant, _ in panels))
     many_datasets = len({dataset for dataset, _ in models}) > 1
-    with plt.rc_context(plots.plot_style("ticks") | BARE_STYLE):
+    with plt.rc_context(style.plot_style("ticks") | BARE_STYLE):
         size = (1.6 + 3.4 * len(drawn), 1.2 + ROW_INCHES * len(models))
         figure, grid = plt.subplots(len(models), len(drawn), figsize=size, squeeze=False, sharex=True)
         for row, (dataset, variant) in zip(grid, models, strict=True):
@@ -55,7 +55,7 @@ def draw_history(table: pd.DataFrame, names: Sequence[str]) -> Figure:
         ticks = sorted({round(i) for i in np.linspace(0, len(runs) - 1, min(len(runs), 4))})
         for axes in grid[-1]:
             axes.set_xlim(-0.5, len(runs) - 0.5)
-            axes.set_xticks(ticks, ["\n".join(format_run_label(*runs[i])) for i in ticks], fontsize=7)
+            axes.set_xticks(ticks, ["\n".join(format_run_label(*runs[i])) for i in ticks], fontsize=style.SMALL)
         where = "" if many_datasets else f" on {models[0][0]}"
         figure.suptitle(f"Change since the first run{where} (grey: tolerance)", fontsize=10, x=0.01, ha="left")
     return figure

@@ -14,9 +14,9 @@ from benchmarks.gradient_studies import measurement_rows
 from benchmarks.gradient_studies.columns import EXCHANGE_RATES, VARIANCE_RATIOS
 from benchmarks.gradient_studies.measurement import VariantMeasurement
 from benchmarks.gradient_studies.plan import study_plan
-from benchmarks.gradient_studies.report import figures, tables
+from benchmarks.gradient_studies.report import exchange_figures, tables
 from benchmarks.planning.settings import load_settings
-from benchmarks.reporting import plots
+from benchmarks.reporting.figures import looks
 from vaezoo import VARIANTS
 from vaezoo.gradients import Measurement, normalise
 
@@ -125,7 +125,8 @@ def test_show_prints_the_same_again(pairs, ask):
 def test_the_figure_of_exchange_rates_names_every_variant_that_is_not_pathwise(pairs):
     names = list(dict.fromkeys(pairs.table["variant"]))
     axes = plt.figure().subplots()
-    figures._draw_exchange_rates(axes, pairs.table, plots.assign_looks(names))
+    rates = tables.select_over_seeds(pairs.table, "exchange_rate")
+    exchange_figures.draw_rates(axes, rates[rates["estimator"] != "pathwise"], looks.assign_looks(names))
     labels = axes.get_legend_handles_labels()[1]
     plt.close("all")
     assert "wasteful" in labels

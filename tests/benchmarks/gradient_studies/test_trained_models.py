@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.common.errors import UserError
 from benchmarks.gradient_studies import trained_models
-from benchmarks.gradient_studies.report import doc_tables, figures, findings, panels, tables
-from benchmarks.reporting import plots
+from benchmarks.gradient_studies.report import doc_tables, figures, findings, tables, trained_figures
+from benchmarks.reporting.figures import looks
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 from vaezoo import VARIANTS
 
@@ -113,7 +113,8 @@ def test_findings_table_and_figures(two_runs, tmp_path):
     assert "vae -110.0 [-110.0, -110.0] at 0.001 (edge of the rates tried); reinforce-vae -180.0" in sentence
     line = "| `vae` | elbo |  | **-110.0 [-110.0, -110.0]** | -120.0 [-120.0, -120.0] |"
     assert line in doc_tables.trained_markdown(rows)
-    assert [path.stem for path in figures.write_figures(rows, tmp_path)] == ["learning-rate", "budget"]
+    names = [path.stem for path in figures.write_figures(rows, tmp_path)]
+    assert names == ["learning-rate", "learning-rate-all", "budget", "budget-all"]
 
 
 def test_likelihoods_are_ranked_apart(tmp_path):
@@ -130,14 +131,14 @@ def test_likelihoods_are_ranked_apart(tmp_path):
     assert first.startswith("digits, likelihood gaussian: test ELBO")
     assert second.startswith("digits, likelihood bernoulli: test ELBO")
     assert ("vae" in first, "density" in second) == (False, False)
-    for draw, study in ((panels.draw_learning_rate, "learning-rate"), (panels.draw_budget, "budget")):
-        axes = draw(rows[rows["study"] == study], plots.assign_looks(["vae", "density"])).axes
+    for draw, study in ((trained_figures.draw_learning_rate, "learning-rate"), (trained_figures.draw_budget, "budget")):
+        axes = draw(rows[rows["study"] == study], looks.assign_looks(["vae", "density"]))[study].axes
+        half = len(axes) // 2
         lines = [axis.get_legend_handles_labels()[1] for axis in axes]
-        assert sorted({name for line in lines[:2] for name in line}) == ["density"]
-        assert sorted({name for line in lines[2:] for name in line}) == ["vae"]
-        titles = [axis.get_title().splitlines()[0] for axis in axes[::2]]
-        assert titles == ["likelihood gaussian", "likelihood bernoulli"]
-        assert axes[0].get_ylim()[0] > 0 > axes[2].get_ylim()[1]
+        assert {name for line in lines[:half] for name in line} == {"density"}
+        assert {name for line in lines[half:] for name in line} == {"vae"}
+        assert [axis.get_title() for axis in axes[::half]] == ["likelihood gaussian", "likelihood bernoulli"]
+        assert axes[0].get_ylim()[0] > 0 > axes[half].get_ylim()[1]
 
 
 def remove_validation(rows):

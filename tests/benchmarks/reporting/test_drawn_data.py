@@ -1,15 +1,14 @@
 """Figures of a run show what their notes say: the data drawn, from results with known values."""
 
-import re
 import statistics
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-from benchmarks.reporting import formats, plots, summaries
-from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS
+from benchmarks.reporting import summaries
+from benchmarks.reporting.figures import curves, style
+from benchmarks.reporting.metrics import METRICS
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 from tests.benchmarks.artists import read_bands, read_lines
 
@@ -47,10 +46,10 @@ def rows():
 
 @pytest.fixture(scope="module")
 def figures(rows):
-    drawn = plots.draw_figures(rows)
+    drawn = curves.draw_figures(rows)
     yield drawn
     for figure in drawn.values():
-        plots.plt.close(figure)
+        style.plt.close(figure)
 
 
 def read_note(figure):
@@ -80,57 +79,25 @@ def test_lines_are_medians_and_bands_go_from_minimum_to_maximum(figure, panel, m
         assert early.min() in bands[0][:, 1]
 
 
-def test_the_legend_has_the_order_of_the_last_values(figures):
-    texts = [text.get_text() for text in figures["learning-curves"].axes[1].get_legend().get_texts()]
-    assert texts == ["narrow", "wide", "collapsed"]
+def test_labels_at_the_ends_have_the_order_of_the_last_values(figures):
+    axes = figures["learning-curves"].axes[1]
+    labels = {text.get_text(): text for text in axes.texts}
+    assert set(labels) == set(FINAL_ELBO)
+    assert [text.xyann[1] for text in map(labels.get, ("narrow", "wide", "collapsed"))] == sorted(
+        (text.xyann[1] for text in labels.values()), reverse=True
+    )
+    for line in axes.get_lines():
+        assert labels[line.get_label()].get_color() == line.get_color()
 
 
 def test_what_the_notes_leave_out_is_not_visible(rows, figures):
     axes, note = figures["learning-curves"].axes[0], read_note(figures["learning-curves"])
     median = rows[(rows["variant"] == "collapsed") & (rows["epoch"] == 4)]["elbo"].median()
-    assert f"Not visible, below the axis at the last epoch: collapsed ({median:,.0f} nats)." in note
+    assert f"Below the axis at the last epoch: collapsed ({median:,.0f} nats)." in note
     assert axes.get_ylim()[0] > median
     visible = rows[(rows["variant"] != "collapsed") & (rows["epoch"] == 4)]["elbo"].dropna()
     assert axes.get_ylim()[0] < visible.min() < visible.max() < axes.get_ylim()[1]
-    assert read_note(figures["gradient-variance"]).endswith(
-        "because the variance is 0 (no noise in the encoder's gradient): collapsed."
-    )
-
-
-def read_cells(figure):
-    """Text and weight of each cell of the comparison table, by variant and by the title of the metric."""
-    (table,) = figure.axes[0].tables
-    cells = {key: cell.get_text() for key, cell in table.get_celld().items()}
-    titles = {column: text.get_text().split("\n")[0] for (row, column), text in cells.items() if row == 0}
-    names = {row: text.get_text() for (row, column), text in cells.items() if column == 0}
-    return {(names[row], titles[column]): text for (row, column), text in cells.items() if row and column > 1}
-
-
-def title_of(metric):
-    return METRIC_BY_NAME[metric].title + formats.ARROWS[METRIC_BY_NAME[metric].direction]
-
-
-def test_bold_marks_the_means_within_the_tolerance_of_the_best(figures):
-    """0.25 nats on digits; a log scale, a metric without a direction or without a tolerance has no best."""
-    assert "bold: within the tolerance of the best mean" in figures["comparison"].axes[0].get_title(loc="left")
-    bold = {key for key, text in read_cells(figures["comparison"]).items() if text.get_weight() == "bold"}
-    best = {"elbo": ["narrow", "wide"], "reconstruction_error": ["narrow"], "log_likelihood": ["narrow", "wide"]}
-    assert bold == {(name, title_of(metric)) for metric, names in best.items() for name in names}
-
-
-def test_a_cell_has_the_mean_with_its_t_interval_and_the_median_with_its_range(rows, figures):
-    """A diverged seed counts as the worst in the median, and is not in the mean."""
-    title = figures["comparison"].axes[0].get_title(loc="left")
-    assert title.startswith("digits, 5 seeds, epoch 4: mean ± 95 % t-interval over seeds; below it median [min, max]")
-    final = rows[(rows["epoch"] == 4) & (rows["status"] == "ok")]
-    for name in FINAL_ELBO:
-        values = final[final["variant"] == name]["elbo"].to_numpy()
-        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
-        counted = [*values, -np.inf] if name == "wide" else values
-        numbers = values.mean(), (high - low) / 2, statistics.median(counted), values.min(), values.max()
-        text = read_cells(figures["comparison"])[name, title_of("elbo")].get_text()
-        rounded = [float(word.replace(",", "")) for word in re.findall(r"-?[\d,]+\.\d+", text)]
-        assert rounded == pytest.approx(numbers, abs=0.00501), name
+    assert "Not drawn, because the variance is 0: collapsed." in read_note(figures["gradient-variance"])
 
 
 def test_a_seed_that_diverges_later_counts_with_its_value_at_an_earlier_checkpoint(rows):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.reporting import image_figures, plots
+from benchmarks.reporting.figures import codes, images, style
 
 H, W = 3, 4
 SOURCE = np.random.default_rng(0)
@@ -44,17 +44,19 @@ def figures_and_ellipses(tmp_path_factory):
         ellipses.append((widths, heights, angles))
         return real(widths, heights, angles, **options)
 
-    real = image_figures.EllipseCollection
+    real = codes.EllipseCollection
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_figures, "EllipseCollection", record)
-        figures = image_figures.draw_image_figures(ROWS, folder)
+        patch.setattr(codes, "EllipseCollection", record)
+        by_variant = images.read_first_seeds(ROWS, folder)
+        figures = images.draw_strips(by_variant, "digits")
+        figures["codes"] = codes.draw_codes(codes.choose_pair(ROWS, by_variant), "digits")
     yield figures, ellipses
     for figure in figures.values():
-        plots.plt.close(figure)
+        style.plt.close(figure)
 
 
 def read_strip(axes):
-    """The images of a strip, each without the grey line around it."""
+    """The images of a strip, each without the line around it."""
     (image,) = axes.get_images()
     return np.stack(
         [part[1:-1, 1:-1] for part in np.split(image.get_array(), image.get_array().shape[1] // (W + 2), 1)]
@@ -66,37 +68,40 @@ def test_each_row_has_the_images_of_the_first_seed_that_has_them(figures_and_ell
     for axes, cell_id in zip(figures["reconstructions"].axes[1:], ("vae-1", "autoencoder-0", "iwae-0"), strict=True):
         np.testing.assert_array_equal(read_strip(axes), ARRAYS[cell_id]["reconstructions"])
     np.testing.assert_array_equal(read_strip(figures["reconstructions"].axes[0]), ARRAYS["vae-1"]["originals"])
-    assert "20 draws z from the prior" in figures["samples"].get_suptitle()
+    assert "digits, seeds 0, 1." in figures["reconstructions"].get_supxlabel()
     for axes, cell_id in zip(figures["samples"].axes, ("vae-1", "autoencoder-0", "iwae-0"), strict=True):
-        np.testing.assert_array_equal(read_strip(axes), ARRAYS[cell_id]["samples"][:20])
+        np.testing.assert_array_equal(read_strip(axes), ARRAYS[cell_id]["samples"][: images.SAMPLES_SHOWN])
         label = axes.get_ylabel()
-        assert label.split("\n")[0] == cell_id[:-2]
+        assert label.split(" ")[0] == cell_id[:-2]
         assert ("no prior" in label) == (cell_id == "autoencoder-0")
 
 
 def test_codes_are_one_model_without_noise_and_one_with_it_in_principal_directions(figures_and_ellipses):
+    """The origin is the mean of the prior. Both models have equal axes; the model with noise is also enlarged."""
     figures, ellipses = figures_and_ellipses
-    panels = figures["codes"].axes[::2], figures["codes"].axes[1::2]
-    assert len(ellipses) == 1
-    for axes, strip, cell_id in zip(*panels, ("autoencoder-0", "vae-1"), strict=True):
+    first, second, *enlarged, strip_1, strip_2 = figures["codes"].axes
+    assert len(ellipses) == 1 + len(enlarged)
+    assert first.get_xlim() == first.get_ylim() == second.get_xlim() == second.get_ylim()
+    for axes, strip, cell_id in ((first, strip_1, "autoencoder-0"), (second, strip_2, "vae-1")):
         arrays = ARRAYS[cell_id]
         np.testing.assert_array_equal(read_strip(strip), arrays["interpolation"])
         labels = np.unique(arrays["labels"])
         scatters = {int(c.get_label()): c.get_offsets() for c in axes.collections if c.get_label() in map(str, labels)}
-        centred = arrays["codes"] - arrays["codes"].mean(0)
-        points = np.empty_like(centred)
+        points = np.empty_like(arrays["codes"])
         for label in labels:
             points[arrays["labels"] == label] = scatters[label]
-        directions = np.linalg.lstsq(centred, points, rcond=None)[0]
-        np.testing.assert_allclose(centred @ directions, points, atol=1e-9)
+        directions = np.linalg.lstsq(arrays["codes"], points, rcond=None)[0]
+        np.testing.assert_allclose(arrays["codes"] @ directions, points, atol=1e-9)
         np.testing.assert_allclose(directions.T @ directions, np.eye(2), atol=1e-9)
         spread = np.cov(points.T)
         assert spread[0, 0] > spread[1, 1]
         assert abs(spread[0, 1]) < 1e-9
         crosses = axes.collections[-1].get_offsets()
         np.testing.assert_allclose(crosses, points[:2], atol=1e-9)
+        circles = [(patch.center, patch.radius) for patch in axes.patches]
+        assert circles == [((0, 0), 1), ((0, 0), 2)]
     widths, heights, angles = ellipses[0]
-    assert "ellipse: 1 sd" in axes.get_title(loc="left")
+    assert "Ellipses: 1 standard deviation" in " ".join(figures["codes"].get_supxlabel().split())
     for width, height, angle, scale in zip(widths, heights, np.radians(angles), arrays["scales"], strict=True):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         covariance = turn @ np.diag([(width / 2) ** 2, (height / 2) ** 2]) @ turn.T

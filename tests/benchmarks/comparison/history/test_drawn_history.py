@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from benchmarks.comparison.history import history_figure, history_table
-from benchmarks.reporting import plots
+from benchmarks.reporting.figures import style
 from tests.benchmarks.artists import read_error_bars
 from tests.benchmarks.synthetic_runs import make_results
 
@@ -65,11 +65,11 @@ def test_panels_show_the_change_since_the_first_run_with_its_interval(table):
         low, high = axes.get_ylim()
         assert low < min(change - half)
         assert high > max(change + half)
-    plots.plt.close(figure)
+    style.plt.close(figure)
 
 
 def test_a_loss_is_red(table):
     figure = history_figure.draw_history(table[table["commit"] != "c"], ["elbo"])
     assert math.isclose(float(figure.axes[0].texts[0].get_text()), -2, abs_tol=0.3)
     assert figure.axes[0].texts[0].get_color() == history_figure.WORSE
-    plots.plt.close(figure)
+    style.plt.close(figure)

@@ -12,8 +12,9 @@ from benchmarks.comparison.history import history_figure, history_table, referen
 from benchmarks.planning import datasets, planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
-from benchmarks.reporting import plots, results_table
+from benchmarks.reporting import results_table
 from benchmarks.reporting.csv_tables import write_table
+from benchmarks.reporting.figures import style
 from benchmarks.reporting.metrics import METRIC_BY_NAME
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 from tests.benchmarks.synthetic_runs import make_results
@@ -157,7 +158,7 @@ def test_error_leaves_the_reference_run_unchanged(run, tmp_path):
 def test_exploded_run_is_drawn(run, tmp_path):
     paths = [run("a"), run("b", elbo=-1e200, started="2026-02-01T00:00:00Z")]
     table = history_table.build_history([results_table.read_results(path) for path in paths])
-    plots.save_figure(
+    style.save_figure(
         history_figure.draw_history(table, history_table.DEFAULT_METRICS), tmp_path / "figures" / "history"
     )
 

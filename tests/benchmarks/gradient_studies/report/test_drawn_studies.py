@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 
 from benchmarks.gradient_studies.columns import CHECKPOINTS
-from benchmarks.gradient_studies.report import figures, tables
-from benchmarks.reporting import plots
+from benchmarks.gradient_studies.report import exchange_figures, figures, one_dimension, tables
+from benchmarks.reporting.figures import style
 from tests.benchmarks.artists import read_error_bars, read_lines, read_unlabelled_lines
+from vaezoo.testing.oracles import cosine, quadratic
 
 VARIANTS = {  # objective, estimator, baseline, draws
     "vae": ("elbo", "pathwise", "", 1),
@@ -17,6 +18,7 @@ VARIANTS = {  # objective, estimator, baseline, draws
     "better": ("elbo", "score_function", "learned", 1),
     "iwae": ("iwae", "pathwise", "", 5),
 }
+FAMILIES = [["vae", "vae-2"], ["iwae"], ["reinforce", "reinforce-2", "better"]]
 BOUND = [name for name in VARIANTS if name != "iwae"]
 SETTINGS = {"latent-dim": (2, 10, 50), "draws": (1, 4, 16), "batch-size": (10, 100), "posterior-scale": (0.1, 1.0),
             "counter-example": (0.5, 2.0)}  # fmt: skip
@@ -82,12 +84,11 @@ def table(tmp_path_factory):
 @pytest.fixture(scope="module")
 def panels(table):
     """The axes and the note of each figure."""
-    with plots.plt.rc_context(plots.plot_style("ticks")):
-        looks = plots.assign_looks(list(VARIANTS))
-        every = dict(figures._draw_figures(table, looks))
+    with style.plt.rc_context(style.plot_style("ticks")):
+        every = dict(figures.draw_figures(table))
     yield {name: (figure.axes, " ".join(figure.get_supxlabel().split())) for name, figure in every.items()}
     for figure in every.values():
-        plots.plt.close(figure)
+        style.plt.close(figure)
 
 
 def expect_points(table, study, quantity, names, part="latent", keep=lambda rows: rows):
@@ -115,22 +116,28 @@ def select_detectable(rows):
 
 
 def test_every_note_names_data_and_seeds(panels):
-    assert set(panels) == {"training", *SETTINGS, "summary"}
-    for _, note in panels.values():
-        assert note.startswith("digits, 3 seeds. ")
+    with_families = {"latent-dim", "batch-size", "posterior-scale", "draws-for-one"}
+    others = {"training", "draws", "counter-example", "one-dimension"}
+    assert set(panels) == with_families | {f"{name}-all" for name in with_families} | others
+    for name, (_, note) in panels.items():
+        assert note.startswith("digits, 3 seeds. ") or name in ("counter-example", "one-dimension")
 
 
-def test_training_shows_geometric_means_with_ranges_and_rates_with_t_intervals(table, panels):
-    (left, right), note = panels["training"]
-    assert "Left: geometric mean and range over seeds." in note
+def test_training_shows_geometric_means_with_ranges_by_family(table, panels):
+    axes, note = panels["training"]
+    assert "Points: geometric mean over seeds; bars: range over seeds." in note
     positions = table.assign(setting_value=table["checkpoint"].map(CHECKPOINTS.index))
-    assert_points(left, expect_points(positions, "training", "variance", VARIANTS))
-    assert "Right: geometric mean with 95 % t-interval over seeds." in note
+    for panel, names in zip(axes, FAMILIES, strict=True):
+        assert_points(panel, expect_points(positions, "training", "variance", names))
+
+
+def test_the_draws_for_one_are_geometric_means_with_t_intervals(table, panels):
+    (axes,), note = panels["draws-for-one"]
+    assert "Points: geometric mean; bars: 95 % t-interval over seeds. Dotted: one pathwise draw" in note
     rates = table[(table["quantity"] == "exchange_rate") & table["seed"].notna()]
-    assert [text.get_text() for text in right.texts[-1:]] == ["one pathwise draw"]
-    (reference,) = read_unlabelled_lines(right, ":")
+    (reference,) = read_unlabelled_lines(axes, ":")
     assert set(reference[:, 1]) == {1}
-    bars = read_error_bars(right)
+    bars = read_error_bars(axes)
     assert list(bars) == [name for name, (_, estimator, *_) in VARIANTS.items() if estimator != "pathwise"]
     for name, points in bars.items():
         for checkpoint, (x, *drawn_interval) in zip(CHECKPOINTS, points, strict=True):
@@ -141,56 +148,64 @@ def test_training_shows_geometric_means_with_ranges_and_rates_with_t_intervals(t
 
 
 @pytest.mark.parametrize("study", ["latent-dim", "posterior-scale", "batch-size"])
-def test_a_study_shows_geometric_means_with_ranges_of_the_elbo_at_the_left(study, table, panels):
-    (left, right), note = panels[study]
+def test_a_study_shows_geometric_means_with_ranges_for_the_story_and_by_family(study, table, panels):
+    (axes,), note = panels[study]
     assert "Points: geometric mean over seeds; bars: range over seeds." in note
     part = "total" if study == "batch-size" else "latent"
-    assert_points(left, expect_points(table, study, "variance", BOUND, part))
-    assert_points(right, expect_points(table, study, "variance", ["iwae"], part))
+    assert_points(axes, expect_points(table, study, "variance", VARIANTS, part))
+    for panel, names in zip(panels[f"{study}-all"][0], FAMILIES, strict=True):
+        assert_points(panel, expect_points(table, study, "variance", names, part))
 
 
-def test_dotted_lines_are_sums_of_the_latent_and_the_minibatch_part(table, panels):
-    (left, right), note = panels["batch-size"]
-    assert "Dotted: sum of the latent and the minibatch part." in note
-    rows = table[(table["study"] == "batch-size") & table["part"].isin(["latent", "minibatch"]) & table["seed"].notna()]
-    sums = rows[rows["quantity"] == "variance"].groupby(["variant", "setting_value", "seed"])["value"].sum()
-    expected = [
-        [(size, stats.gmean([v for v in sums[name, size] if v > 0])) for size in SETTINGS["batch-size"]]
-        for name in BOUND
-    ]
-    lines = [line.tolist() for line in read_unlabelled_lines(left, ":")]
-    np.testing.assert_allclose(sorted(lines), sorted(np.array(expected).tolist()))
-    assert read_unlabelled_lines(right, ":") == []
-
-
-def test_draws_show_the_work_and_the_ratios_above_the_detection_limit(table, panels):
-    (left, right), _ = panels["draws"]
-    assert_points(left, expect_points(table, "draws", "variance_x_passes", VARIANTS))
-    assert_points(right, expect_points(table, "draws", "snr", VARIANTS, keep=select_detectable))
-    (limit,) = read_unlabelled_lines(right, ":")
+def test_draws_show_the_work_of_the_elbo_and_the_ratios_of_other_bounds_above_the_detection_limit(table, panels):
+    (work, ratios), _ = panels["draws"]
+    assert_points(work, expect_points(table, "draws", "variance_x_passes", BOUND))
+    limit = read_lines(ratios)["detection limit"]
     np.testing.assert_allclose(limit, [(k, FLOOR / k) for k in SETTINGS["draws"]])
+    assert_points(ratios, expect_points(table, "draws", "snr", ["iwae"], keep=select_detectable))
 
 
 def test_the_counter_example_shows_closed_forms_and_means_over_seeds(table, panels):
     (axes,), note = panels["counter-example"]
-    assert "Bands: closed forms; points: measured, mean over seeds." in note
-    bands = [line.get_xydata() for line in axes.get_lines() if line.get_linewidth() == 4]
-    for estimator, band in zip(("pathwise", "score_function"), bands, strict=True):
-        np.testing.assert_allclose(band, [(k, k + len(estimator)) for k in SETTINGS["counter-example"]])
+    assert "Lines: closed forms; points: measured, mean over seeds." in note
+    lines = read_lines(axes)
+    for estimator, name in (("pathwise", "reparameterized, exact"), ("score_function", "REINFORCE, exact")):
+        expected = [(k, k + len(estimator)) for k in SETTINGS["counter-example"]]
+        np.testing.assert_allclose(lines.pop(name), expected)
     rows = table[(table["study"] == "counter-example") & (table["variant"] != "closed form")]
-    assert set(read_lines(axes)) == set(VARIANTS)
-    for name, points in read_lines(axes).items():
+    assert set(lines) == {"vae", "reinforce"}
+    for name, points in lines.items():
         means = rows[rows["variant"] == name].groupby("setting_value")["value"].mean()
         np.testing.assert_allclose(points, np.c_[means.index, means])
 
 
-def test_the_summary_shows_panels_of_the_other_figures(table, panels):
-    (rates, scales, ratios, cosine), _ = panels["summary"]
-    for label, points in read_error_bars(panels["training"][0][1]).items():
-        np.testing.assert_array_equal(read_error_bars(rates)[label], points)
-    assert_points(scales, expect_points(table, "posterior-scale", "variance", BOUND))
-    assert_points(ratios, expect_points(table, "draws", "snr", ["iwae"], keep=select_detectable))
-    counter_example = read_lines(panels["counter-example"][0][0])
-    assert set(read_lines(cosine)) == {"vae", "reinforce"}
-    for name, points in read_lines(cosine).items():
-        np.testing.assert_array_equal(points, counter_example[name])
+def test_single_draws_of_both_estimators_have_the_closed_forms_mean_and_variance():
+    """Of E[(z - 2)²], z ~ N(0, 1), in the mean: gradient -4; variances 4 and 87."""
+    f = quadratic(2.0)
+    exact = {
+        "pathwise": f.pathwise_variance(0.0, 1.0),
+        "score_function": f.score_variance(0.0, 1.0),
+    }
+    assert exact == pytest.approx({"pathwise": 4, "score_function": 87})
+    assert (one_dimension.PATHWISE_VARIANCE, one_dimension.SCORE_VARIANCE) == (4, 87)
+    for estimator, gradients in one_dimension.draw_square_gradients().items():
+        se = gradients.std() / len(gradients) ** 0.5
+        assert abs(gradients.mean() - one_dimension.SQUARE_GRADIENT) < 5 * se
+        squares = (gradients - gradients.mean()) ** 2
+        assert abs(squares.mean() - exact[estimator]) < 5 * squares.std() / len(squares) ** 0.5
+
+
+def test_the_variances_for_cosines_are_the_oracles(panels):
+    axes = panels["one-dimension"][0][1]
+    lines = read_lines(axes)
+    for name, variance in (("reparameterized", "pathwise_variance"), ("REINFORCE", "score_variance")):
+        for k, value in lines[name][::40]:
+            assert value == pytest.approx(getattr(cosine(k), variance)(0.0, 1.0))
+
+
+def test_the_draws_for_one_in_words_are_the_lowest_and_highest_of_the_stages(table):
+    rates = table[(table["quantity"] == "exchange_rate") & table["seed"].isna()].groupby("variant")["value"]
+    texts = exchange_figures.describe_draws_for_one(table).texts
+    assert set(texts) == set(BOUND)
+    low, high = (f"{end:,.0f}" for end in (rates.min()["reinforce"], rates.max()["reinforce"]))
+    assert texts["reinforce"] == (f"{low} to {high}" if low != high else low)

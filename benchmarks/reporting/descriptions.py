@@ -1,0 +1,33 @@
+"""What a variant does, in one line of words, from the names of its objective, estimator and baseline."""
+
+from __future__ import annotations
+
+OBJECTIVES = {
+    "elbo": "",
+    "elbo_mc": "KL from draws",
+    "reconstruction": "no KL, no noise",
+}
+ESTIMATORS = {
+    "pathwise": "reparameterized",
+    "score_function": "REINFORCE",
+    "blocked": "no gradient through z",
+    "sticking_the_landing": "reparameterized without the score of q",
+    "doubly_reparameterized": "doubly reparameterized",
+}
+BASELINES = {
+    "none": "no baseline",
+    "moving_average": "moving average as baseline",
+    "learned": "learned baseline",
+    "leave_one_out": "leave-one-out baseline",
+}
+
+
+def describe_variant(objective: str, estimator: str, baseline: str, draws: int) -> str:
+    """Return one line: "REINFORCE, leave-one-out baseline, 2 draws". Other names are shown as they are."""
+    parts = (
+        ESTIMATORS.get(estimator, estimator.replace("_", " ")),
+        BASELINES.get(baseline, baseline.replace("_", " ")),
+        OBJECTIVES.get(objective, f"objective {objective}"),
+        f"{draws} draws" if draws > 1 else "",
+    )
+    return ", ".join(part for part in parts if part)
