@@ -25,7 +25,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Interval:
-    """Summary of n values: mean, half-width of its 95 % t-interval (NaN for n < 2), median and range."""
+    """Summary of n values: mean, half-width of its 95 % t-interval (NaN for n < 2), median and range.
+
+    On a logarithmic scale the mean is the geometric mean, and the half-width is that of the mean logarithm.
+    """
 
     n: int
     mean: float
@@ -44,13 +47,22 @@ def t_half_width(values: Sequence[float]) -> float:
         return float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * np.std(values, ddof=1) / math.sqrt(n))
 
 
-def summarize_values(values: Sequence[float], diverged: int = 0, worst: float = math.nan) -> Interval:
-    """Summarize values; in the median only, each of `diverged` seeds counts as `worst`, unless that is NaN."""
+def summarize_values(
+    values: Sequence[float], diverged: int = 0, worst: float = math.nan, logarithmic: bool = False
+) -> Interval:
+    """Summarize values; in the median only, each of `diverged` seeds counts as `worst`, unless that is NaN.
+
+    logarithmic: compute mean and half-width on logarithms; NaN if a value is not positive, but 0 if all are 0.
+    """
     ordered = sorted([*values, *([] if math.isnan(worst) else [worst] * diverged)])
     median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else math.nan
-    mean = float(np.mean(values)) if len(values) else math.nan
     low, high = (float(limit(values, default=math.nan)) for limit in (min, max))
-    return Interval(len(values), mean, t_half_width(values), median, low, high)
+    if logarithmic and high != 0:
+        logarithms = [math.log(value) if value > 0 else math.nan for value in values]
+        mean, half_width = math.exp(np.mean(logarithms)) if values else math.nan, t_half_width(logarithms)
+    else:
+        mean, half_width = float(np.mean(values)) if len(values) else math.nan, t_half_width(values)
+    return Interval(len(values), mean, half_width, median, low, high)
 
 
 def log_ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> tuple[float, float]:

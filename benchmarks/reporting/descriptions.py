@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 OBJECTIVES = {
     "elbo": "",
     "elbo_mc": "KL from draws",
-    "reconstruction": "no KL, no noise",
 }
 ESTIMATORS = {
     "pathwise": "reparameterized",
     "score_function": "REINFORCE",
     "blocked": "no gradient through z",
-    "sticking_the_landing": "reparameterized without the score of q",
+    "sticking_the_landing": "sticking the landing",
     "doubly_reparameterized": "doubly reparameterized",
 }
 BASELINES = {
@@ -24,6 +25,8 @@ BASELINES = {
 
 def describe_variant(objective: str, estimator: str, baseline: str, draws: int) -> str:
     """Return one line: "REINFORCE, leave-one-out baseline, 2 draws". Other names are shown as they are."""
+    if objective == "reconstruction":
+        return "reconstruction only, no KL"
     parts = (
         ESTIMATORS.get(estimator, estimator.replace("_", " ")),
         BASELINES.get(baseline, baseline.replace("_", " ")),
@@ -31,3 +34,9 @@ def describe_variant(objective: str, estimator: str, baseline: str, draws: int) 
         f"{draws} draws" if draws > 1 else "",
     )
     return ", ".join(part for part in parts if part)
+
+
+def shorten_source(source: str) -> str:
+    """Return authors and year of the first source: "Kingma and Welling 2014"; all of it if it has no year."""
+    match = re.match(r".*?\b(19|20)\d\d\b", source)
+    return match.group() if match else source

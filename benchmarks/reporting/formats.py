@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import zip_longest
 
 import pandas as pd
-from tabulate import tabulate
+import tabulate
 
 from benchmarks.common.errors import UserError, unknown
 from benchmarks.common.seed_statistics import Interval
@@ -19,14 +20,27 @@ from benchmarks.reporting.summaries import Summary, identify_rows
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 TABLE_FORMATS = ("text", "markdown", "csv", "latex")
-EXPLANATION = "mean ± 95 % t-interval over seeds; below it median [min, max]"
+MEDIANS = "median over seeds; below it minimum..maximum"
+MEANS = (
+    "mean ± 95 % t-interval over seeds; geometric mean with its interval for metrics on a log scale; no interval if it "
+    "would contain values with another sign than all seeds"
+)
+SIGNIFICANT_DIGITS = 4
+tabulate.MIN_PADDING = 0  # else columns are two characters wider than their headers
+HEADER_WIDTH = 14  # characters of a line of the header in text
 
 
-def format_number(metric: Metric, value: float) -> str:
-    """Return a value with the metric's digits: "diverged" if it is infinite, empty if it is NaN."""
+def format_number(metric: Metric, value: float, digits: int = 9) -> str:
+    """Return a value with the metric's decimals: "diverged" if it is infinite, empty if it is NaN.
+
+    digits: fewer decimals are shown if the value has more significant digits than this.
+    """
     if not math.isfinite(value):
         return "diverged" if math.isinf(value) else ""
-    return format_scientific(value) if metric.scale == "log" else format_decimal(value, metric.decimals)
+    if metric.scale == "log":
+        return format_scientific(value)
+    before_point = math.floor(math.log10(abs(value))) + 1 if abs(value) >= 1 else 0
+    return format_decimal(value, min(metric.decimals, max(0, digits - before_point)))
 
 
 def format_decimal(value: float, decimals: int, sign: str = "-") -> str:
@@ -58,8 +72,11 @@ def choose_metrics(names: Sequence[str]) -> list[Metric]:
     return [METRIC_BY_NAME[name] for name in names or TABLE_METRICS]
 
 
-def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style: str) -> str:
-    """Return the comparison table in one of `TABLE_FORMATS`, with one part for each data set, epoch and likelihood."""
+def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style: str, means: bool = False) -> str:
+    """Return the comparison table in one of `TABLE_FORMATS`, with one part for each data set, epoch and likelihood.
+
+    means: show means with t-intervals instead of medians with ranges.
+    """
     if style == "csv":
         return _render_csv(summaries, metrics)
     if style not in TABLE_FORMATS:
@@ -69,12 +86,15 @@ def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style:
     for summary in summaries:
         title = ", ".join(filter(None, [f"{summary.dataset}, epoch {summary.epoch}", summary.title]))
         parts.setdefault(title, []).append(summary)
-    return "\n\n".join(render(title, part, metrics) for title, part in parts.items())
+    return "\n\n".join(
+        render(f"{title} ({MEANS if means else MEDIANS})", make_comparison_rows(part, metrics, means))
+        for title, part in parts.items()
+    )
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str] = ()) -> str:
     """Return a table as text. align: "left" or "right" for each column, by default all "left"."""
-    text = tabulate(rows, header, "simple", disable_numparse=True, colalign=align if align and rows else None)
+    text = tabulate.tabulate(rows, header, "simple", disable_numparse=True, colalign=align if align and rows else None)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
@@ -91,22 +111,35 @@ def columns_markdown() -> str:
     return markdown_table(["column", "unit", "meaning"], rows)
 
 
-def make_comparison_rows(summaries: Sequence[Summary], metrics: Sequence[Metric]) -> list[list[str]]:
+def make_comparison_rows(summaries: Sequence[Summary], metrics: Sequence[Metric], means: bool) -> list[list[str]]:
     """Return the header and one row for each variant. Cells of metrics have up to two lines.
 
-    Lines of the header: title, unit. Lines of other rows: mean ± half-width, median [min, max].
+    Lines of the header: title, unit. Lines of other rows: value, spread over seeds.
     """
     header = ["variant", "seeds", *(f"{m.title}{ARROWS[m.direction]}\n{m.unit}" for m in metrics)]
-    rows = [[s.variant, format_seeds(s), *(_format_cell(m, s.metrics[m.name]) for m in metrics)] for s in summaries]
-    return [header, *rows]
+    cells = ([_format_cell(metric, s.metrics[metric.name], means) for metric in metrics] for s in summaries)
+    return [header, *([s.variant, format_seeds(s), *row] for s, row in zip(summaries, cells, strict=True))]
 
 
-def _format_cell(metric: Metric, interval: Interval) -> str:
-    mean, half_width, median, low, high = (
-        format_number(metric, value)
-        for value in (interval.mean, interval.half_width, interval.median, interval.min, interval.max)
-    )
-    return f"{mean} ± {half_width}\n{median} [{low}, {high}]" if interval.n > 1 else mean
+def _format_cell(metric: Metric, interval: Interval, means: bool) -> str:
+    def text(value: float) -> str:
+        return format_number(metric, value, SIGNIFICANT_DIGITS)
+
+    if interval.n < 2:
+        return text(interval.median)
+    if not means:
+        return f"{text(interval.median)}\n{text(interval.min)}..{text(interval.max)}"
+    mean, half_width = interval.mean, interval.half_width
+    if metric.scale == "log":
+        factor = math.exp(min(half_width, 700))
+        return f"{text(mean)}\n{text(mean / factor)}..{text(mean * factor)}" if mean else text(mean)
+    crosses_zero = (interval.min >= 0 > mean - half_width) or (interval.max <= 0 < mean + half_width)
+    return text(mean) if crosses_zero else f"{text(mean)}\n± {format_number(metric, half_width, 3)}"
+
+
+def terminal_width() -> int:
+    """Return the width of the terminal in characters; 80 without a terminal."""
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def count_characters(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -114,39 +147,46 @@ def count_characters(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
 
 
-def _render_text(title: str, summaries: Sequence[Summary], metrics: Sequence[Metric]) -> str:
+def _render_text(title: str, rows: list[list[str]]) -> str:
     """Put as many metrics side by side as fit the terminal, and the others below."""
-    rows = make_comparison_rows(summaries, metrics)
-    lengths, width = count_characters(rows), shutil.get_terminal_size((120, 24)).columns
+    header, *body = rows
+    rows = [[_wrap_lines(cell) for cell in header], *body]
+    lengths, width = count_characters(rows), terminal_width()
+    first = (0,) if len({row[1] for row in body}) == 1 else (0, 1)  # a number of seeds that all have is in the title
+    title += "" if len(first) > 1 else f", seeds: {body[0][1]}"
     panels: list[list[int]] = [[]]
     for i in range(2, len(lengths)):
-        if panels[-1] and sum(lengths[j] + 2 for j in (0, 1, *panels[-1], i)) > width:
+        if panels[-1] and sum(lengths[j] + 2 for j in (*first, *panels[-1], i)) - 2 > width:
             panels.append([])
         panels[-1].append(i)
     tables = []
     for panel in panels:
-        header, *body = [[row[i] for i in (0, 1, *panel)] for row in rows]
-        tables.append(text_table(header, body))
-    return "\n\n".join([f"{title} ({EXPLANATION})", *tables])
+        head, *lines = [[row[i] for i in (*first, *panel)] for row in rows]
+        tables.append(text_table(head, lines))
+    return "\n\n".join([textwrap.fill(title, width), *tables])
 
 
-def _render_markdown(title: str, summaries: Sequence[Summary], metrics: Sequence[Metric]) -> str:
-    header, *rows = make_comparison_rows(summaries, metrics)
+def _wrap_lines(cell: str) -> str:
+    return "\n".join(textwrap.fill(line, HEADER_WIDTH, break_long_words=False) for line in cell.split("\n"))
+
+
+def _render_markdown(title: str, rows: list[list[str]]) -> str:
+    header, *body = rows
     header = [cell.replace("\n", "<br>") for cell in header]
-    rows = [[cell.replace("\n", "<br><sub>") + ("</sub>" if "\n" in cell else "") for cell in row] for row in rows]
-    return f"{title} ({EXPLANATION}):\n\n{markdown_table(header, rows)}"
+    body = [[cell.replace("\n", "<br><sub>") + ("</sub>" if "\n" in cell else "") for cell in row] for row in body]
+    return f"{title}:\n\n{markdown_table(header, body)}"
 
 
-def _render_latex(title: str, summaries: Sequence[Summary], metrics: Sequence[Metric]) -> str:
+def _render_latex(title: str, rows: list[list[str]]) -> str:
     lines: list[tuple[str, ...]] = []
-    for row in make_comparison_rows(summaries, metrics):
+    for row in rows:
         lines += zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
-    align = ["left", *["right"] * (len(metrics) + 1)]
-    body = tabulate(lines[1:], lines[0], "latex_booktabs", disable_numparse=True, colalign=align).splitlines()
+    align = ["left", *["right"] * (len(rows[0]) - 1)]
+    body = tabulate.tabulate(lines[1:], lines[0], "latex_booktabs", disable_numparse=True, colalign=align).splitlines()
     body[3:5] = body[4], body[3]  # the units belong to the header, above the rule
     symbols = str.maketrans({"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "²": r"\textsuperscript{2}"})
     text = "\n".join(body).translate(symbols)
-    return f"% {title}; needs \\usepackage{{booktabs}}\n{text}\n% {title}: {EXPLANATION}"
+    return f"% {title}; needs \\usepackage{{booktabs}}\n{text}"
 
 
 def _render_csv(summaries: Sequence[Summary], metrics: Sequence[Metric]) -> str:

@@ -92,9 +92,7 @@ TIMINGS = frozenset({
     "throughput", "processor_throughput", "flops_per_second", "machine_fraction", "train_seconds", "processor_seconds",
     "peak_memory_mib",
 })  # fmt: skip
-TABLE_METRICS = (
-    "elbo", "reconstruction_error", "kl", "log_likelihood", "active_units", "gradient_variance", "throughput",
-)  # fmt: skip
+TABLE_METRICS = ("elbo", "reconstruction_error", "kl", "log_likelihood")
 
 
 def find_inconsistency(row: Mapping[str, Any]) -> str | None:

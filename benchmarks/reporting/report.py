@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
     print(formats.render_table(variants, formats.choose_metrics([]), "text"))
     headline = summaries.make_headline(results)
     if headline:
-        print(f"\n{headline}")
+        print(f"\n{textwrap.fill(headline, formats.terminal_width())}")
     print(f"\n{folder}: results.csv, summary.csv and {describe_figures(figures, folder)}")
     failed_records = [record for record in records if record["status"] not in results_table.FINISHED_STATUSES]
     inconsistencies = summaries.list_inconsistencies(results)

@@ -94,7 +94,9 @@ def _summarize_group(key: Key, likelihood: tuple[str, str], group: pd.DataFrame,
     for metric in METRICS:
         is_measured = group[metric.name].notna().any()  # if not, the metric does not exist for this variant
         values, worst = rows[metric.name].dropna().tolist(), WORST_VALUE[metric.direction]
-        metrics[metric.name] = summarize_values(values, diverged_before if is_measured else 0, worst)
+        metrics[metric.name] = summarize_values(
+            values, diverged_before if is_measured else 0, worst, metric.scale == "log"
+        )
     return Summary(*key, *likelihood, epoch, ok, diverged, len(statuses) - ok - diverged, metrics)
 
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:  # imports torch, which most lists do not need
     from vaezoo import Variant
 
 LISTS = ("variants", "datasets", "presets", "metrics")
+SUMMARY_HEADER = ("variant", "what it does", "source")
 VARIANT_HEADER = ("variant", "objective", "estimator", "baseline", "draws", "decoder passes", "unbiased", "source")
 Row = Sequence[str]
 
 
 def list_(
     what: Annotated[str, options.argument("|".join(LISTS), "Which list to print.")] = LISTS[0],
+    long: Annotated[bool, options.option("Show all fields and the full sources of variants.", "no")] = False,
     plugin: options.Plugin = None,
 ) -> None:
     """List variants, data sets, presets or metrics."""
@@ -28,7 +30,7 @@ def list_(
     if what not in LISTS:
         raise unknown("list", what, LISTS)
     others = {"datasets": _list_datasets, "presets": _list_presets, "metrics": _list_metrics}
-    header, *body = others[what]() if what in others else _list_variants(plugin or [])
+    header, *body = others[what]() if what in others else _list_variants(plugin or [], long)
     print(text_table(header, body))
 
 
@@ -55,13 +57,20 @@ def check(
     return ExitCode.VERDICT if failures else ExitCode.OK
 
 
-def _list_variants(files: Sequence[Path]) -> Iterator[Row]:
+def _list_variants(files: Sequence[Path], long: bool) -> Iterator[Row]:
     from benchmarks.planning import registry
     from benchmarks.planning.plugins import read_plugins
 
-    yield VARIANT_HEADER
+    yield VARIANT_HEADER if long else SUMMARY_HEADER
     for entry in registry.load_registry(read_plugins(files)).values():
-        yield _make_variant_row(entry.variant)
+        yield _make_variant_row(entry.variant) if long else _make_summary_row(entry.variant)
+
+
+def _make_summary_row(v: Variant) -> Row:
+    from benchmarks.reporting.descriptions import describe_variant, shorten_source
+
+    description = describe_variant(v.objective.name, v.estimator.name, v.estimator.baseline_name, v.draws)
+    return v.name, description, shorten_source(v.source)
 
 
 def _make_variant_row(v: Variant) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,17 +21,20 @@ if TYPE_CHECKING:
 def show(
     run: Run = "latest",
     metrics: Annotated[
-        str, option("Metrics to show, separated by commas; see 'list metrics'.", "the seven main metrics")
+        str, option("Show these metrics, separated by commas; see 'list metrics'.", "the four main metrics")
     ] = "",
+    all_metrics: Annotated[bool, option("Show all metrics.", "no")] = False,
+    means: Annotated[bool, option("Show means with 95 % t-intervals.", "medians with ranges")] = False,
     format_: Annotated[str, typer.Option("--format", help="Format: text, markdown, csv or latex.")] = "text",
     epoch: Annotated[int | None, option("Epoch of the checkpoint to show.", "the last")] = None,
     out: Out = Path("results"),
 ) -> None:
-    """Print the table of a run: each metric of each variant, with its interval over seeds.
+    """Print the table of a run: each metric of each variant, with its spread over seeds.
 
     Of gradient studies, print the findings.
     """
     from benchmarks.reporting import formats, results_table, summaries
+    from benchmarks.reporting.metrics import METRICS
     from benchmarks.runs import folders, manifests
 
     if not metrics and epoch is None and format_ == "text" and (studies := folders.find_study_table(run, out)):
@@ -38,17 +42,19 @@ def show(
 
         print(findings.describe_table(tables.read_gradients(studies)))
         return
-    table_metrics = formats.choose_metrics(split_names(metrics))
+    if metrics and all_metrics:
+        raise UserError("--metrics and --all-metrics exclude each other; use one of them")
+    table_metrics = list(METRICS) if all_metrics else formats.choose_metrics(split_names(metrics))
     path = folders.find_results(run, out)
     results = results_table.read_results(path)
     if epoch is not None and epoch not in set(results["epoch"].dropna()):
         known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
         raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
-    print(formats.render_table(summaries.summarize(results, epoch), table_metrics, format_))
+    print(formats.render_table(summaries.summarize(results, epoch), table_metrics, format_, means))
     if shortfall := manifests.describe_shortfall(path, results):
         print(shortfall, file=sys.stderr)
     if format_ in ("text", "markdown") and (headline := summaries.make_headline(results)):
-        print(f"\n{headline}")
+        print(f"\n{textwrap.fill(headline, formats.terminal_width())}")
 
 
 def plot(

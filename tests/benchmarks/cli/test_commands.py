@@ -43,7 +43,7 @@ def test_run_writes_every_file_and_column(finished):
 
 
 def test_run_prints_table_headline_and_folder(finished):
-    assert "95 % t-interval" in finished.stdout
+    assert "median over seeds" in finished.stdout
     assert "draws of REINFORCE without a baseline" in finished.stdout
     assert "With the baseline " in finished.stdout
     assert str(finished.folder) in finished.stdout

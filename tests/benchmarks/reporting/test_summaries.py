@@ -1,17 +1,15 @@
 """Summaries over seeds, tables and headline."""
 
 import csv
-import io
 import math
 
 import pandas as pd
 import pytest
 
 from benchmarks.common.atomic_files import SCHEMA_VERSION
-from benchmarks.common.errors import UserError
 from benchmarks.common.seed_statistics import Estimate
 from benchmarks.reporting import formats, summaries
-from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS
+from benchmarks.reporting.metrics import METRICS
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 
 
@@ -90,8 +88,8 @@ def test_failed_cells_are_counted_and_not_averaged():
 def test_a_variant_without_results_has_a_line():
     table = results(row("a", 0, 5, elbo=-2.0), row("b", 0, None, status="failed", error="boom"))
     text = formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), "text")
-    assert "b " in text
-    assert "1 failed" in text
+    assert text.splitlines()[-1].split() == ["b"]
+    assert "1 failed" in " ".join(text.split())
 
 
 def headline_rows(seeds=(0, 1)):
@@ -141,24 +139,6 @@ def test_there_is_no_headline_without_reinforce_and_pathwise():
     )
 
 
-@pytest.mark.parametrize("style", ["text", "markdown", "latex"])
-def test_names_of_variants_are_escaped(style):
-    table = results(row("a_b|c&d", 0, 5, elbo=-2.0))
-    text = formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), style)
-    assert {"text": "a_b|c&d", "markdown": r"a_b\|c&d", "latex": r"a\_b|c\&d"}[style] in text
-
-
-def test_the_csv_format_keeps_every_digit():
-    table = results(row("a", 0, 5, elbo=-1 / 3), row("a", 1, 5, elbo=-2 / 3))
-    lines = list(
-        csv.DictReader(
-            io.StringIO(formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), "csv"))
-        )
-    )
-    assert float(lines[0]["min"]) == -2 / 3
-    assert lines[0]["unit"] == "nats/example"
-
-
 def test_summary_csv_has_every_metric_and_its_spread(tmp_path):
     summaries.write_summary(tmp_path / "summary.csv", summaries.summarize(results(row("a", 0, 5, elbo=-1 / 3))))
     lines = list(csv.DictReader((tmp_path / "summary.csv").read_text().splitlines()))
@@ -168,21 +148,6 @@ def test_summary_csv_has_every_metric_and_its_spread(tmp_path):
     assert {f"{m.name}_{part}" for m in METRICS for part in ("mean", "half_width", "median", "min", "max")} <= set(
         lines[0]
     )
-
-
-def test_numbers_are_rounded_for_reading():
-    variance, elbo = METRIC_BY_NAME["gradient_variance"], METRIC_BY_NAME["elbo"]
-    texts = [formats.format_number(variance, v) for v in (0.0, 0.022, 0.13, 683.0, 13123.0, 6.94e16, 1e-7)]
-    assert texts == ["0", "0.022", "0.13", "680", "13,000", "6.9e16", "1.0e-7"]
-    assert formats.format_number(elbo, -1020.801) == "-1,020.80"
-    assert formats.format_number(elbo, -math.inf) == "diverged"
-
-
-def test_unknown_metrics_and_formats_are_errors():
-    with pytest.raises(UserError, match="did you mean elbo"):
-        formats.choose_metrics(["elob"])
-    with pytest.raises(UserError, match="no such format"):
-        formats.render_table([], [], "html")
 
 
 def test_inconsistent_rows_are_listed():
@@ -200,17 +165,6 @@ def test_inconsistent_rows_are_listed():
     density = row("a", 0, 5, support="binary", elbo=42.9, reconstruction_error=-50.9, kl=8.0)
     (inconsistency,) = summaries.list_inconsistencies(results(density))
     assert "reconstruction_error -50.9 is below 0" in inconsistency
-
-
-def test_units_are_above_the_rule_of_a_latex_table():
-    table = results(row("a", 0, 5, elbo=-1.0), row("a", 1, 5, elbo=-2.0))
-    text = formats.render_table(summaries.summarize(table), formats.choose_metrics(["elbo"]), "latex")
-    header, units, rule, *body = text.splitlines()[3:]
-    assert "ELBO" in header
-    assert "nats/example" in units
-    assert rule == r"\midrule"
-    assert r"-1.50 $\pm$" in body[0]
-    assert "-1.50 [-2.00, -1.00]" in body[1]
 
 
 def likelihood_rows(variant, likelihood, support, **values):

@@ -80,13 +80,14 @@ def test_the_model_decides_likelihood_support_and_posterior(mixed):
 
 def test_the_report_of_the_run_has_a_table_for_each_likelihood(mixed, capsys, monkeypatch):
     monkeypatch.setattr(report, "write_figures", lambda results, folder: [])
+    monkeypatch.setenv("COLUMNS", "300")
     assert report.report_run(mixed.folder, mixed.records) == 2  # one cell failed
     titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("digits, epoch")]
-    ending = f" ({formats.EXPLANATION})"
+    ending = f" ({formats.MEDIANS}), seeds: "
     assert titles == [
-        f"digits, epoch 1, likelihood bernoulli{ending}",
-        f"digits, epoch 0, likelihood unknown{ending}",
-        f"{DENSITY_TITLE}{ending}",
+        f"digits, epoch 1, likelihood bernoulli{ending}1",
+        f"digits, epoch 0, likelihood unknown{ending}0, 1 failed",
+        f"{DENSITY_TITLE}{ending}1",
     ]
     summary = pd.read_csv(mixed.folder / "summary.csv", dtype=str, keep_default_na=False)
     assert summary[["variant", "likelihood"]].values.tolist() == [
@@ -95,7 +96,7 @@ def test_the_report_of_the_run_has_a_table_for_each_likelihood(mixed, capsys, mo
 
 
 @pytest.mark.parametrize(
-    ("style", "mark"), [("markdown", "{} ("), ("latex", "% {}; needs"), ("csv", "digits,density,density of bits,1")]
+    ("style", "mark"), [("markdown", "{} ("), ("latex", "% {} ("), ("csv", "digits,density,density of bits,1")]
 )
 def test_other_formats_separate_likelihoods(mixed, style, mark):
     text = formats.render_table(summaries.summarize(mixed.rows), formats.choose_metrics(["elbo"]), style)
