@@ -97,7 +97,7 @@ variances = first.groupby("variant")["gradient_variance"].median().loc[["vae", "
 print(variances)
 
 figure, axes = plt.subplots(figsize=(6, 2), layout="constrained")
-axes.barh(variances.index, variances)
+axes.plot(variances, variances.index, "o")
 axes.set(xscale="log", xlabel="gradient variance of the encoder at epoch 0")
 figure.savefig(FOLDER / "variance.png")
 print("figure:", FOLDER / "variance.png")
@@ -109,7 +109,7 @@ assert 2 < variances["reinforce-vae-loo"] / variances["vae"] < 100
 # ## 4. Change one thing: the learning rate
 #
 # The preset's learning rate is 0.002. A smaller one averages the noise of the gradient over more steps. But each step
-# is smaller too, and the number of epochs is the same. Before you run the next cell, predict which variant becomes worse.
+# is smaller too, and the number of epochs is the same. Predict which variant becomes worse, then run the next cell.
 
 # %%
 run_benchmarks("run", "vae", "reinforce-vae", "--learning-rate", "3e-4", "--name", "slow")
@@ -163,8 +163,8 @@ assert abs(table.loc["vae"] - 1).max() < 1e-6
 #
 # 1. It counts draws, and `vae-2` uses two. Half the variance with twice the draws is neither better nor worse.
 # 2. "Equal before training": the ELBO is evaluated with β = 1 for all variants, so `beta-vae` starts equal too.
-# 3. "bias of the encoder's gradient". It compares the mean gradient with the exact one by quadrature, and says how small
-#    a bias would show.
+# 3. "bias of the encoder's gradient". It compares the mean gradient with the exact one, computed by quadrature, and says
+#    how small a bias would show.
 #
 # Delete the folder that the first cell printed when you are done.
 #
