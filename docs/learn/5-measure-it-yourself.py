@@ -163,8 +163,8 @@ assert abs(table.loc["vae"] - 1).max() < 1e-6
 #
 # 1. It counts draws, and `vae-2` uses two. Half the variance with twice the draws is neither better nor worse.
 # 2. "Equal before training": the ELBO is evaluated with β = 1 for all variants, so `beta-vae` starts equal too.
-# 3. "bias of the encoder's gradient". It compares the mean gradient with the exact one, computed by quadrature, and says
-#    how small a bias would show.
+# 3. "bias of the encoder's gradient". It compares the mean gradient with the exact one, which quadrature gives. It
+#    also says how small a bias would show.
 #
 # Delete the folder that the first cell printed when you are done.
 #
