@@ -116,13 +116,3 @@ BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
     "trained": trained_markdown,
     "columns": columns_markdown,
 }
-
-
-def fill_page(text: str, table: pd.DataFrame) -> str:
-    """Return the page with its blocks between the markers <!-- NAME --> and <!-- end --> replaced by the tables."""
-    for name, make in BLOCKS.items():
-        before, start, rest = text.partition(f"<!-- {name} -->\n")
-        if start:
-            _, end, after = rest.partition("<!-- end -->")
-            text = f"{before}{start}{make(table)}\n{end}{after}"
-    return text

@@ -1,10 +1,7 @@
 """Definitions of metrics and columns, and the consistency check of a row."""
 
-from pathlib import Path
-
 import pytest
 
-from benchmarks.reporting.formats import columns_markdown
 from benchmarks.reporting.metrics import METRICS, NATS, TABLE_METRICS, find_inconsistency
 from benchmarks.reporting.results_table import COLUMNS, RESULT_COLUMNS
 
@@ -37,14 +34,6 @@ def test_results_have_all_documented_columns():
         "started,ended,processor_seconds,torch,commit,data_checksum,protocol_id,error,cell_id"
     )
     assert set(documented.split(",")) <= set(RESULT_COLUMNS)
-
-
-def test_the_readme_has_the_current_table_of_columns():
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    module = "benchmarks.reporting.formats"
-    assert columns_markdown() in readme, (
-        f"paste the output of: python -c 'from {module} import *; print(columns_markdown())'"
-    )
 
 
 def test_a_consistent_row_passes():
