@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import io
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -44,6 +45,24 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
     },
     "Repair": {"rebuild": (show.rebuild, "rebuild latest")},
 }
+
+
+def print_version(requested: bool) -> None:
+    """Print the version and end, if it is requested."""
+    if requested:
+        print(f"vaezoo {importlib.metadata.version('vaezoo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def set_up(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train variants of the variational autoencoder with equal settings, and compare them."""
+
+
 for panel, commands in COMMANDS.items():
     for name, (function, example) in commands.items():
         app.command(name, rich_help_panel=panel, epilog=f"Example: python -m benchmarks {example}")(function)

@@ -59,7 +59,7 @@ run_benchmarks("run", *VARIANTS, "--name", "first")
 # ## 2. Read the results
 #
 # `results.csv` has one row for each variant, seed and checkpoint. A checkpoint is an epoch at which all metrics are
-# measured. The README explains every column.
+# measured. docs/columns.md explains every column.
 
 # %%
 results = pd.read_csv(FOLDER / "first" / "results.csv")

@@ -80,14 +80,16 @@ def normalise(
 class Measurement:
     """Moments, bias and direction of the gradient of one variant, from R repeats of the noise.
 
-    moments: by (parameters, layer). The parameters are "encoder", "decoder" or a parameter of the approximate
-        posterior, such as "mean"; the layer "" is the sum over all layers.
-    bias: z-score of the difference to the pathwise gradient of the same objective with equal noise, in the parameters
-        of the posterior (joint route) or the encoder (direct route). It is standard normal for an unbiased estimate.
-        None without such a reference, and if the two gradients are equal for all noise, except for rounding.
-    cosine: cosine between one gradient of the encoder and the mean gradient of the reference, averaged over repeats.
-        None without a reference.
-    route: "joint" (one decoder pass for all variants) or "direct" (a backward pass through the model per estimate).
+    Args:
+        moments: by (parameters, layer). The parameters are "encoder", "decoder" or a parameter of the approximate
+            posterior, such as "mean"; the layer "" is the sum over all layers.
+        bias: z-score of the difference to the pathwise gradient of the same objective with equal noise, in the
+            parameters of the posterior (joint route) or the encoder (direct route). It is standard normal for an
+            unbiased estimate. None without such a reference, and if the two gradients are equal for all noise, except
+            for rounding.
+        cosine: cosine between one gradient of the encoder and the mean gradient of the reference, averaged over
+            repeats. None without a reference.
+        route: "joint" (one decoder pass for all variants) or "direct" (a backward pass through the model per estimate).
     """
 
     moments: dict[tuple[str, str], Moments]

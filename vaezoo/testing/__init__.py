@@ -1,4 +1,4 @@
-"""Tests of the properties that every variant must have. Use `check` in a test of pytest:
+"""Tests of the properties that every variant must have. Use `check` in a test of pytest::
 
     @pytest.mark.parametrize("finding", vaezoo.testing.check(VARIANT), ids=lambda finding: finding.property)
     def test_variant(finding):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import vaezoo
 from benchmarks.cli import main
 from benchmarks.reporting.metrics import METRICS
 from benchmarks.reporting.results_table import RESULT_COLUMNS
@@ -97,6 +98,11 @@ def test_lists(ask, what, words):
     assert done.returncode == 0
     for word in words:
         assert word in done.stdout
+
+
+def test_version(ask):
+    done = ask("--version")
+    assert (done.returncode, done.stdout) == (0, f"vaezoo {vaezoo.__version__}\n")
 
 
 def test_help_groups_the_commands(command):
