@@ -158,9 +158,7 @@ def make_tables() -> dict[str, Callable[[], str]]:
 
     def all_results() -> str:
         metrics = formats.choose_metrics(MAIN_METRICS)
-        return formats.render_table(
-            summaries.summarize(read_run("default")), formats.choose_metrics(MAIN_METRICS), "markdown"
-        )
+        return formats.render_table(summaries.summarize(read_run("default")), metrics, "markdown")
 
     return laboratory | {
         "results": few_results_markdown,
