@@ -87,7 +87,7 @@ def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style:
         title = ", ".join(filter(None, [f"{summary.dataset}, epoch {summary.epoch}", summary.title]))
         parts.setdefault(title, []).append(summary)
     return "\n\n".join(
-        render(f"{title} ({MEANS if means else MEDIANS})", make_comparison_rows(part, metrics, means))
+        render(title, MEANS if means else MEDIANS, make_comparison_rows(part, metrics, means))
         for title, part in parts.items()
     )
 
@@ -147,7 +147,7 @@ def count_characters(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(line) for cell in column for line in cell.split("\n")) for column in zip(*rows, strict=True)]
 
 
-def _render_text(title: str, rows: list[list[str]]) -> str:
+def _render_text(title: str, explanation: str, rows: list[list[str]]) -> str:
     """Put as many metrics side by side as fit the terminal, and the others below."""
     header, *body = rows
     rows = [[_wrap_lines(cell) for cell in header], *body]
@@ -163,21 +163,21 @@ def _render_text(title: str, rows: list[list[str]]) -> str:
     for panel in panels:
         head, *lines = [[row[i] for i in (*first, *panel)] for row in rows]
         tables.append(text_table(head, lines))
-    return "\n\n".join([textwrap.fill(title, width), *tables])
+    return "\n\n".join([textwrap.fill(f"{title} ({explanation})", width), *tables])
 
 
 def _wrap_lines(cell: str) -> str:
     return "\n".join(textwrap.fill(line, HEADER_WIDTH, break_long_words=False) for line in cell.split("\n"))
 
 
-def _render_markdown(title: str, rows: list[list[str]]) -> str:
+def _render_markdown(title: str, explanation: str, rows: list[list[str]]) -> str:
     header, *body = rows
     header = [cell.replace("\n", "<br>") for cell in header]
     body = [[cell.replace("\n", "<br><sub>") + ("</sub>" if "\n" in cell else "") for cell in row] for row in body]
-    return f"{title}:\n\n{markdown_table(header, body)}"
+    return f"{title} ({explanation}):\n\n{markdown_table(header, body)}"
 
 
-def _render_latex(title: str, rows: list[list[str]]) -> str:
+def _render_latex(title: str, explanation: str, rows: list[list[str]]) -> str:
     lines: list[tuple[str, ...]] = []
     for row in rows:
         lines += zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
@@ -186,7 +186,7 @@ def _render_latex(title: str, rows: list[list[str]]) -> str:
     body[3:5] = body[4], body[3]  # the units belong to the header, above the rule
     symbols = str.maketrans({"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "²": r"\textsuperscript{2}"})
     text = "\n".join(body).translate(symbols)
-    return f"% {title}; needs \\usepackage{{booktabs}}\n{text}"
+    return f"% {title} ({explanation}); needs \\usepackage{{booktabs}}\n{text}"
 
 
 def _render_csv(summaries: Sequence[Summary], metrics: Sequence[Metric]) -> str:

@@ -49,7 +49,8 @@ def test_plugin_of_15_lines_passes_check_and_fails_without_the_decoder_gradient(
 
 
 def test_plugin_is_listed_run_and_plotted(file, ask, tiny, tmp_path):
-    assert "constant_baseline" in ask("list", "variants", "--plugin", file).stdout
+    assert "mine                constant baseline" in ask("list", "variants", "--plugin", file).stdout
+    assert "constant_baseline" in ask("list", "variants", "--long", "--plugin", file).stdout
     run = ["run", "vae", "mine", "--plugin", file, "--preset", tiny, "--out", tmp_path, "--name", "x", "--workers", 2]
     done = ask(*run)
     assert done.returncode == 0, done.stderr

@@ -83,11 +83,11 @@ def test_the_report_of_the_run_has_a_table_for_each_likelihood(mixed, capsys, mo
     monkeypatch.setenv("COLUMNS", "300")
     assert report.report_run(mixed.folder, mixed.records) == 2  # one cell failed
     titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("digits, epoch")]
-    ending = f" ({formats.MEDIANS}), seeds: "
+    ending = f" ({formats.MEDIANS})"
     assert titles == [
-        f"digits, epoch 1, likelihood bernoulli{ending}1",
-        f"digits, epoch 0, likelihood unknown{ending}0, 1 failed",
-        f"{DENSITY_TITLE}{ending}1",
+        f"digits, epoch 1, likelihood bernoulli, seeds: 1{ending}",
+        f"digits, epoch 0, likelihood unknown, seeds: 0, 1 failed{ending}",
+        f"{DENSITY_TITLE}, seeds: 1{ending}",
     ]
     summary = pd.read_csv(mixed.folder / "summary.csv", dtype=str, keep_default_na=False)
     assert summary[["variant", "likelihood"]].values.tolist() == [
