@@ -132,5 +132,5 @@ def test_run_name_that_is_too_long_for_a_file(ask, tmp_path):
 
 
 def test_show_another_checkpoint(finished, ask):
-    assert "digits, epoch 1 " in ask("show", finished.folder, "--epoch", 1).stdout
+    assert "digits, epoch 1, seeds: 2 " in ask("show", finished.folder, "--epoch", 1).stdout
     assert "it has 0, 1, 2" in one_line_error(ask("show", finished.folder, "--epoch", 7))
