@@ -22,7 +22,7 @@ class Objective:
     """An objective as a record of functions.
 
     Args:
-        log_weight: (model, x [B, ...], z [K, B, D], q) -> log w [K, B], nats.
+        log_weight: (model, x [B, ...], z [K, B, D], q) -> log w [K, B], nats; each from its own draw alone.
         reduction: F over the K draws.
         exact: (model, q) -> A(x) [B], nats: the part with a closed form. Its gradient is computed by autograd.
         bound: whether L(x) is declared to be at most log p(x); `check` tests it. If A = 0, it also tests that the mean

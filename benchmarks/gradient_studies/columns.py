@@ -8,6 +8,7 @@ from benchmarks.reporting.csv_tables import Column
 
 Row = dict[str, Any]
 KURTOSIS_FLAG = "kurtosis"
+BIASED_Z = 5  # standard errors; an estimator whose bias_z is larger is called biased
 BEST, BEST_AT_EDGE, DIVERGED = "best", "best at the edge", "diverged"
 CHECKPOINTS = ("initial", "early", "middle", "end")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.gradient_studies.columns import BIASED_Z
 from benchmarks.gradient_studies.report import panels
 from benchmarks.gradient_studies.report.tables import format_digits, select_over_seeds
 from benchmarks.reporting.figures import style
@@ -18,12 +17,9 @@ from benchmarks.reporting.summaries import DrawsForOne
 
 NOTE = "Points: geometric mean; bars: 95 % t-interval over seeds. Dotted: one pathwise draw of the same objective."
 LABEL = "draws that match one pathwise draw"
-BIASED_Z = 5
 
 
-def draw_exchange_rates(
-    rows: pd.DataFrame, looks: Looks, add_note: Callable[[Figure, pd.DataFrame, str], None]
-) -> dict[str, Figure]:
+def draw_exchange_rates(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
     """Draw the exchange rates by stage: of the estimators of the ELBO, and of all by family."""
     rates = select_over_seeds(rows, "exchange_rate")
     rates = rates[rates["estimator"] != "pathwise"]
@@ -33,13 +29,13 @@ def draw_exchange_rates(
         figure, axes = plt.subplots(figsize=(style.WIDTH, 3.9))
         draw_rates(axes, elbo_rates, looks)
         style.set_title(figure, find_rates(elbo_rates) or "Draws that match one pathwise draw")
-        add_note(figure, rows, NOTE)
+        panels.add_note(figure, rows, NOTE)
         style.label_ends(axes)
         figures["draws-for-one"] = figure
     if len(rates):
         families = style.draw_panels(panels.split_families(rates), lambda axes, part: draw_rates(axes, part, looks))
         style.set_title(families, "Draws that match one pathwise draw of the same objective, all variants")
-        add_note(families, rows, NOTE)
+        panels.add_note(families, rows, NOTE)
         figures["draws-for-one-all"] = families
     return figures
 

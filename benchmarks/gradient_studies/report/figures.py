@@ -52,12 +52,6 @@ def draw_figures(rows: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
             yield from draw(study_rows, looks).items()
 
 
-def add_note(figure: Figure, rows: pd.DataFrame, note: str) -> None:
-    """Write data set, number of seeds and a note below the figure."""
-    count = rows["seed"].nunique()
-    style.add_note(figure, f"{rows['dataset'].iloc[0]}, {count} seed{'s' if count > 1 else ''}. {note}")
-
-
 def _draw_training(rows: pd.DataFrame, looks: Looks) -> Figures:
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         panels.draw_lines(axes, part, looks)
@@ -71,8 +65,8 @@ def _draw_training(rows: pd.DataFrame, looks: Looks) -> Figures:
     if len(variances):
         figures["training"] = style.draw_panels(panels.split_families(variances), draw)
         style.set_title(figures["training"], "Gradient variance by stage of training, at equal weights")
-        add_note(figures["training"], rows, f"Variance over the latent noise. {OVER_SEEDS} {OWN_SCALE}")
-    return figures | draw_exchange_rates(rows, looks, add_note)
+        panels.add_note(figures["training"], rows, f"Variance over the latent noise. {OVER_SEEDS} {OWN_SCALE}")
+    return figures | draw_exchange_rates(rows, looks)
 
 
 def _draw_setting(rows: pd.DataFrame, looks: Looks, name: str, label: str, title: str, part: str = "latent") -> Figures:
@@ -88,10 +82,10 @@ def _draw_setting(rows: pd.DataFrame, looks: Looks, name: str, label: str, title
 
     story = style.draw_panels([("", panels.select_story(variances))], draw, columns=1, height=3.8)
     style.set_title(story, _find_scale_effect(rows) or title)
-    add_note(story, rows, f"{AT_MIDDLE} {OVER_SEEDS}")
+    panels.add_note(story, rows, f"{AT_MIDDLE} {OVER_SEEDS}")
     families = style.draw_panels(panels.split_families(variances), draw)
     style.set_title(families, f"Gradient variance by {label}, all variants")
-    add_note(families, rows, f"{AT_MIDDLE} {OVER_SEEDS} {OWN_SCALE}")
+    panels.add_note(families, rows, f"{AT_MIDDLE} {OVER_SEEDS} {OWN_SCALE}")
     return {name: story, f"{name}-all": families}
 
 
@@ -120,7 +114,9 @@ def _draw_number_of_draws(rows: pd.DataFrame, looks: Looks) -> Figures:
     left.set(ylabel=f"variance x decoder passes\n({UNIT})", title="ELBO: twice the draws, half the variance")
     right.set(ylabel="gradient signal-to-noise ratio", title=_find_signal(rows))
     style.set_title(figure, "What more draws per example give")
-    add_note(figure, rows, f"{AT_MIDDLE} {OVER_SEEDS} Signal: squared norm of the mean gradient; noise: its variance.")
+    panels.add_note(
+        figure, rows, f"{AT_MIDDLE} {OVER_SEEDS} Signal: squared norm of the mean gradient; noise: its variance."
+    )
     style.label_ends(left, right)
     return {"draws": figure}
 

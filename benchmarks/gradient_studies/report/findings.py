@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from benchmarks.gradient_studies.columns import BEST_AT_EDGE, EXCHANGE_RATES, VARIANCE_RATIOS
+from benchmarks.gradient_studies.columns import BEST_AT_EDGE, BIASED_Z, EXCHANGE_RATES, VARIANCE_RATIOS
 from benchmarks.gradient_studies.report.tables import (
     format_digits,
     format_nats,
@@ -110,7 +110,7 @@ def _bias_findings(table: pd.DataFrame) -> Iterator[str]:
     if rows.empty:
         return
     largest = rows.groupby("variant", sort=False)["value"].max()
-    biased, unbiased = largest[largest > 5], largest[largest <= 5]
+    biased, unbiased = largest[largest > BIASED_Z], largest[largest <= BIASED_Z]
     if len(biased):
         names = ", ".join(f"{name} ({z:,.0f} standard errors)" for name, z in biased.items())
         yield f"bias: gradients that differ from the pathwise gradient of the same objective: {names}."

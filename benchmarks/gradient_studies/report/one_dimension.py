@@ -15,9 +15,9 @@ from benchmarks.reporting.figures.looks import Looks
 DRAWS, LEFT_EDGE = 100_000, -25.0
 BLUE, RED = "#08519c", "#99000d"
 LOOKS = {"pathwise": ("reparameterized", BLUE), "score_function": ("REINFORCE, no baseline", RED)}
+# E[(z - 2)²], z ~ N(μ, 1), has the gradient 2μ - 4 in μ. At μ = 0 one pathwise draw is 2(z - 2), with variance 4. One
+# score-function draw is (z - 2)² z. E[(z - 2)⁴ z²] = 103, so its variance is 103 - 4² = 87.
 SQUARE_GRADIENT, PATHWISE_VARIANCE, SCORE_VARIANCE = -4, 4, 87
-"""Of E[(z - 2)²], z ~ N(μ, 1), in μ at μ = 0: the gradient is 2μ - 4. One pathwise draw is 2(z - 2), variance 4. One
-score-function draw is (z - 2)² z; E[(z - 2)⁴ z²] = 103, so its variance is 103 - 4² = 87."""
 
 
 def draw_square_gradients(seed: int = 0, draws: int = DRAWS) -> dict[str, np.ndarray]:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from benchmarks.common import seed_statistics
 from benchmarks.gradient_studies.columns import CHECKPOINTS
 from benchmarks.reporting.figures import looks as variant_looks
+from benchmarks.reporting.figures import style
 from benchmarks.reporting.figures.looks import Looks
 from benchmarks.reporting.figures.style import set_log_y
 
@@ -88,3 +90,9 @@ def set_stages(axes: Axes) -> None:
     axes.set_xticks(range(len(CHECKPOINTS)), CHECKPOINTS)
     axes.set_xlim(-0.3, len(CHECKPOINTS) - 0.7)
     axes.set_xlabel("stage of the reference model's training")
+
+
+def add_note(figure: Figure, rows: pd.DataFrame, note: str) -> None:
+    """Write data set, number of seeds and a note below the figure."""
+    count = rows["seed"].nunique()
+    style.add_note(figure, f"{rows['dataset'].iloc[0]}, {count} seed{'s' if count > 1 else ''}. {note}")

@@ -36,8 +36,8 @@ def draw_learning_rate(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
     style.set_title(story, _find_best(best) or "Test ELBO by learning rate")
     families = style.draw_panels(_split_families(test), draw)
     style.set_title(families, "Test ELBO by learning rate, all variants")
-    _add_note(story, rows, f"{RING} {MEDIANS} {HIDDEN}")
-    _add_note(families, rows, f"{RING} {MEDIANS} {HIDDEN} Each panel has its own scale.")
+    panels.add_note(story, rows, f"{RING} {MEDIANS} {HIDDEN}")
+    panels.add_note(families, rows, f"{RING} {MEDIANS} {HIDDEN} Each panel has its own scale.")
     return {"learning-rate": story, "learning-rate-all": families}
 
 
@@ -52,7 +52,7 @@ def draw_budget(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
         line[0].set_title(title)
         line[1].set_ylabel("")
     style.set_title(story, "Test ELBO by cost of training, each variant at its best learning rate")
-    _add_note(story, rows, f"{MEDIANS} {HIDDEN}")
+    panels.add_note(story, rows, f"{MEDIANS} {HIDDEN}")
     style.label_ends(*grid[:, 1])
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
@@ -61,7 +61,7 @@ def draw_budget(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
 
     families = style.draw_panels(_split_families(rows[rows["setting"] == COSTS[0][0]]), draw)
     style.set_title(families, "Test ELBO by decoder passes, all variants at their best learning rates")
-    _add_note(families, rows, f"{MEDIANS} {HIDDEN} Each panel has its own scale.")
+    panels.add_note(families, rows, f"{MEDIANS} {HIDDEN} Each panel has its own scale.")
     return {"budget": story, "budget-all": families}
 
 
@@ -105,8 +105,3 @@ def _find_best(best: pd.DataFrame) -> str:
     return (
         f"At the best learning rate of each, {pathwise['variant']} ends at {texts[0]} nats, REINFORCE at {range_text}"
     )
-
-
-def _add_note(figure: Figure, rows: pd.DataFrame, note: str) -> None:
-    count = rows["seed"].nunique()
-    style.add_note(figure, f"{rows['dataset'].iloc[0]}, {count} seed{'s' if count > 1 else ''}. {note}")

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from benchmarks.reporting.descriptions import describe_variant
 from benchmarks.reporting.figures import looks, style
-from benchmarks.reporting.figures.images import Arrays, draw_strip
+from benchmarks.reporting.figures.images import Array, Arrays, draw_strip
 from benchmarks.reporting.summaries import DrawsForOne
 
 TITLE = "Same network, data and initial weights; only the encoder's gradient differs"
@@ -58,9 +58,9 @@ def _write_header(figure: Figure, y: float, with_rates: bool) -> None:
         figure.text(x, y, text, ha=side, va="center", color=style.GREY)
 
 
-def _draw_row(figure: Figure, bottom: float, height: float, images: object) -> None:
+def _draw_row(figure: Figure, bottom: float, height: float, images: Array) -> None:
     axes = figure.add_axes((IMAGES, bottom + 0.06 / height, 1 - IMAGES - 0.01, (ROW_HEIGHT - 0.12) / height))
-    draw_strip(axes, images)  # type: ignore[arg-type]
+    draw_strip(axes, images)
     axes.set_anchor("W")
     figure.add_artist(Line2D([LEFT, 0.99], [bottom + ROW_HEIGHT / height] * 2, color="0.88", linewidth=0.8))
 
