@@ -74,6 +74,11 @@ def test_the_default_table_of_the_committed_run_fits_80_columns():
     assert sum(line.startswith("vae ") for line in lines) == 1
 
 
+def test_arrows_point_to_the_better_values():
+    header, *_ = formats.make_comparison_rows([], formats.choose_metrics(["elbo", "reconstruction_error", "kl"]), False)
+    assert [title.split("\n")[0] for title in header[2:]] == ["ELBO ↑", "reconstruction error ↓", "KL"]
+
+
 def test_unknown_metrics_and_formats_are_errors():
     with pytest.raises(UserError, match="did you mean elbo"):
         formats.choose_metrics(["elob"])

@@ -204,8 +204,13 @@ def test_the_variances_for_cosines_are_the_oracles(panels):
 
 
 def test_the_draws_for_one_in_words_are_the_lowest_and_highest_of_the_stages(table):
-    rates = table[(table["quantity"] == "exchange_rate") & table["seed"].isna()].groupby("variant")["value"]
-    texts = exchange_figures.describe_draws_for_one(table).texts
-    assert set(texts) == set(BOUND)
-    low, high = (f"{end:,.0f}" for end in (rates.min()["reinforce"], rates.max()["reinforce"]))
-    assert texts["reinforce"] == (f"{low} to {high}" if low != high else low)
+    """Whole numbers below 100, three digits above; "biased" for a large bias_z."""
+    values = dict(zip(CHECKPOINTS, (36.7, 46.4, 41.4, 47.7), strict=True))
+    rates = [make_row("training", "better", "exchange_rate", v, None, checkpoint=c) for c, v in values.items()]
+    rates += [
+        make_row("training", "reinforce", "exchange_rate", 1000 * v, None, checkpoint=c) for c, v in values.items()
+    ]
+    rates += [make_row("training", "vae", "exchange_rate", 1.0, None, checkpoint=c) for c in CHECKPOINTS]
+    biases = [make_row("training", name, "bias_z", z) for name, z in (("vae-2", 9.0), ("better", 2.0))]
+    texts = exchange_figures.describe_draws_for_one(tables.make_frame([*rates, *biases])).texts
+    assert texts == {"better": "37 to 48", "reinforce": "36,700 to 47,700", "vae": "1", "vae-2": "biased"}

@@ -51,6 +51,16 @@ def test_variants_that_are_not_listed_have_spare_looks_of_their_own():
     assert looks.assign_looks(names[::-1]) == {name: assigned[name] for name in names}
 
 
+@pytest.mark.parametrize("other", ["alpha", "zeta", "mine-2"])
+def test_a_spare_look_does_not_depend_on_other_variants_of_the_figure(other):
+    """Unless both names have the same first choice."""
+    alone = [looks.assign_looks([name])[name] for name in ("mine", other)]
+    assert alone[0] != alone[1]
+    assert looks.assign_looks(["vae", other, "mine"]) == {
+        "vae": looks.assign_looks(["vae"])["vae"], other: alone[1], "mine": alone[0]
+    }  # fmt: skip
+
+
 @given(st.lists(st.sampled_from([*REGISTERED, "mine", "other"]), unique=True, min_size=1))
 def test_the_story_has_at_most_six_variants_and_those_of_the_user_first(names):
     story = looks.choose_story(names)
