@@ -1,4 +1,4 @@
-"""Draw the figures of the documentation that need no results: python docs/figures.py."""
+"""Draw the figures of the documentation that need no results: python -m docs.figures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fill the numbers and tables of README and docs from the committed results: python docs/fill.py [--check].
+"""Fill the numbers and tables of README and docs from the committed results: python -m docs.fill [--check].
 
 A number in prose is written <!-- KEY -->VALUE<!-- / -->. A table stands between <!-- NAME --> and <!-- end -->, each on
 a line of its own. `--check` names the pages that are not current, and exits with 1 if there are any.
@@ -17,114 +17,18 @@ import pandas as pd
 
 from benchmarks.cli.commands.inspect import variants_markdown
 from benchmarks.gradient_studies.report import doc_tables
-from benchmarks.gradient_studies.report.tables import format_digits, read_gradients, select_over_seeds
-from benchmarks.reporting import formats, results_table, summaries
+from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.descriptions import describe_variant
-from benchmarks.reporting.metrics import METRICS
+from docs.measurements import compute_numbers, format_tenths, read_laboratory, read_run
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MAIN_METRICS = ["elbo", "reconstruction_error", "kl", "log_likelihood", "gradient_variance", "throughput"]
 NUMBER = re.compile(r"<!-- ([\w.-]+) -->([^<]*)<!-- / -->")
-TRAINING_EXAMPLES = 3500  # of mnist5k
 FEW = (  # the variants of the table in README
     "vae-stl", "vae", "iwae-dreg", "reinforce-vae-loo", "reinforce-vae-nvil", "beta-vae", "vae-blocked",
     "reinforce-vae", "autoencoder",
 )  # fmt: skip
-
-
-def read_run(name: str) -> pd.DataFrame:
-    """Return the results of a committed run."""
-    return results_table.read_results(RESULTS / name / "results.csv")
-
-
-@functools.cache
-def read_laboratory() -> pd.DataFrame:
-    """Return the committed gradient studies."""
-    return read_gradients(RESULTS / "gradients" / "gradients.csv")
-
-
-def format_tenths(value: float) -> str:
-    """Return a value with one decimal; -0.0 is 0.0."""
-    return f"{round(value, 1) + 0:,.1f}"
-
-
-@functools.cache
-def compute_numbers() -> dict[str, str]:
-    """Return the text of each key."""
-    results = read_run("default")
-    final = results[results["epoch"] == results["epoch"].max()]
-    numbers = {
-        "run.train": f"{TRAINING_EXAMPLES:,}",
-        "run.seeds": str(final["seed"].nunique()),
-        "run.epochs": f"{final['epoch'].iloc[0]:.0f}",
-        "run.torch": final["torch"].iloc[0],
-        "run.commit": final["commit"].iloc[0],
-        "run.minutes": f"{_measure_minutes(results):.0f}",
-    }
-    for variant, rows in final.groupby("variant"):
-        numbers |= _describe_final(str(variant), rows)
-        numbers |= _describe_codes(str(variant), rows)
-    for variant, rows in results[results["epoch"] == 0].groupby("variant"):
-        numbers[f"{variant}.reconstruction_error.initial"] = format_tenths(rows["reconstruction_error"].median())
-    for name in ("learning-rate-0.0003", "learning-rate-0.003"):
-        rows = read_run(name)
-        medians = rows[rows["epoch"] == rows["epoch"].max()].groupby("variant")["elbo"].median().dropna()
-        rate = name.removeprefix("learning-")
-        numbers |= {f"{variant}.elbo.{rate}": format_tenths(value) for variant, value in medians.items()}
-    return numbers | _describe_exchange_rates()
-
-
-def _measure_minutes(results: pd.DataFrame) -> float:
-    times = pd.to_datetime(results["started"]).min(), pd.to_datetime(results["ended"]).max()
-    return float((times[1] - times[0]).total_seconds() / 60)
-
-
-def _describe_final(variant: str, rows: pd.DataFrame) -> dict[str, str]:
-    """Return median, minimum and maximum of each metric at the last epoch, and the values of the first seed."""
-    numbers = {}
-    for metric in METRICS:
-        values = rows[metric.name].dropna()
-        if values.empty:
-            continue
-        text: Callable[[float], str] = format_tenths
-        if metric.scale == "log" or abs(values.median()) >= 1e4:
-            text = formats.format_scientific
-        if metric.name == "active_units":
-            text = "{:.0f}".format
-        key = f"{variant}.{metric.name}"
-        numbers |= {key: text(values.median()), f"{key}.min": text(values.min()), f"{key}.max": text(values.max())}
-    first = rows.sort_values("seed").iloc[0]
-    for name in ("reconstruction_error", "kl", "elbo"):
-        numbers[f"{variant}.{name}.seed0"] = f"{first[name]:.2f}"
-    numbers[f"{variant}.loss.seed0"] = f"{-first['elbo']:.2f}"
-    return numbers
-
-
-def _describe_codes(variant: str, rows: pd.DataFrame) -> dict[str, str]:
-    """Return the root mean square of the codes of test images and the mean scale of q, medians over seeds."""
-    sizes, scales = [], []
-    for cell_id in rows["cell_id"]:
-        with np.load(RESULTS / "default" / "cells" / f"{cell_id}.npz") as arrays:
-            sizes.append(np.sqrt(np.square(arrays["codes"].astype(float)).mean()))
-            scales.append(arrays["scales"].astype(float).mean())
-    return {
-        f"{variant}.code_size": format_tenths(float(np.median(sizes))),
-        f"{variant}.code_scale": f"{np.median(scales):.2f}",
-    }
-
-
-def _describe_exchange_rates() -> dict[str, str]:
-    table = read_laboratory()
-    rates = select_over_seeds(table[table["study"] == "training"], "exchange_rate")
-    numbers = {}
-    for variant, rows in rates.groupby("variant"):
-        by_stage = dict(zip(rows["checkpoint"], rows["value"], strict=True))
-        numbers |= {f"{variant}.draws.{stage}": format_digits(value) for stage, value in by_stage.items()}
-        for name, value in (("lowest", min(by_stage.values())), ("highest", max(by_stage.values()))):
-            numbers[f"{variant}.draws.{name}"] = f"{value:.0f}" if value < 100 else format_digits(value)
-    return numbers
 
 
 def few_results_markdown() -> str:
@@ -187,7 +91,7 @@ def main() -> int:
     stale = {page: filled for page, text in texts.items() if (filled := fill_page(text)) != text}
     check = "--check" in sys.argv
     for page, filled in stale.items():
-        print(f"{page.relative_to(ROOT)}: {'not current; run python docs/fill.py' if check else 'filled'}")
+        print(f"{page.relative_to(ROOT)}: {'not current; run python -m docs.fill' if check else 'filled'}")
         if not check:
             page.write_text(filled, encoding="utf-8")
     return int(check and bool(stale))

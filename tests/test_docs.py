@@ -27,7 +27,7 @@ def blocks(page, language):
 @pytest.mark.parametrize("page", fill.PAGES, ids=lambda page: page.stem)
 def test_its_numbers_and_tables_are_those_of_the_committed_results(page):
     text = page.read_text()
-    assert fill.fill_page(text) == text, "run python docs/fill.py"
+    assert fill.fill_page(text) == text, "run python -m docs.fill"
 
 
 def test_a_stale_number_and_a_stale_table_are_found():

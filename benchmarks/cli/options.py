@@ -13,9 +13,9 @@ from benchmarks.common.atomic_files import check_run_name, check_writable
 PRESET_DEFAULT, DATASET_DEFAULT = "the preset's", "the data set's"
 
 
-def option(help_: str, default: str = "", **details: Any) -> Any:
-    """Return a Typer option; `default` says in words what happens without it."""
-    return typer.Option(help=_append_default(help_, default), **details)
+def option(help_: str, default: str = "", *flags: str, **details: Any) -> Any:
+    """Return a Typer option; `default` says in words what happens without it. `flags` replace the parameter's name."""
+    return typer.Option(*flags, help=_append_default(help_, default), show_default=not default, **details)
 
 
 def argument(metavar: str, help_: str, default: str = "") -> Any:
@@ -38,26 +38,28 @@ data, training, running, limits = (
 Run = Annotated[str, argument("RUN", "Run folder, its results.csv, the name of a run in --out, or 'latest'.")]
 Variant = Annotated[str, argument("VARIANT", "Name of a variant; see 'list'.")]
 Plugin = Annotated[
-    list[Path] | None, option("Python file that defines more VARIANTS. Repeatable.", "none", metavar="FILE.py")
+    list[Path] | None, option("Load more VARIANTS from this Python file. Repeatable.", "none", metavar="FILE.py")
 ]
-Out = Annotated[Path, option("Folder that contains the run folders.")]
-Destination = Annotated[Path, option("Folder that contains the run folders.", callback=check_writable)]
-Preset = Annotated[str, option("Settings: a name from 'list presets', or the path of a TOML file.")]
-Dataset = Annotated[str | None, data("Data set; see 'list datasets'.", PRESET_DEFAULT)]
+Out = Annotated[Path, option("Look for runs in this folder.")]
+Destination = Annotated[Path, option("Write the run folder into this folder.", callback=check_writable)]
+Preset = Annotated[str, option("Use these settings: a name from 'list presets', or the path of a TOML file.")]
+Dataset = Annotated[str | None, data("Use this data set; see 'list datasets'.", PRESET_DEFAULT)]
 DataRoot = Annotated[
-    Path | None, data("Folder of torchvision data; downloaded there if missing.", "data in the cache folder")
+    Path | None, data("Read torchvision data from this folder; download what is missing.", "data in the cache folder")
 ]
-Seeds = Annotated[str | None, training("Number of seeds (5), a list (0,3,7) or a range (64-103).", PRESET_DEFAULT)]
-Workers = Annotated[int | None, running("Number of training runs at the same time.", "one per CPU core, or per GPU")]
+Seeds = Annotated[
+    str | None, training("Run this number of seeds (5), a list (0,3,7) or a range (64-103).", PRESET_DEFAULT)
+]
+Workers = Annotated[int | None, running("Run this number of cells at the same time.", "one per CPU core, or per GPU")]
 Name = Annotated[
     str | None,
     running(
-        "Name of the run folder; an existing run is continued.",
+        "Name the run folder; continue the run that has this name.",
         "an unfinished run of the same cells, else the time, UTC",
         callback=check_run_name,
     ),
 ]
-Timeout = Annotated[float | None, limits("Time limit of a cell, seconds.", "no limit", metavar="SECONDS")]
-Memory = Annotated[int | None, limits("Memory limit of a cell, MiB (Linux only).", "no limit", metavar="MIB")]
-Figures = Annotated[bool, running("Draw figures at the end, which takes seconds; 'plot' draws them later.")]
-KeepStale = Annotated[bool, running("Keep finished results although the code or torch version has changed.")]
+Timeout = Annotated[float | None, limits("Stop a cell after this time, in seconds.", "no limit", metavar="SECONDS")]
+Memory = Annotated[int | None, limits("Stop a cell above this memory, in MiB (Linux only).", "no limit", metavar="MIB")]
+Figures = Annotated[bool, running("Draw figures at the end, which takes seconds; 'plot' draws them later.", "yes")]
+KeepStale = Annotated[bool, running("Keep finished results although the code or torch version has changed.", "no")]

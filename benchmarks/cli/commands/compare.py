@@ -7,21 +7,21 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from benchmarks.cli.options import Out, Run, argument, option, split_names
 from benchmarks.common.errors import ExitCode, UserError, unknown
 
-Alpha = Annotated[float, option("Probability of a false alarm in a comparison, over all its tests.", min=1e-9, max=0.5)]
+Alpha = Annotated[
+    float, option("Limit the probability of a false alarm in a comparison, over all its tests.", min=1e-9, max=0.5)
+]
 
 
 def compare(
     base: Annotated[str, argument("BASE", "Reference run: its folder, its results.csv, or its name in --out.")],
     new: Annotated[str, argument("NEW", "Run to judge: its folder, its results.csv, its name in --out, or 'latest'.")],
-    metrics: Annotated[str, option("Metrics to compare, separated by commas.", "all")] = "",
-    variants: Annotated[str, option("Variants to compare, separated by commas.", "all")] = "",
+    metrics: Annotated[str, option("Compare these metrics, separated by commas.", "all")] = "",
+    variants: Annotated[str, option("Compare these variants, separated by commas.", "all")] = "",
     alpha: Alpha = 0.01,
-    format_: Annotated[str, typer.Option("--format", help="Format of the output: text, markdown or json.")] = "text",
+    format_: Annotated[str, option("Print the verdicts as text, markdown or json.", "text", "--format")] = "text",
     allow: Annotated[
         list[str] | None,
         option("Accept that VARIANT is worse, removed or redefined. Repeatable.", "none", metavar="VARIANT"),
@@ -76,7 +76,7 @@ def baseline(
     run: Run,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="Replace the reference run even if variants are missing or settings changed."),
+        option("Replace the reference run even if variants are missing or settings changed.", "no", "--replace"),
     ] = False,
     out: Out = Path("results"),
 ) -> None:
@@ -126,7 +126,7 @@ def history(
         list[str] | None, argument("RUN", "Runs, or folders that contain runs.", "all reference runs so far")
     ] = None,
     metrics: Annotated[
-        str, option("Metrics to show, separated by commas.", "elbo,gradient_variance,processor_throughput")
+        str, option("Show these metrics, separated by commas.", "elbo,gradient_variance,processor_throughput")
     ] = "",
     out: Out = Path("results"),
 ) -> None:

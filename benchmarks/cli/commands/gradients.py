@@ -15,15 +15,15 @@ def gradients(
     study: Annotated[
         list[str] | None,
         option(
-            "Study: training, latent-dim, draws, batch-size, posterior-scale, counter-example, learning-rate or "
-            "budget. Repeatable.",
+            "Make this study: training, latent-dim, draws, batch-size, posterior-scale, counter-example, "
+            "learning-rate or budget. Repeatable.",
             "all but learning-rate and budget; with --run all",
         ),
     ] = None,
     run: Annotated[
         list[str] | None,
         option(
-            "Run that the studies learning-rate and budget read, one per learning rate. Repeatable.",
+            "Read this run in the studies learning-rate and budget; one run per learning rate. Repeatable.",
             "make these runs",
             metavar="RUN",
         ),
@@ -31,7 +31,7 @@ def gradients(
     against: Annotated[
         str | None,
         option(
-            "Variant to compare with each other variant of its objective: latent variances at equal parameters and "
+            "Compare this variant with each other one of its objective: latent variances at equal parameters and "
             "noise, by draws, decoder passes and seconds.",
             "pathwise gradients only",
             metavar="VARIANT",
@@ -41,7 +41,9 @@ def gradients(
     dataset: options.Dataset = None,
     data_root: options.DataRoot = None,
     seeds: options.Seeds = None,
-    repeats: Annotated[int | None, option("Number of gradient estimates per variance.", PRESET_DEFAULT)] = None,
+    repeats: Annotated[
+        int | None, option("Compute this number of gradient estimates per variance.", PRESET_DEFAULT)
+    ] = None,
     workers: options.Workers = None,
     out: options.Destination = Path("results"),
     name: options.Name = None,

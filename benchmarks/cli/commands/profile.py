@@ -14,7 +14,7 @@ def profile(
     preset: Preset = "default",
     dataset: Dataset = None,
     data_root: DataRoot = None,
-    steps: Annotated[int, option("Number of training steps to measure.", min=1, max=100_000)] = 200,
+    steps: Annotated[int, option("Measure this number of training steps.", min=1, max=100_000)] = 200,
     out: Out = Path("results"),
     plugin: Plugin = None,
 ) -> None:

@@ -8,39 +8,41 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli import options
-from benchmarks.cli.options import DATASET_DEFAULT, PRESET_DEFAULT, argument, data, running, training
+from benchmarks.cli.options import DATASET_DEFAULT, PRESET_DEFAULT, argument, data, option, running, training
 from benchmarks.common.errors import UserError
 
 
 def run(
     context: typer.Context,
     variants: Annotated[list[str] | None, argument("VARIANT", "Names of the variants to train; see 'list'.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Train all variants, including those of --plugin.")] = False,
+    all_: Annotated[bool, option("Train all variants, including those of --plugin.", "no", "--all")] = False,
     preset: options.Preset = "default",
     dataset: options.Dataset = None,
     data_root: options.DataRoot = None,
     binarization: Annotated[
         str | None,
-        data(
-            "How grey pixels become 0 or 1: dynamic (drawn at each step), static (drawn once) or none.", DATASET_DEFAULT
-        ),
+        data("Make grey pixels 0 or 1: dynamic (drawn at each step), static (drawn once) or none.", DATASET_DEFAULT),
     ] = None,
     likelihood: Annotated[
         str | None,
         data(
-            "Decoder distribution p(x|z): bernoulli, continuous-bernoulli, gaussian or gaussian-learned.",
+            "Use this decoder distribution p(x|z): bernoulli, continuous-bernoulli, gaussian or gaussian-learned.",
             DATASET_DEFAULT,
         ),
     ] = None,
     seeds: options.Seeds = None,
-    epochs: Annotated[int | None, training("Passes over the training data.", PRESET_DEFAULT)] = None,
-    batch_size: Annotated[int | None, training("Examples in a minibatch.", PRESET_DEFAULT)] = None,
-    learning_rate: Annotated[float | None, training("Learning rate of Adam.", PRESET_DEFAULT)] = None,
-    latent_dim: Annotated[int | None, training("Number of latent dimensions D.", DATASET_DEFAULT)] = None,
-    draws: Annotated[int | None, training("Latent draws K per example, for all variants.", "each variant's")] = None,
-    device: Annotated[str | None, running("Device: cpu or cuda.", PRESET_DEFAULT)] = None,
+    epochs: Annotated[
+        int | None, training("Train for this number of passes over the training data.", PRESET_DEFAULT)
+    ] = None,
+    batch_size: Annotated[int | None, training("Put this number of examples in a minibatch.", PRESET_DEFAULT)] = None,
+    learning_rate: Annotated[float | None, training("Set the learning rate of Adam.", PRESET_DEFAULT)] = None,
+    latent_dim: Annotated[int | None, training("Use this number of latent dimensions D.", DATASET_DEFAULT)] = None,
+    draws: Annotated[
+        int | None, training("Use this number of latent draws K per example, for all variants.", "each variant's")
+    ] = None,
+    device: Annotated[str | None, running("Train on this device: cpu or cuda.", PRESET_DEFAULT)] = None,
     precision: Annotated[
-        str | None, training("Precision of matrix products in training: float32 or bfloat16.", PRESET_DEFAULT)
+        str | None, training("Compute the matrix products of training in float32 or bfloat16.", PRESET_DEFAULT)
     ] = None,
     workers: options.Workers = None,
     out: options.Destination = Path("results"),
@@ -50,13 +52,13 @@ def run(
     memory: options.Memory = None,
     snapshot: Annotated[
         float,
-        running("Seconds between snapshots, from which a killed training run continues.", min=0, metavar="SECONDS"),
+        running(
+            "Save a snapshot after this time, in seconds; a killed cell continues from it.", min=0, metavar="SECONDS"
+        ),
     ] = 60.0,
-    executor: Annotated[
-        str, running("Where training runs: local (this machine), or dask (several machines).")
-    ] = "local",
+    executor: Annotated[str, running("Run cells on this machine (local), or on several (dask).")] = "local",
     scheduler: Annotated[
-        str | None, running("Address of a running Dask scheduler.", "start one on this machine", metavar="ADDRESS")
+        str | None, running("Connect to this Dask scheduler.", "start one on this machine", metavar="ADDRESS")
     ] = None,
     figures: options.Figures = True,
     plugin: options.Plugin = None,

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from benchmarks.cli.options import Out, Run, option, split_names
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
@@ -25,8 +23,8 @@ def show(
     ] = "",
     all_metrics: Annotated[bool, option("Show all metrics.", "no")] = False,
     means: Annotated[bool, option("Show means with 95 % t-intervals.", "medians with ranges")] = False,
-    format_: Annotated[str, typer.Option("--format", help="Format: text, markdown, csv or latex.")] = "text",
-    epoch: Annotated[int | None, option("Epoch of the checkpoint to show.", "the last")] = None,
+    format_: Annotated[str, option("Print the table as text, markdown, csv or latex.", "text", "--format")] = "text",
+    epoch: Annotated[int | None, option("Show the checkpoint of this epoch.", "the last")] = None,
     out: Out = Path("results"),
 ) -> None:
     """Print the table of a run: each metric of each variant, with its spread over seeds.
@@ -62,7 +60,7 @@ def plot(
     laboratory: Annotated[
         str | None,
         option(
-            "Run of gradient studies, for the draws for one in the figure hero.",
+            "Take the draws for one of the figure hero from this run of gradient studies.",
             "the initial weights of RUN",
             metavar="RUN",
         ),

@@ -108,11 +108,28 @@ def columns_markdown(table: pd.DataFrame) -> str:
     return "\n\n".join(markdown_table([head, "unit", "meaning"], lines) for head, lines in lists)
 
 
+def _of_elbo(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the variants that maximise the ELBO with a closed-form KL."""
+    return table[table["objective"] == "elbo"]
+
+
+def reinforce_markdown(table: pd.DataFrame) -> str:
+    """Return the exchange rates of REINFORCE for the ELBO."""
+    return exchange_markdown(_of_elbo(table)[lambda rows: rows["estimator"] == "score_function"])
+
+
+def trained_elbo_markdown(table: pd.DataFrame) -> str:
+    """Return the table of trained models for the variants that maximise the ELBO."""
+    return trained_markdown(_of_elbo(table))
+
+
 BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
     "findings": lambda table: "\n".join(f"- {sentence}" for sentence in list_findings(table)),
     "exchange": exchange_markdown,
+    "exchange-reinforce": reinforce_markdown,
     "parts": parts_markdown,
     "slopes": slopes_markdown,
     "trained": trained_markdown,
+    "trained-elbo": trained_elbo_markdown,
     "columns": columns_markdown,
 }

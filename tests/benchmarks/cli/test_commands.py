@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 
 import vaezoo
 from benchmarks.cli import main
@@ -116,6 +117,27 @@ def test_help_of_run_groups_the_options(ask):
     panels = {"Data": "dataset", "Training": "epochs", "Running": "workers", "Limits": "timeout"}
     parts = [rf"{panel} ─[^╰]*│ --{option} " for panel, option in panels.items()]
     assert re.search(".*".join(parts), ask("run", "--help").stdout, re.DOTALL)
+
+
+VERBS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        Accept Compare Compute Connect Draw Keep Limit Load Look Make Measure Name Print Put Read Replace Run Save Set
+        Show Stop Take Train Use Write
+        """,
+    )
+)
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(main.app).commands.items()), ids=lambda c: c[0])
+def test_help_of_an_option_starts_with_a_verb_and_shows_one_default(command):
+    for parameter in command[1].params:
+        if parameter.param_type_name == "option" and parameter.name != "help":
+            words = parameter.help.replace("\\[", "[")
+            assert words.split()[0] in VERBS, words
+            defaults = words.count("[default: ") + bool(parameter.show_default and parameter.default is not None)
+            assert defaults == 1, words
 
 
 def test_codes_of_one_latent_are_drawn(ask, tmp_path, tiny):
