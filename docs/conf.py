@@ -1,5 +1,7 @@
 """Settings of Sphinx: python -m sphinx -W docs build/site. Formulas are MathML, which needs no script."""
 
+import re
+
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
@@ -11,6 +13,8 @@ project = "vaezoo"
 author = "The vaezoo authors"
 copyright = f"2026, {author}"  # noqa: A001  # the name that Sphinx reads
 release = vaezoo.__version__
+source_suffix = {".md": "markdown", ".py": "markdown"}
+exclude_patterns = ["*.py"]  # of this folder
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "colon_fence"]
@@ -19,7 +23,18 @@ html_theme = "furo"
 html_title = f"vaezoo {release}"
 autodoc_typehints = "description"
 autodoc_preserve_defaults = True
-suppress_warnings = ["myst.header", "myst.xref_missing"]  # links to files of the repository
+suppress_warnings = ["myst.header"]
+
+
+def write_lesson(app: Sphinx, page: str, source: list[str]) -> None:
+    """Turn a lesson that is a program in cells (percent format) into Markdown, in place."""
+    if not str(app.env.doc2path(page)).endswith(".py"):
+        return
+    texts = []
+    for kind, cell in re.findall(r"^# %%( \[markdown\])?\n(.*?)(?=^# %%|\Z)", source[0], re.MULTILINE | re.DOTALL):
+        text = re.sub("^# ?", "", cell, flags=re.MULTILINE) if kind else f"```python\n{cell.strip()}\n```"
+        texts.append(text.strip())
+    source[0] = "\n\n".join(texts)
 
 
 def visit_inline_math(translator: HTML5Translator, node: nodes.math) -> None:
@@ -36,5 +51,6 @@ def visit_displayed_math(translator: HTML5Translator, node: nodes.math_block) ->
 
 
 def setup(app: Sphinx) -> None:
-    """Register the renderer of formulas."""
+    """Register the renderer of formulas and the reader of lessons."""
+    app.connect("source-read", write_lesson)
     app.add_html_math_renderer("mathml", (visit_inline_math, None), (visit_displayed_math, None))
