@@ -41,5 +41,4 @@ def draw_kl() -> Figure:
 
 
 if __name__ == "__main__":
-    style.save_figure(draw_kl(), FOLDER / "kl")
-    (FOLDER / "kl.png").rename("/tmp/kl.png")
+    style.save_figure(draw_kl(), FOLDER / "kl", ("svg",))

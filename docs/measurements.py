@@ -13,6 +13,7 @@ import pandas as pd
 from benchmarks.common.seed_statistics import geometric_mean
 from benchmarks.gradient_studies.report.tables import (
     format_digits,
+    format_draws,
     read_gradients,
     select_best_rates,
     select_over_seeds,
@@ -122,7 +123,7 @@ def _describe_exchange_rates(table: pd.DataFrame) -> dict[str, str]:
         by_stage = dict(zip(rows["checkpoint"], rows["value"], strict=True))
         numbers |= {f"{variant}.draws.{stage}": format_digits(value) for stage, value in by_stage.items()}
         for name, value in (("lowest", min(by_stage.values())), ("highest", max(by_stage.values()))):
-            numbers[f"{variant}.draws.{name}"] = f"{value:.0f}" if value < 100 else format_digits(value)
+            numbers[f"{variant}.draws.{name}"] = format_draws(value)
     return numbers
 
 

@@ -85,13 +85,14 @@ def write_figures(results: pd.DataFrame, folder: Path, rates: DrawsForOne | None
 
 
 def _draw_figures(dataset: str, rows: pd.DataFrame, folder: Path, rates: DrawsForOne | None) -> dict[str, Figure]:
-    from benchmarks.reporting.figures import codes, curves, hero, images, two_networks
+    from benchmarks.reporting.figures import codes, curves, hero, images, looks, two_networks
 
     figures: dict[str, Figure | None] = {**curves.draw_figures(rows)}
     by_variant = images.read_first_seeds(rows, folder)
     if by_variant:
-        figures |= images.draw_strips(by_variant, dataset)
-        figures["codes"] = codes.draw_codes(codes.choose_pair(rows, by_variant), dataset)
+        variant_looks = looks.assign_looks(list(dict.fromkeys(rows["variant"])))
+        figures |= images.draw_strips(by_variant, dataset, variant_looks)
+        figures["codes"] = codes.draw_codes(codes.choose_pair(rows, by_variant), dataset, variant_looks)
         figures["hero"] = hero.draw_hero(rows, by_variant, rates or summaries.describe_draws_for_one(rows))
     figures["two-networks"] = two_networks.draw_two_networks(rows)
     return {name: figure for name, figure in figures.items() if figure}

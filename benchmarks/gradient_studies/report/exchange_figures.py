@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.gradient_studies.columns import BIASED_Z
 from benchmarks.gradient_studies.report import panels
-from benchmarks.gradient_studies.report.tables import format_digits, select_over_seeds
+from benchmarks.gradient_studies.report.tables import format_draws, select_over_seeds
 from benchmarks.reporting.figures import style
 from benchmarks.reporting.figures.looks import Looks
 from benchmarks.reporting.summaries import DrawsForOne
@@ -81,5 +81,4 @@ def describe_draws_for_one(table: pd.DataFrame) -> DrawsForOne:
 
 
 def _format_ends(low: float, high: float) -> str:
-    texts = [f"{value:,.0f}" if value < 100 else format_digits(value) for value in (low, high)]
-    return " to ".join(dict.fromkeys(texts))
+    return " to ".join(dict.fromkeys(map(format_draws, (low, high))))

@@ -11,6 +11,7 @@ from benchmarks.gradient_studies.report.tables import (
     format_digits,
     format_nats,
     select_best_rates,
+    select_lower_scores,
     select_over_seeds,
     split_by_likelihood,
 )
@@ -120,11 +121,7 @@ def _bias_findings(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _counter_example(table: pd.DataFrame) -> Iterator[str]:
-    rows = table[(table["study"] == "counter-example") & (table["quantity"] == "variance")]
-    exact = rows[rows["variant"] == "closed form"].drop_duplicates(["estimator", "setting_value"])
-    wide = exact.pivot(index="setting_value", columns="estimator", values="value")
-    wide = wide.reindex(columns=["pathwise", "score_function"])
-    lower = wide[wide["score_function"] < wide["pathwise"]]
+    lower = select_lower_scores(table)
     if len(lower):
         pathwise, score = map(format_digits, lower.iloc[-1])
         yield (

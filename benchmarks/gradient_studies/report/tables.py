@@ -134,6 +134,15 @@ def select_best_rates(table: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["part"] == "test") & (rows["setting_value"] == rates)]
 
 
+def select_lower_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the exact variances of both estimators for cos(kz), by k, where the score function's is the lower one."""
+    rows = table[(table["study"] == "counter-example") & (table["quantity"] == "variance")]
+    exact = rows[rows["variant"] == "closed form"].drop_duplicates(["estimator", "setting_value"])
+    wide = exact.pivot(index="setting_value", columns="estimator", values="value")
+    wide = wide.reindex(columns=["pathwise", "score_function"])
+    return wide[wide["score_function"] < wide["pathwise"]]
+
+
 def split_by_likelihood(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of one data set by likelihood, with a title as key; it is empty if there is one likelihood."""
     parts = dict(list(rows.groupby("likelihood", sort=False)))
@@ -155,3 +164,8 @@ def format_digits(value: float, low: float = math.nan, high: float = math.nan) -
         return f"{value:.2e}"
     decimals = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{float(f'{value:.3g}'):,.{decimals}f}"
+
+
+def format_draws(value: float) -> str:
+    """Return a number of draws: whole below 100, else with three digits."""
+    return f"{value:,.0f}" if value < 100 else format_digits(value)

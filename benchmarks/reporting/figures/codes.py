@@ -13,6 +13,7 @@ from matplotlib.patches import Circle
 
 from benchmarks.reporting.figures import style
 from benchmarks.reporting.figures.images import Array, Arrays, draw_strip, has_noise
+from benchmarks.reporting.figures.looks import Looks
 
 CODES_SHOWN = 250
 
@@ -26,7 +27,7 @@ def choose_pair(rows: pd.DataFrame, by_variant: dict[str, tuple[int, Arrays]]) -
     return {name: by_variant[name] for name in (*points[:1], *distributions[:1])}
 
 
-def draw_codes(pair: dict[str, tuple[int, Arrays]], dataset: str) -> Figure:
+def draw_codes(pair: dict[str, tuple[int, Arrays]], dataset: str, looks: Looks) -> Figure:
     """Draw codes in their two principal directions with circles of the prior, and a decoded line between two codes.
 
     All are drawn at equal scale. A third panel enlarges the codes with noise, if a model without noise is beside them.
@@ -43,7 +44,8 @@ def draw_codes(pair: dict[str, tuple[int, Arrays]], dataset: str) -> Figure:
             _draw_scatter(axes, pair[name][1], *projections[name])
             axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
             kind = "distributions" if has_noise(pair[name][1]) else "vectors"
-            axes.set_title(f"{name}: {kind}" if column < len(pair) else f"{name}, enlarged")
+            title = f"{name}: {kind}" if column < len(pair) else f"{name}, enlarged"
+            axes.set_title(title, color=looks[name]["color"])
             axes.set_xlabel("first principal direction")
         figure.axes[0].set_ylabel("second principal direction\n(latent units)")
         for column, (_, arrays) in enumerate(pair.values()):

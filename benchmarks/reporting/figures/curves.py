@@ -61,7 +61,7 @@ def draw_learning_curves(ok_rows: pd.DataFrame, looks: Looks) -> Figure | None:
         right.set(xscale="log", xlabel="training time (seconds in optimizer steps)")
         right.xaxis.set_major_formatter("{x:g}")
         right.xaxis.set_minor_formatter(NullFormatter())
-    style.set_title(figure, _find_gap(rows) or "Test ELBO during training")
+    style.set_title(figure, find_gap(rows) or "Test ELBO during training")
     note = f"Higher is better. {BANDS}{_describe_below(below)}{_explain_panels(parts)}"
     style.add_note(figure, f"{_format_subject(rows)} {note}")
     style.label_ends(*panels[:, 1])
@@ -168,7 +168,7 @@ def _label_epochs(axes: Axes, rows: pd.DataFrame) -> None:
     axes.minorticks_off()
 
 
-def _find_gap(rows: pd.DataFrame) -> str:
+def find_gap(rows: pd.DataFrame) -> str:
     """Return the final differences to the pathwise ELBO of variants that do not reparameterize; empty without any."""
     final = rows[(rows["epoch"] == rows["epoch"].max()) & (rows["objective"] == "elbo")]
     if final["likelihood"].nunique() > 1:

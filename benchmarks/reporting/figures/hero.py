@@ -25,23 +25,23 @@ def draw_hero(rows: pd.DataFrame, by_variant: Mapping[str, tuple[int, Arrays]], 
     final = rows[(rows["status"] == "ok") & (rows["epoch"] == rows["epoch"].max())].dropna(subset=["elbo"])
     names = [name for name in dict.fromkeys(final["variant"]) if name in by_variant]
     names = looks.choose_story(names)[:ROWS]
+    colours = {name: look["color"] for name, look in looks.assign_looks(list(dict.fromkeys(rows["variant"]))).items()}
     if len(names) < 2 or final["likelihood"].nunique() > 1:
         return None
     with plt.rc_context(style.plot_style("white")):
         lines = len(names) + 1
         height = ROW_HEIGHT * lines + 1.35
         figure = plt.figure(figsize=(style.WIDTH, height), layout="none")
-        figure.text(LEFT, 1 - 0.25 / height, TITLE, fontsize=12, weight="bold", va="center")
+        figure.suptitle(TITLE, x=LEFT, y=1 - 0.25 / height, fontsize=12, weight="bold", ha="left", va="center")
         _write_header(figure, 1 - 0.62 / height, bool(rates.texts))
         seed, arrays = by_variant[names[0]]
         _draw_row(figure, _row_bottom(0, height), height, arrays["originals"])
         figure.text(LEFT, _row_bottom(0, height) + ROW_HEIGHT / 2 / height, "test images", weight="bold", va="center")
         for i, name in enumerate(names, 1):
             bottom = _row_bottom(i, height)
+            middle = bottom + ROW_HEIGHT / 2 / height
             _draw_row(figure, bottom, height, by_variant[name][1]["reconstructions"])
-            _write_row(
-                figure, bottom + ROW_HEIGHT / 2 / height, final[final["variant"] == name], rates.texts.get(name, "")
-            )
+            _write_row(figure, middle, final[final["variant"] == name], rates.texts.get(name, ""), colours[name])
         measured = f"Draws for one: {rates.meaning}. " if rates.texts else ""
         note = f"{measured}ELBO: nats per test image, median of {final['seed'].nunique()} seeds. Images: seed {seed}."
         style.add_note(figure, f"{rows['dataset'].iloc[0]}. {note}")
@@ -65,10 +65,9 @@ def _draw_row(figure: Figure, bottom: float, height: float, images: Array) -> No
     figure.add_artist(Line2D([LEFT, 0.99], [bottom + ROW_HEIGHT / height] * 2, color="0.88", linewidth=0.8))
 
 
-def _write_row(figure: Figure, y: float, rows: pd.DataFrame, rate: str) -> None:
+def _write_row(figure: Figure, y: float, rows: pd.DataFrame, rate: str, colour: str) -> None:
     first = rows.iloc[0]
     name, shift = str(first["variant"]), 0.1 / figure.get_figheight()
-    colour = looks.assign_looks([name])[name]["color"]
     description = describe_variant(
         first["objective"], first["estimator"], first.fillna("")["baseline"], int(first["draws"])
     )

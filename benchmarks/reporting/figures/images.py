@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import UserError
-from benchmarks.reporting.figures import looks, style
+from benchmarks.reporting.figures import style
+from benchmarks.reporting.figures.looks import Looks, choose_story
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -50,33 +51,33 @@ def has_noise(arrays: Arrays) -> bool:
     return bool((arrays["scales"] > 0).any())
 
 
-def draw_strip(axes: Axes, images: Array, label: str = "") -> None:
-    """Draw images side by side in one row, with a label on the left."""
+def draw_strip(axes: Axes, images: Array, label: str = "", colour: str = "black") -> None:
+    """Draw images side by side in one row, with a label on the left in its colour."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=0)
     axes.imshow(np.concatenate(list(padded), axis=1), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
-    axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=style.SMALL)
+    axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=style.SMALL, color=colour)
     sns.despine(ax=axes, left=True, bottom=True)
 
 
-def draw_strips(by_variant: dict[str, tuple[int, Arrays]], dataset: str) -> dict[str, Figure]:
+def draw_strips(by_variant: dict[str, tuple[int, Arrays]], dataset: str, looks: Looks) -> dict[str, Figure]:
     """Return reconstructions and samples, of the story's variants and of all, by file name."""
-    story = looks.choose_story(list(by_variant))
+    story = choose_story(list(by_variant))
     groups = {"": {name: by_variant[name] for name in story}} | (
         {"-all": by_variant} if len(story) < len(by_variant) else {}
     )
     with plt.rc_context(style.plot_style("white")):
         return {
-            f"{name}{suffix}": draw(group, dataset)
+            f"{name}{suffix}": draw(group, dataset, looks)
             for suffix, group in groups.items()
             for name, draw in (("reconstructions", draw_reconstructions), ("samples", draw_samples))
         }
 
 
-def draw_reconstructions(by_variant: dict[str, tuple[int, Arrays]], dataset: str) -> Figure:
+def draw_reconstructions(by_variant: dict[str, tuple[int, Arrays]], dataset: str, looks: Looks) -> Figure:
     """Draw one test image per class, and below it E[x|z] of each variant, at one z drawn from q(z|x)."""
-    strips = {"test images": next(iter(by_variant.values()))[1]["originals"]}
-    strips |= {name: arrays["reconstructions"] for name, (_, arrays) in by_variant.items()}
+    strips = [("test images", next(iter(by_variant.values()))[1]["originals"], "black")]
+    strips += [(name, arrays["reconstructions"], looks[name]["color"]) for name, (_, arrays) in by_variant.items()]
     return _draw_strips(
         strips,
         "Reconstructions of test images",
@@ -84,23 +85,23 @@ def draw_reconstructions(by_variant: dict[str, tuple[int, Arrays]], dataset: str
     )
 
 
-def draw_samples(by_variant: dict[str, tuple[int, Arrays]], dataset: str) -> Figure:
+def draw_samples(by_variant: dict[str, tuple[int, Arrays]], dataset: str, looks: Looks) -> Figure:
     """Draw E[x|z] for z from N(0, I), the prior; models without a prior are labelled."""
-    strips = {
-        name if has_noise(arrays) else f"{name} (no prior)": arrays["samples"][:SAMPLES_SHOWN]
+    strips = [
+        (name if has_noise(arrays) else f"{name} (no prior)", arrays["samples"][:SAMPLES_SHOWN], looks[name]["color"])
         for name, (_, arrays) in by_variant.items()
-    }
+    ]
     note = (
         f"E[x|z] for z drawn from N(0, I), the prior of all but the models marked. {_tell_seeds(by_variant, dataset)}"
     )
     return _draw_strips(strips, "New images: decoded draws from the prior", note)
 
 
-def _draw_strips(strips: dict[str, Array], title: str, note: str) -> Figure:
-    height = style.WIDTH * 0.8 / max(len(images) for images in strips.values())
+def _draw_strips(strips: list[tuple[str, Array, str]], title: str, note: str) -> Figure:
+    height = style.WIDTH * 0.8 / max(len(images) for _, images, _ in strips)
     figure, axes = plt.subplots(len(strips), 1, figsize=(style.WIDTH, height * len(strips) + 0.7), squeeze=False)
-    for panel, (label, images) in zip(axes[:, 0], strips.items(), strict=True):
-        draw_strip(panel, images, label)
+    for panel, (label, images, colour) in zip(axes[:, 0], strips, strict=True):
+        draw_strip(panel, images, label, colour)
     style.set_title(figure, title)
     style.add_note(figure, note)
     return figure

@@ -46,6 +46,8 @@ STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
 }
 CHARACTERS_PER_INCH = 15  # of notes
+TITLE_POINTS_PER_INCH = 115  # characters of a title per inch, times its size in points
+METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}  # no time
 LINE_HEIGHT = 1.25  # of labels, in units of the font size
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 GREY = "0.35"
@@ -60,29 +62,31 @@ def plot_style(axes: Literal["ticks", "white"]) -> Any:
     return {**defaults, **sns.axes_style(axes), "font.sans-serif": ["DejaVu Sans"], **STYLE}
 
 
-def save_figure(figure: Figure, stem: Path) -> Path:
-    """Write the figure as PNG and SVG, and return the path of the PNG."""
+def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "png")) -> Path:
+    """Write the figure in each format, and return the path of the last file."""
     stem.parent.mkdir(exist_ok=True)
+    paths = [stem.parent / f"{stem.name}.{name}" for name in formats]
     # a saved figure without a layout engine would take the one of the settings
     with plt.rc_context(plot_style("ticks") | {"figure.constrained_layout.use": False}):
-        for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
+        for name, path in zip(formats, paths, strict=True):
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-            atomic_files.write_bytes(stem.parent / f"{stem.name}{suffix}", buffer.getvalue())
+            figure.savefig(buffer, format=name, metadata=METADATA[name])
+            atomic_files.write_bytes(path, buffer.getvalue())
     plt.close(figure)
-    return stem.parent / f"{stem.name}.png"
+    return paths[-1]
 
 
 def add_note(figure: Figure, text: str) -> None:
     """Write a note below the figure, in lines of its width."""
-    wrapped = textwrap.fill(text, int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+    width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+    wrapped = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
     figure.supxlabel(wrapped, fontsize=SMALL, color=GREY, x=0.01, ha="left")
 
 
-def set_title(figure: Figure, text: str) -> None:
+def set_title(figure: Figure, text: str, size: float = 11) -> None:
     """Write the finding as the title of the figure, in lines of its width."""
-    wrapped = textwrap.fill(text, int(11 * figure.get_figwidth()))
-    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, weight="bold")
+    wrapped = textwrap.fill(text, int(TITLE_POINTS_PER_INCH / size * figure.get_figwidth()))
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=size, weight="bold")
 
 
 def format_power_of_ten(value: float, position: float) -> str:
@@ -123,7 +127,8 @@ def label_ends(*panels: Axes) -> None:
 
     Call this last: it needs the limits of the axes.
     """
-    panels[0].figure.draw_without_rendering()  # type: ignore[union-attr]  # sets the size of the axes
+    figure: Any = panels[0].figure
+    figure.get_layout_engine().execute(figure)  # sets the size of the axes
     for axes in panels:
         lines = list(iterate_labelled(axes))
         if not lines:

@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from benchmarks.reporting.figures import looks, style
@@ -29,6 +28,7 @@ def draw_two_networks(rows: pd.DataFrame) -> Figure | None:
     }
     if not {"blocked", "pathwise"} <= outcomes.keys() or final["likelihood"].nunique() > 1:
         return None
+    variant_looks = looks.assign_looks(list(dict.fromkeys(rows["variant"])))
     with plt.rc_context(style.plot_style("white")):
         figure, (left, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 5.6), layout="none")
         figure.subplots_adjust(0, 0.02, 1, 0.99, 0.02)
@@ -40,24 +40,15 @@ def draw_two_networks(rows: pd.DataFrame) -> Figure | None:
             axes.axis("off")
             axes.text(5, 12.6, title, ha="center", va="center", weight="bold", fontsize=11)
             _draw_network(axes, reparameterized=estimator == "pathwise")
-            _write_outcome(axes, outcomes[estimator])
-        figure.add_artist(Line2D([0.5, 0.5], [0.03, 0.97], color="0.85", linewidth=0.8))
+            name = str(outcomes[estimator]["variant"].iloc[0])
+            _write_outcome(axes, outcomes[estimator], variant_looks[name]["color"])
+        left.plot([10.1, 10.1], [0.2, 12.8], color="0.85", linewidth=0.8, clip_on=False)
         return figure
 
 
-def _write_outcome(axes: Axes, rows: pd.DataFrame) -> None:
-    name = str(rows["variant"].iloc[0])
-    text = f"{name}: ELBO {rows['elbo'].median():.1f}, KL {rows['kl'].median():.1f}"
-    axes.text(
-        5,
-        0.95,
-        text,
-        ha="center",
-        va="center",
-        weight="bold",
-        fontsize=10,
-        color=looks.assign_looks([name])[name]["color"],
-    )
+def _write_outcome(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
+    text = f"{rows['variant'].iloc[0]}: ELBO {rows['elbo'].median():.1f}, KL {rows['kl'].median():.1f}"
+    axes.text(5, 0.95, text, ha="center", va="center", weight="bold", fontsize=10, color=colour)
     note = f"nats per test image, {rows['dataset'].iloc[0]}, median of {rows['seed'].nunique()} seeds"
     axes.text(5, 0.35, note, ha="center", va="center", fontsize=style.SMALL, color=style.GREY)
 
@@ -82,7 +73,7 @@ def _draw_network(axes: Axes, reparameterized: bool) -> None:
     if reparameterized:
         _draw_box(axes, (5, 7.35), 3.4, "z = μ + σ · ε", FILLS["path"], GREEN)
         _draw_box(axes, (8.9, 7.35), 1.9, "ε ~ N(0, I)", FILLS["draw"], RED)
-        axes.text(8.9, 6.65, "drawn outside", ha="center", fontsize=style.SMALL, color=style.GREY)
+        axes.text(8.9, 6.8, "drawn outside", ha="center", va="top", fontsize=style.SMALL, color=style.GREY)
         _draw_arrow(axes, (7.95, 7.15), (6.72, 7.15), RED)
         axes.plot([5, 5], [6.95, 4.25], color=GREEN, linewidth=1.8, linestyle="dotted")
         _draw_arrow(axes, (5, 4.3), (5, 4.1), GREEN)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.reporting.figures import codes, images, style
+from benchmarks.reporting.figures import codes, images, looks, style
 
 H, W = 3, 4
 SOURCE = np.random.default_rng(0)
@@ -48,8 +48,9 @@ def figures_and_ellipses(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codes, "EllipseCollection", record)
         by_variant = images.read_first_seeds(ROWS, folder)
-        figures = images.draw_strips(by_variant, "digits")
-        figures["codes"] = codes.draw_codes(codes.choose_pair(ROWS, by_variant), "digits")
+        variant_looks = looks.assign_looks(list(by_variant))
+        figures = images.draw_strips(by_variant, "digits", variant_looks)
+        figures["codes"] = codes.draw_codes(codes.choose_pair(ROWS, by_variant), "digits", variant_looks)
     yield figures, ellipses
     for figure in figures.values():
         style.plt.close(figure)
