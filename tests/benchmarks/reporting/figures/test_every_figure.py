@@ -1,0 +1,109 @@
+"""Every figure of `plot` and `gradients`, and the slides, from the committed results: texts, and one look a variant."""
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.legend import Legend
+
+from benchmarks.gradient_studies.report import exchange_figures, one_dimension
+from benchmarks.gradient_studies.report import figures as gradient_figures
+from benchmarks.reporting import report
+from benchmarks.reporting.figures import looks, style, two_networks
+from docs import fill, slides
+from tests.benchmarks.artists import read_box, read_colours, read_texts
+
+HEIGHT, MIN_PIXELS, MAX_BYTES = 1080, 24, 1.2e6  # of a slide; of its texts; of all slides
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory):
+    """Each figure with the texts that it draws, by name; those of slides begin with a number."""
+    run, laboratory, figures = fill.read_run("default"), fill.read_laboratory(), {}
+
+    def keep(figure, stem):
+        figures[stem.name] = figure
+        return stem
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "save_figure", keep)
+        rates = exchange_figures.describe_draws_for_one(laboratory)
+        list(report.write_figures(run, fill.RESULTS / "default", rates))
+        gradient_figures.write_figures(laboratory, tmp_path_factory.mktemp("figures"))
+    figures |= slides.draw_slides(run, laboratory)
+    with style.plt.rc_context(style.plot_style("ticks") | {"figure.constrained_layout.use": False}):
+        texts = {name: read_texts(figure) for name, figure in figures.items()}
+    yield {name: (figure, texts[name]) for name, figure in figures.items()}
+    for figure in figures.values():
+        style.plt.close(figure)
+
+
+def test_every_figure_is_drawn(every):
+    """All that the pages show, and the slides."""
+    committed = {path.stem for name in ("default", "gradients") for path in (fill.RESULTS / name).rglob("*.svg")}
+    assert committed | {path.stem for path in slides.FOLDER.glob("*.svg")} <= set(every)
+    assert len(every) == 31
+
+
+def test_no_text_is_smaller_than_8_points_or_24_pixels_of_a_slide(every):
+    for name, (figure, texts) in every.items():
+        assert texts, name
+        assert figure.get_figwidth() == style.WIDTH, name  # so points are those at which it is shown
+        for text in texts:
+            assert text.get_fontsize() >= style.SMALL, (name, text.get_text())
+            if name[0].isdigit():
+                assert text.get_fontsize() / 72 / figure.get_figheight() * HEIGHT >= MIN_PIXELS, (name, text.get_text())
+
+
+def test_no_text_is_over_another_text_or_a_legend_or_outside_the_figure(every):
+    """Boxes are a pixel smaller on each side."""
+    for name, (figure, texts) in every.items():
+        legends = figure.findobj(Legend)
+        inside = {id(text): legend for legend in legends for text in legend.findobj()}
+        artists = [*texts, *legends]
+        boxes = np.add([read_box(artist) for artist in artists], [1, 1, -1, -1])
+        low, high = boxes[:, :2], boxes[:, 2:]
+        for i in np.flatnonzero(((low < 0) | (high > figure.bbox.size)).any(1)):
+            pytest.fail(f"{name}: outside: {artists[i]}")
+        overlap = (np.minimum(high, high[:, None]) > np.maximum(low, low[:, None])).all(2)
+        for i, j in np.argwhere(np.triu(overlap, 1)):
+            assert inside.get(id(artists[i])) is artists[j], f"{name}: {artists[i]} over {artists[j]}"
+
+
+def test_a_variant_has_the_same_colour_in_every_figure(every):
+    names = list(dict.fromkeys(fill.read_run("default")["variant"]))
+    expected = {(name, look["color"]) for name, look in looks.assign_looks(names).items()}
+    colours = {name: read_colours(figure, texts, names) for name, (figure, texts) in every.items()}
+    for name, pairs in colours.items():
+        assert pairs <= expected, (name, pairs - expected)
+        assert pairs or name == "one-dimension", name
+    assert set.union(*colours.values()) == expected
+    for estimator, variant in (("pathwise", "vae"), ("score_function", "reinforce-vae")):
+        assert (variant, one_dimension.LOOKS[estimator][1]) in expected
+
+
+def test_variants_with_spare_looks_have_those_of_all_variants_of_the_run():
+    """Also in a figure that shows one of two names with the same first choice."""
+    first, second = "mine-1", "mine-3"
+    assert looks.assign_looks([first])[first] == looks.assign_looks([second])[second]
+    rows = fill.read_run("default").replace({"variant": {"vae-2": first, "vae-blocked": second}})
+    figure = two_networks.draw_two_networks(rows)
+    expected = looks.assign_looks([first, second])[second]["color"]
+    assert read_colours(figure, read_texts(figure), [second]) == {(second, expected)}
+    style.plt.close(figure)
+
+
+def test_a_slide_is_the_same_bytes_again(tmp_path):
+    for name in ("first", "second"):
+        slides.save_slide(slides.draw_networks(fill.read_run("default")), tmp_path / name)
+    for suffix in ("svg", "pdf"):
+        content = (tmp_path / f"first.{suffix}").read_bytes()
+        assert content == (tmp_path / f"second.{suffix}").read_bytes()
+    size = re.search(r"<svg [^>]*>", (tmp_path / "first.svg").read_text()).group()
+    assert 'width="1920" height="1080"' in size
+
+
+def test_the_committed_slides_are_small():
+    paths = list(slides.FOLDER.iterdir())
+    assert sorted(path.suffix for path in paths) == [".pdf"] * 4 + [".svg"] * 4
+    assert sum(path.stat().st_size for path in paths) < MAX_BYTES
