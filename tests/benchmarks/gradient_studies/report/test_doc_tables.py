@@ -9,6 +9,7 @@ from scipy import stats
 
 from benchmarks.gradient_studies.columns import CHECKPOINTS
 from benchmarks.gradient_studies.report import doc_tables, findings, tables
+from benchmarks.gradient_studies.report.one_dimension import find_lower_score
 from tests.benchmarks.gradient_studies.report.test_drawn_studies import make_row
 
 VARIANCES, MINIBATCH = (2.0, 8.0, 32.0), (100.0, 400.0, 1600.0)  # geometric means 8 and 400
@@ -96,6 +97,7 @@ def test_findings_name_the_rates_the_biases_and_the_first_frequency(table):
     assert biased.endswith("of the same objective: iwae (6 standard errors).")
     assert "at most 4.2 standard errors for all other variants" in unbiased
     assert "k from 1 on" in frequency
+    assert find_lower_score(table) == "For f(z) = cos(kz), REINFORCE has the lower variance from k = 1 on"
     assert "0.500 and 9.00 at k = 4" in frequency
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.legend import Legend
 
-from benchmarks.gradient_studies.report import exchange_figures, one_dimension
+from benchmarks.gradient_studies.report import exchange_figures, one_dimension, tables
 from benchmarks.gradient_studies.report import figures as gradient_figures
 from benchmarks.reporting import report
 from benchmarks.reporting.figures import looks, style, two_networks
@@ -28,7 +28,7 @@ def every(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "save_figure", keep)
         rates = exchange_figures.describe_draws_for_one(laboratory)
-        list(report.write_figures(run, fill.RESULTS / "default", rates))
+        list(report.write_figures(run, slides.RESULTS / "default", rates))
         gradient_figures.write_figures(laboratory, tmp_path_factory.mktemp("figures"))
     figures |= slides.draw_slides(run, laboratory)
     with style.plt.rc_context(style.plot_style("ticks") | {"figure.constrained_layout.use": False}):
@@ -40,7 +40,7 @@ def every(tmp_path_factory):
 
 def test_every_figure_is_drawn(every):
     """All that the pages show, and the slides."""
-    committed = {path.stem for name in ("default", "gradients") for path in (fill.RESULTS / name).rglob("*.svg")}
+    committed = {path.stem for name in ("default", "gradients") for path in (slides.RESULTS / name).rglob("*.svg")}
     assert committed | {path.stem for path in slides.FOLDER.glob("*.svg")} <= set(every)
     assert len(every) == 31
 
@@ -91,6 +91,23 @@ def test_variants_with_spare_looks_have_those_of_all_variants_of_the_run():
     expected = looks.assign_looks([first, second])[second]["color"]
     assert read_colours(figure, read_texts(figure), [second]) == {(second, expected)}
     style.plt.close(figure)
+
+
+def test_the_bars_and_titles_of_slides_are_the_committed_results(every):
+    laboratory, run = fill.read_laboratory(), fill.read_run("default")
+    rates = tables.select_over_seeds(laboratory[laboratory["study"] == "training"], "exchange_rate")
+    rates = rates.set_index(["variant", "checkpoint"])["value"]
+    figure = every["2-draws-for-one"][0]
+    (axes,) = figure.axes
+    bars = [(bar.get_label(), bar.patches[0].get_bbox().x1) for bar in axes.containers]
+    expected = [(name, rates[name, stage]) for name in slides.BARS for stage in ("end", "initial")]
+    assert bars == [(name, pytest.approx(value)) for name, value in expected]
+    best, without = (tables.format_draws(rates[name, "end"]) for name in ("reinforce-vae-loo", "reinforce-vae"))
+    title = f"REINFORCE needs {best} draws for one with the best baseline, {without} without"
+    assert title in " ".join(figure.get_suptitle().split())
+    elbos = run[run["epoch"] == run["epoch"].max()].groupby("variant")["elbo"].median()
+    low, high = (elbos["vae"] - elbos[name] for name in ("reinforce-vae-loo", "reinforce-vae"))
+    assert f"{low:.0f} to {high:.0f} nats lower" in every["3-models"][0].get_suptitle()
 
 
 def test_a_slide_is_the_same_bytes_again(tmp_path):
