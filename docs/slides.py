@@ -1,4 +1,4 @@
-"""Draw the slides for teachers from the committed results: python docs/slides.py."""
+"""Draw the slides for teachers from the committed results: python -m docs.slides."""
 
 from __future__ import annotations
 
