@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.cli.commands.inspect import variants_markdown
+from benchmarks.cli.commands.inspect import sources_markdown, variants_markdown
 from benchmarks.gradient_studies.report import doc_tables
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.descriptions import describe_variant
@@ -69,6 +69,7 @@ def make_tables() -> dict[str, Callable[[], str]]:
         "all-results": all_results,
         "headline": lambda: summaries.make_headline(read_run("default")),
         "variants": variants_markdown,
+        "sources": sources_markdown,
         "result-columns": formats.columns_markdown,
     }
 

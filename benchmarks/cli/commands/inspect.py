@@ -89,8 +89,15 @@ def variants_markdown() -> str:
     from benchmarks.reporting.formats import markdown_table
     from vaezoo import VARIANTS
 
-    rows = map(_make_variant_row, VARIANTS)
-    return markdown_table(VARIANT_HEADER, [[f"`{name}`", *others] for name, *others in rows])
+    rows = [[f"`{name}`", *fields] for name, *fields, _ in map(_make_variant_row, VARIANTS)]
+    return markdown_table(VARIANT_HEADER[:-1], rows)
+
+
+def sources_markdown() -> str:
+    """Return the source of each of the project's own variants, for the documentation."""
+    from vaezoo import VARIANTS
+
+    return "\n".join(f"- `{variant.name}`: {variant.source}" for variant in VARIANTS)
 
 
 def _list_datasets() -> Iterator[Row]:
