@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.common import environment
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "gate.md").read_text()
 SETUP = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
 CHECK, RUN, COMPARE = re.findall(r"- run: (python .*)", PAGE)

@@ -15,7 +15,7 @@ from benchmarks.planning import settings
 from docs import fill
 from vaezoo import VARIANTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs"
 PAGE = (FOLDER / "variants.md").read_text()
 

@@ -9,7 +9,7 @@ from benchmarks.reporting import results_table, summaries
 from benchmarks.reporting.results_table import ADDED_COLUMNS, RESULT_COLUMNS
 from vaezoo import VARIANTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "default" / "results.csv"
 README = (ROOT / "README.md").read_text()
 MAX_WORDS, MAX_LINES, MAX_COLUMNS = 700, 200, 6

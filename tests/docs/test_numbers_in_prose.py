@@ -16,7 +16,7 @@ from docs import fill
 from vaezoo import VARIANTS
 from vaezoo.evaluation import ACTIVE_VARIANCE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [*fill.PAGES, ROOT / "docs" / "learn" / "5-measure-it-yourself.py"]
 CONSTANTS = tomllib.loads((ROOT / "docs" / "constants.toml").read_text(encoding="utf-8"))
 NO_PROSE = re.compile(
