@@ -92,8 +92,8 @@ def _describe_final(variant: str, rows: pd.DataFrame) -> dict[str, str]:
         numbers |= {key: text(values.median()), f"{key}.min": text(values.min()), f"{key}.max": text(values.max())}
     first = rows.sort_values("seed").iloc[0]
     for name in ("reconstruction_error", "kl", "elbo"):
-        numbers[f"{variant}.{name}.seed0"] = f"{first[name]:.2f}"
-    numbers[f"{variant}.loss.seed0"] = f"{-first['elbo']:.2f}"
+        numbers[f"{variant}.{name}.seed0"] = f"{first[name]:.3f}"
+    numbers[f"{variant}.loss.seed0"] = f"{-first['elbo']:.3f}"
     return numbers
 
 

@@ -61,7 +61,7 @@ def read_texts(figure):
 def read_box(artist):
     """Return left, bottom, right and top of a text or legend in pixels; of a text without its arrow."""
     get_extent = (Text if isinstance(artist, Text) else Legend).get_window_extent  # not that of Annotation
-    return get_extent(artist, artist.figure.canvas.get_renderer()).extents
+    return get_extent(artist).extents
 
 
 def read_colours(figure, texts, variants):
