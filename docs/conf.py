@@ -14,6 +14,7 @@ author = "The vaezoo authors"
 copyright = f"2026, {author}"  # noqa: A001  # the name that Sphinx reads
 release = vaezoo.__version__
 source_suffix = {".md": "markdown", ".py": "markdown"}
+html_extra_path = ["../build/extra"]  # the report of the committed run
 exclude_patterns = ["*.py"]  # of this folder
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_math_renderer = "mathml"

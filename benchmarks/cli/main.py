@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.cli.commands import compare, gradients, inspect, profile, run, show
+from benchmarks.cli.commands import compare, gradients, inspect, profile, report, run, show
 from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # not a mistake of the user
@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
         "run": (run.run, "run vae reinforce-vae --preset quick --seeds 3"),
         "show": (show.show, "show latest --metrics elbo,kl"),
         "plot": (show.plot, "plot results/default"),
+        "report": (report.report, "report latest --against results/baseline"),
         "list": (inspect.list_, "list metrics"),
     },
     "Gradients": {

@@ -22,6 +22,17 @@ SIDE_NAMES = ("base", "new")
 VERDICT_FORMATS = ("text", "markdown", "json")
 HEADERS = ("data set", "variant", "metric", "verdict", "base", "new", "difference [95 % interval]", "note")
 QUIET_ADVICE = ("identical", "unchanged", "inconclusive")  # advice that the table leaves out
+ACTIONS = {
+    "identical": "nothing",
+    "unchanged": "nothing",
+    "improved": "make a new baseline",
+    "inconclusive": "add seeds, or decide by the size",
+    "new": "nothing",
+    "regressed": "fix it; or accept it with --allow",
+    "failed": "read the note; run the failed cells again",
+    "missing": "accept it with --allow if it was removed on purpose",
+    "incomparable": "run with the settings of the base",
+}
 TIME_METRICS = (*speed.SPEED_METRICS, microbenchmarks.CALL_TIME)
 ALL_METRICS: dict[str, Metric] = {**METRIC_BY_NAME, **{metric.name: metric for metric in TIME_METRICS}}
 
@@ -52,7 +63,7 @@ def render_verdicts(
     base and new, if the output is to name them.
     """
     if style not in VERDICT_FORMATS:
-        raise unknown("format", style, VERDICT_FORMATS)
+        raise unknown("format", style, (*VERDICT_FORMATS, "html"))
     if style == "json":
         return _render_json(verdicts, code, sides)
     ordered = sorted(verdicts, key=lambda v: (v.advice, WORDS.index(v.word)))
@@ -66,6 +77,24 @@ def render_verdicts(
     )
     line_break = "  \n" if style == "markdown" else "\n"
     return "\n\n".join(filter(None, [line_break.join(head), table, _count_verdicts(ordered, allowed, code)]))
+
+
+def describe_for_page(
+    verdicts: Sequence[Verdict], sides: Sequence[Record], allowed: Sequence[str] = (), code: int | None = None
+) -> Record:
+    """Return the verdicts as a page shows them: the numbers, the texts of the table, and what to do."""
+    ordered = sorted(verdicts, key=lambda v: (v.advice, WORDS.index(v.word)))
+    lines = [
+        record | {"texts": _format_row(v, allowed)} for record, v in zip(_list_records(ordered), ordered, strict=True)
+    ]
+    note = "; ".join(f"{name}: {_format_side(side)}" for name, side in zip(SIDE_NAMES, sides, strict=True))
+    code = choose_exit_code(verdicts, allowed) if code is None else code
+    return {
+        "list": lines,
+        "head": [*HEADERS, "what to do"],
+        "actions": ACTIONS,
+        "note": f"{note}. {_count_verdicts(ordered, allowed, code)}.",
+    }
 
 
 def _format_side(side: Record) -> str:
@@ -151,7 +180,8 @@ def _explain_inconclusive(v: Verdict) -> list[str]:
     return parts
 
 
-def _render_json(verdicts: Sequence[Verdict], code: int | None, sides: Sequence[Record]) -> str:
+def _list_records(verdicts: Sequence[Verdict]) -> list[Record]:
+    """Return the fields of each verdict; a number that is not finite is None."""
     records = []
     for v in verdicts:
         record: Record = {}
@@ -159,6 +189,11 @@ def _render_json(verdicts: Sequence[Verdict], code: int | None, sides: Sequence[
             absent = isinstance(value, float) and not math.isfinite(value)
             record["verdict" if name == "word" else name] = None if absent else value
         records.append(record)
+    return records
+
+
+def _render_json(verdicts: Sequence[Verdict], code: int | None, sides: Sequence[Record]) -> str:
+    records = _list_records(verdicts)
     named = dict(zip(SIDE_NAMES, sides, strict=False))
     content = {"schema_version": SCHEMA_VERSION, **named, "exit_code": code, "verdicts": records}
     return json.dumps(content, indent=1, allow_nan=False)

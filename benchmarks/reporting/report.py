@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from benchmarks.common.atomic_files import Record
-from benchmarks.common.errors import ExitCode, printable
+from benchmarks.common.errors import ExitCode, printable, shorten
 from benchmarks.reporting import formats, results_table, summaries
 from benchmarks.reporting.summaries import DrawsForOne
 
@@ -22,20 +22,24 @@ if TYPE_CHECKING:
 MAX_LINES = 10
 
 
-def report_run(folder: Path, records: Sequence[Record], with_figures: bool = True) -> int:
-    """Write the summary and, on request, figures; print table and headline, and return the exit code.
+def report_run(folder: Path, records: Sequence[Record], with_figures: bool = True, with_page: bool = True) -> int:
+    """Write the summary, print table and headline, then draw figures and page on request; return the exit code.
 
-    records: of all planned cells. The exit code is 0, or 2 if a cell failed or a result is inconsistent.
+    records: of all planned cells. The exit code is 0, or 2 if a cell failed or a result is inconsistent. A failure to
+    draw is one line, and changes neither results nor exit code.
     """
     results = results_table.read_results(folder / "results.csv")
     variants = summaries.summarize(results)
     summaries.write_summary(folder / "summary.csv", variants)
-    figures = list(write_figures(results, folder)) if with_figures else None
     print(formats.render_table(variants, formats.choose_metrics([]), "text"))
     headline = summaries.make_headline(results)
     if headline:
         print(f"\n{textwrap.fill(headline, formats.terminal_width())}")
-    print(f"\n{folder}: results.csv, summary.csv and {describe_figures(figures, folder)}")
+    print(f"\n{folder}: results.csv, summary.csv", flush=True)
+    if with_figures:
+        attempt(f"plot {folder}", lambda: print(describe_figures(list(write_figures(results, folder)), folder)))
+    if with_page:
+        attempt(f"report {folder}", lambda: print(write_report(results, folder / "results.csv")))
     failed_records = [record for record in records if record["status"] not in results_table.FINISHED_STATUSES]
     inconsistencies = summaries.list_inconsistencies(results)
     print_limited([_describe_failure(record, folder) for record in failed_records])
@@ -50,10 +54,26 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
     return ExitCode.INCOMPLETE if failed_records or inconsistencies else ExitCode.OK
 
 
-def describe_figures(figures: Sequence[Path] | None, folder: Path) -> str:
-    """Return the number and place of the figures; None means that they were not drawn."""
-    if figures is None:
-        return "no new figures; 'plot' draws them"
+def attempt(command: str, draw: Callable[[], object]) -> None:
+    """Draw; if that fails, print one line with the reason and the command that draws again."""
+    try:
+        draw()
+    except Exception as error:  # whatever it is, the results are complete
+        reason = shorten(" ".join(f"{type(error).__name__}: {error}".split()), 300)
+        print(printable(f"not drawn: {reason}; to try again: python -m benchmarks {command}"), file=sys.stderr)
+
+
+def write_report(results: pd.DataFrame, path: Path) -> Path:
+    """Write report.html beside results.csv, and return its path."""
+    from benchmarks.reporting.page import contents, document
+
+    target = path.with_name(document.PAGE)
+    document.write_page(results, path, target, contents.Extras())
+    return target
+
+
+def describe_figures(figures: Sequence[Path], folder: Path) -> str:
+    """Return the number and place of the figures."""
     return f"{len(figures)} figures in {folder / 'figures'}"
 
 

@@ -15,7 +15,7 @@ from benchmarks.common import environment
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "gate.md").read_text()
 SETUP = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
-CHECK, RUN, COMPARE = re.findall(r"- run: (python .*)", PAGE)
+CHECK, RUN, COMPARE, REPORT = re.findall(r"- run: (python .*)", PAGE)
 PLUGIN = """
 from vaezoo import Estimator, Variant, elbo, mlp_normal
 from offset import OFFSET
@@ -66,6 +66,8 @@ def test_its_commands_accept_a_comment_and_find_a_fault(execute, tmp_path):
     assert done.returncode == 0, done.stdout
     assert "another source of the plug-in" in done.stdout
     assert re.search(r"mine +elbo +identical", done.stdout)
+    assert execute(REPORT).returncode == 0
+    assert "identical" in (tmp_path / "results" / "new" / "report.html").read_text(encoding="utf-8")
     done = execute("python -m benchmarks baseline new")
     assert done.returncode == 64
     assert re.match(rf"error: the plug-in of mine was read from commit {head[:12]}\+", done.stderr)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.common.errors import DamageError, UserError
 from benchmarks.planning import settings
-from benchmarks.reporting import formats, results_table, summaries
-from benchmarks.reporting.figures import images
+from benchmarks.reporting import formats, image_arrays, results_table, summaries
 from benchmarks.runs import cell_files, manifests
 
 QUIET = hypothesis(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -79,7 +78,7 @@ def test_images_that_are_cut_at_every_tenth_byte_are_refused(undisturbed, tmp_pa
         (tmp_path / "cells" / path.name).write_bytes(content[:end])
         assert not cell_files.has_complete_images(tmp_path, path.stem)
         with pytest.raises(UserError, match=r"\.npz is damaged"):
-            images.read_image_arrays(tmp_path, path.stem)
+            image_arrays.read_image_arrays(tmp_path, path.stem)
 
 
 def make_all_outputs(path):

@@ -21,7 +21,9 @@ def compare(
     metrics: Annotated[str, option("Compare these metrics, separated by commas.", "all")] = "",
     variants: Annotated[str, option("Compare these variants, separated by commas.", "all")] = "",
     alpha: Alpha = 0.01,
-    format_: Annotated[str, option("Print the verdicts as text, markdown or json.", "text", "--format")] = "text",
+    format_: Annotated[
+        str, option("Print the verdicts as text, markdown, json or html (one page).", "text", "--format")
+    ] = "text",
     allow: Annotated[
         list[str] | None,
         option("Accept that VARIANT is worse, removed or redefined. Repeatable.", "none", metavar="VARIANT"),
@@ -36,11 +38,14 @@ def compare(
     """
     from benchmarks.comparison import microbenchmarks, run_comparison, verdict_tables, verdicts
     from benchmarks.reporting import results_table
+    from benchmarks.reporting.page import contents, document
     from benchmarks.runs import folders, manifests
 
     allow = allow or []
     timings = microbenchmarks.find_benchmark_files(base), microbenchmarks.find_benchmark_files(new)
     if all(timings):
+        if format_ == "html":
+            raise UserError("--format html: files of pytest-benchmark have no page; use text, markdown or json")
         for flag, value in (("--metrics", metrics), ("--variants", variants)):
             if value:
                 raise UserError(f"{flag} {value}: files of pytest-benchmark contain only times; remove the option")
@@ -60,7 +65,11 @@ def compare(
     shortfalls = [manifests.describe_shortfall(path, tables[path]) for path in paths]
     code = max(verdicts.choose_exit_code(comparisons, allow), ExitCode.INCOMPLETE if any(shortfalls) else ExitCode.OK)
     headers = [verdict_tables.describe_side(path, tables[path]) for path in paths]
-    print(verdict_tables.render_verdicts(comparisons, format_, allow, code, bool(metric_names), headers))
+    if format_ == "html":
+        extras = contents.Extras(verdicts=verdict_tables.describe_for_page(comparisons, headers, allow, code))
+        print(document.render_page(after, paths[1], extras), end="")
+    else:
+        print(verdict_tables.render_verdicts(comparisons, format_, allow, code, bool(metric_names), headers))
     for line in filter(None, dict.fromkeys(shortfalls)):
         print(line, file=sys.stderr)
     return code

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from benchmarks.cli import options
+from benchmarks.cli.commands.report import write_study_page
 from benchmarks.cli.options import PRESET_DEFAULT, option
 from benchmarks.common.errors import ExitCode
 
@@ -51,6 +52,7 @@ def gradients(
     timeout: options.Timeout = None,
     memory: options.Memory = None,
     figures: options.Figures = True,
+    report: options.Report = True,
     plugin: options.Plugin = None,
 ) -> int:
     """Measure gradient variances of all variants at equal parameters, minibatches and noise; draw figures."""
@@ -63,7 +65,7 @@ def gradients(
     from benchmarks.gradient_studies.report import tables
     from benchmarks.gradient_studies.report.figures import write_figures
     from benchmarks.gradient_studies.report.findings import describe_table
-    from benchmarks.reporting.report import describe_figures
+    from benchmarks.reporting.report import attempt, describe_figures
     from benchmarks.runs.cell_files import is_finished
     from benchmarks.runs.runner import run_cells
 
@@ -76,9 +78,12 @@ def gradients(
         print(f"{outcome} (its log: {folder / 'cells' / record['cell_id']}.json)", file=sys.stderr)
     if (folder / tables.GRADIENTS_FILE).is_file():
         table = tables.read_gradients(folder / tables.GRADIENTS_FILE)
-        figure_paths = write_figures(table, folder / "figures") if figures else None
         print(describe_table(table))
-        print(f"\n{folder}: {tables.GRADIENTS_FILE} and {describe_figures(figure_paths, folder)}")
+        print(f"\n{folder}: {tables.GRADIENTS_FILE}", flush=True)
+        if figures:
+            attempt(f"plot {folder}", lambda: print(describe_figures(write_figures(table, folder / "figures"), folder)))
+        if report:
+            attempt(f"report {folder}", lambda: print(write_study_page(table, folder / tables.GRADIENTS_FILE)))
         if against and not failures and not (table["against"] == against).any():
             print(
                 f"--against {against}: there is no ratio, because its latent variance is 0 or the model diverged",

@@ -61,6 +61,7 @@ def run(
         str | None, running("Connect to this Dask scheduler.", "start one on this machine", metavar="ADDRESS")
     ] = None,
     figures: options.Figures = True,
+    report: options.Report = True,
     plugin: options.Plugin = None,
 ) -> int:
     """Train and evaluate variants, print a comparison, and write a run folder with tables and figures."""
@@ -80,4 +81,4 @@ def run(
     cell_executor = make_executor(executor, scheduler, settings.device, workers, timeout, memory)
     plan = plan_run(settings, variants or [], plugin or [], data_root, snapshot)
     folder, records = run_cells(out, name, plan, cell_executor, keep_stale, TRAINING)
-    return report_run(folder, records, figures)
+    return report_run(folder, records, figures, report)

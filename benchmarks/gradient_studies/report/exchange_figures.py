@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.common.atomic_files import Record
 from benchmarks.gradient_studies.columns import BIASED_Z
 from benchmarks.gradient_studies.report import panels
-from benchmarks.gradient_studies.report.tables import format_draws, select_over_seeds
+from benchmarks.gradient_studies.report.tables import format_digits, format_draws, select_over_seeds
 from benchmarks.reporting.figures import style
 from benchmarks.reporting.figures.looks import Looks
 from benchmarks.reporting.summaries import DrawsForOne
@@ -78,6 +81,18 @@ def describe_draws_for_one(table: pd.DataFrame) -> DrawsForOne:
         texts[str(name)] = _format_ends(rates["value"].min(), rates["value"].max())
     meaning = "draws that match the gradient variance of one reparameterized draw, lowest and highest of four stages"
     return DrawsForOne(texts, meaning)
+
+
+def list_exchange_rates(table: pd.DataFrame) -> list[Record]:
+    """Return the exchange rate of each variant by stage, with its interval, for a page."""
+    rates = select_over_seeds(table[table["study"] == "training"], "exchange_rate")
+    rates = rates[~rates["variant"].str.startswith(panels.REFERENCE)]
+    rows = rates.rename(columns={"checkpoint": "stage"}).itertuples()
+    return [
+        {"variant": r.variant, "stage": r.stage, "value": r.value, "text": format_digits(r.value, r.low, r.high)}
+        | {name: value for name, value in (("low", r.low), ("high", r.high)) if math.isfinite(value)}
+        for r in rows
+    ]
 
 
 def _format_ends(low: float, high: float) -> str:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from benchmarks.reporting.figures import style
-from benchmarks.reporting.figures.images import Array, Arrays, draw_strip, has_noise
+from benchmarks.reporting.figures.images import draw_strip, has_noise
 from benchmarks.reporting.figures.looks import Looks
+from benchmarks.reporting.image_arrays import Array, Arrays
 
 CODES_SHOWN = 250
 

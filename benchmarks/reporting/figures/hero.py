@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from benchmarks.reporting.descriptions import describe_variant
 from benchmarks.reporting.figures import looks, style
-from benchmarks.reporting.figures.images import Array, Arrays, draw_strip
+from benchmarks.reporting.figures.images import draw_strip
+from benchmarks.reporting.image_arrays import Array, Arrays
 from benchmarks.reporting.summaries import DrawsForOne
 
 TITLE = "Same network, data and initial weights; only the encoder's gradient differs"

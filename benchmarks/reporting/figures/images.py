@@ -1,9 +1,8 @@
-"""Read the image arrays of cells, and draw reconstructions and samples as strips of images."""
+"""Draw reconstructions and samples as strips of images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,27 +10,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from benchmarks.common.errors import UserError
 from benchmarks.reporting.figures import style
 from benchmarks.reporting.figures.looks import Looks, choose_story
+from benchmarks.reporting.image_arrays import Array, Arrays, read_image_arrays
 
-Array = NDArray[Any]
-Arrays = dict[str, Array]
 SAMPLES_SHOWN = 12
-
-
-def read_image_arrays(folder: Path, cell_id: str) -> Arrays:
-    """Read the image arrays of a cell, by name; empty if it has no .npz file."""
-    path = folder / "cells" / f"{cell_id}.npz"
-    if not path.is_file():
-        return {}
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception as error:  # a damaged archive raises one of many types
-        raise UserError(f"{path} is damaged; delete it and its .json, and run the cell again") from error
 
 
 def read_first_seeds(rows: pd.DataFrame, folder: Path) -> dict[str, tuple[int, Arrays]]:

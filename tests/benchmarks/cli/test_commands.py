@@ -34,7 +34,8 @@ def without_torch(tmp_path_factory):
 def test_run_writes_every_file_and_column(finished):
     folder = finished.folder
     names = {path.name for path in folder.iterdir()}
-    assert names == {"cells", "results.csv", "summary.csv", "manifest.json", "environment.json", "figures"}
+    tables = {"results.csv", "summary.csv", "manifest.json", "environment.json"}
+    assert names == {"cells", "figures", "report.html"} | tables
     results = pd.read_csv(folder / "results.csv")
     assert tuple(results.columns) == (*RESULT_COLUMNS, "schema_version")
     assert len(results) == len(VARIANTS) * 2 * 3

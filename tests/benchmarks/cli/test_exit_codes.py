@@ -92,7 +92,7 @@ def test_a_variant_without_variance_has_no_ratio(monkeypatch, tmp_path, capsys, 
     monkeypatch.setattr(runner, "run_cells", lambda *_: (tmp_path, [record]))
     monkeypatch.setattr(tables, "read_gradients", lambda path: pd.DataFrame({"against": ["", "vae"]}))
     monkeypatch.setattr(findings, "describe_table", lambda table: "")
-    assert gradients.gradients(preset="quick", against=against, figures=False) == 0
+    assert gradients.gradients(preset="quick", against=against, figures=False, report=False) == 0
     words = "--against exact: there is no ratio, because its latent variance is 0 or the model diverged\n"
     assert capsys.readouterr().err == ("" if against == "vae" else words)
 

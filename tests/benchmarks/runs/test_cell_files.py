@@ -9,8 +9,7 @@ import pytest
 
 from benchmarks.common import atomic_files
 from benchmarks.common.errors import DamageError, UserError
-from benchmarks.reporting import results_table
-from benchmarks.reporting.figures import images
+from benchmarks.reporting import image_arrays, results_table
 from benchmarks.reporting.results_table import ADDED_COLUMNS, RESULT_COLUMNS
 from benchmarks.runs import cell_files
 
@@ -33,8 +32,8 @@ def test_a_cell_is_read_as_it_was_written(tmp_path):
     (tmp_path / "cells").mkdir()
     cell_files.write_cell(tmp_path, record(elbo=-1 / 3), {"codes": np.eye(3)})
     assert cell_files.read_cell(tmp_path, "a") == record(elbo=-1 / 3)
-    assert (images.read_image_arrays(tmp_path, "a")["codes"] == np.eye(3)).all()
-    assert images.read_image_arrays(tmp_path, "b") == {}
+    assert (image_arrays.read_image_arrays(tmp_path, "a")["codes"] == np.eye(3)).all()
+    assert image_arrays.read_image_arrays(tmp_path, "b") == {}
     assert sorted(path.name for path in (tmp_path / "cells").iterdir()) == ["a.json", "a.npz"]
 
 
@@ -171,7 +170,7 @@ def test_damaged_images_are_refused(tmp_path, content):
     (tmp_path / "cells").mkdir()
     (tmp_path / "cells" / "a.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.npz is damaged"):
-        images.read_image_arrays(tmp_path, "a")
+        image_arrays.read_image_arrays(tmp_path, "a")
 
 
 def test_results_are_sorted_and_keep_every_bit(tmp_path):

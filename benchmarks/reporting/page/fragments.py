@@ -1,0 +1,112 @@
+"""Parts of the page that need no script: tables, lists, figures, and intervals as small drawings."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tabulate
+
+from benchmarks.common.atomic_files import Record
+from benchmarks.reporting import formats, summaries
+from benchmarks.reporting.page.pictures import Pictures, render_strip
+
+CITATION = "vaezoo: a reproducible benchmark of variational autoencoders and their gradient estimators"
+MAX_PROBLEMS = 10
+WIDTH, HALF = 160, 4  # of an interval's drawing: pixels, tolerances on each side
+
+
+def render_list(lines: Iterable[str]) -> str:
+    """Return lines as a list; empty without lines."""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def render_problems(lines: Sequence[str]) -> str:
+    """Return how many results contradict themselves, and the first of them."""
+    count = f"Results that contradict themselves: {len(lines)}."
+    return f"<p>{count}</p>{render_list(lines[:MAX_PROBLEMS])}"
+
+
+def render_table(head: Sequence[str], lines: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Return a table. A line is the attributes of its row, and its cells as HTML."""
+    header = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    body = "".join(f"<tr{attributes}>{''.join(f'<td>{c}</td>' for c in cells)}</tr>" for attributes, cells in lines)
+    return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def render_hero(contents: Record, pictures: Pictures) -> str:
+    """Return the rows of all variants: how each is trained, draws for one, value and reconstructions."""
+    lines = []
+    for line in contents["hero"]:
+        name = html.escape(line["variant"])
+        first = next(iter(pictures.get(line["variant"], {}).values()), None)
+        image = render_strip(first["reconstructions"], f"reconstructions of {name}") if first else ""
+        texts = (f"<b>{name}</b><small>{html.escape(line['how'])}</small>", line["draws"], line["value"], image)
+        lines.append((f' data-variant="{name}"', texts))
+    head = ["how the encoder is trained", "draws for one", contents["hero_title"], "reconstructions"]
+    return render_table(head, lines) if len(lines) > 0 else ""
+
+
+def render_results(variants: Sequence[summaries.Summary]) -> str:
+    """Return the comparison table, for a reader without JavaScript."""
+    header, *rows = formats.make_comparison_rows(variants, formats.choose_metrics([]), means=False)
+    table: str = tabulate.tabulate(rows, header, "html", disable_numparse=True)
+    return table
+
+
+def render_verdicts(verdicts: Record) -> str:
+    """Return the table of verdicts; each interval is drawn against the tolerance."""
+    lines = []
+    for v in verdicts["list"]:
+        attributes = f' data-variant="{html.escape(v["variant"])}" data-verdict="{v["verdict"]}"'
+        cells = [html.escape(text) for text in (*v["texts"], verdicts["actions"][v["verdict"]])]
+        lines.append((attributes, [*cells, draw_interval(v)]))
+    head = [*verdicts["head"], "interval; grey: tolerance"]
+    return f"<p>{html.escape(verdicts['note'])}</p>{render_table(head, lines)}"
+
+
+def draw_interval(v: Record) -> str:
+    """Return a drawing of a verdict's interval, in units of the tolerance; empty without an interval or tolerance."""
+    if not v["tolerance"] or any(v[name] is None for name in ("low", "high", "difference")):
+        return ""
+    low, middle, high = (_place(v[name] / v["tolerance"]) for name in ("low", "difference", "high"))
+    band = (
+        f'<rect x="{_place(-1):g}" width="{_place(1) - _place(-1):g}" height="16" fill="currentColor" opacity="0.15"/>'
+    )
+    zero = f'<path d="M{_place(0):g} 0V16" stroke="currentColor" opacity="0.5"/>'
+    interval = f'<path d="M{low:g} 8H{high:g}" stroke="currentColor" stroke-width="2"/>'
+    dot = f'<circle cx="{middle:g}" cy="8" r="3.5" fill="currentColor"/>'
+    label = f"{v['difference']:.3g} [{v['low']:.3g}, {v['high']:.3g}], tolerance {v['tolerance']:g}"
+    return f'<svg width="{WIDTH}" height="16" role="img" aria-label="{label}">{band}{zero}{interval}{dot}</svg>'
+
+
+def _place(tolerances: float) -> float:
+    return round(WIDTH / 2 * (1 + min(max(tolerances / HALF, -1), 1)), 1)
+
+
+def render_files(path: Path, environment: Record) -> str:
+    """Return the files beside the page, the environment, and how to cite."""
+    facts: dict[str, Any] = {
+        "command": " ".join(environment.get("command", [])),
+        "platform": environment.get("platform", ""),
+        "Python": environment.get("python", ""),
+        "packages": ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items()),
+        "files": "results.csv (all rows), summary.csv, manifest.json, environment.json, cells/, figures/",
+        "SHA-256 of results.csv": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "cite": f"{CITATION}; and the papers of the variants that you compare",
+    }
+    pairs = "".join(f"<dt>{name}</dt><dd>{html.escape(str(value))}</dd>" for name, value in facts.items() if value)
+    return f"<dl>{pairs}</dl>"
+
+
+def embed_figures(folder: Path, names: Iterable[str]) -> Iterable[str]:
+    """Yield the figures that exist, as images inside the page."""
+    for name in names:
+        if (path := folder / f"{name}.svg").is_file():
+            source = base64.b64encode(path.read_bytes()).decode()
+            yield f'<figure><img alt="{name}" src="data:image/svg+xml;base64,{source}"></figure>'
