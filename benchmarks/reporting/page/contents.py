@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.common.atomic_files import Record
+from benchmarks.planning.settings import Settings
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.descriptions import describe_variant
 from benchmarks.reporting.figures import looks
@@ -87,6 +89,14 @@ def _describe_selection(rows: pd.DataFrame, path: Path, extras: Extras) -> Recor
     }
 
 
+def describe_options(command: Sequence[str]) -> str:
+    """Return the options that decide the results, as text with a space before each; without variants and seeds."""
+    decisive = {f"--{name.replace('_', '-')}" for name in Settings.model_fields if name != "seeds"}
+    decisive |= {"--preset", "--plugin", "--data-root"}
+    words = [part for word in command for part in word.split("=", 1)]
+    return "".join(f" {name} {value}" for name, value in itertools.pairwise(words) if name in decisive)
+
+
 def _first_dataset(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["dataset"] == results["dataset"].iloc[0]]
 
@@ -147,46 +157,3 @@ def _list_hero_lines(
         for name in [*story, *(name for name in names if name not in story)]
         if name in by_name
     ]
-
-
-def list_sentences(results: pd.DataFrame, variants: Sequence[Summary], extras: Extras) -> list[str]:
-    """Return up to three sentences: the noise of REINFORCE, the range of the ELBO, the best log-likelihood."""
-    rows, dataset = _first_dataset(results), results["dataset"].iloc[0]
-    sentences = [_describe_noise(rows, extras.rates or summaries.describe_draws_for_one(rows))]
-    for name in ("elbo", "log_likelihood"):
-        ranked = sorted(
-            (s for s in variants if s.dataset == dataset and s.metrics[name].n), key=lambda s: -s.metrics[name].median
-        )
-        if len(ranked) > 1:
-            sentences.append(_compare_best(rows, name, [s.variant for s in ranked]))
-    return [sentence for sentence in sentences if sentence]
-
-
-def _describe_noise(rows: pd.DataFrame, rates: DrawsForOne) -> str:
-    estimators = rows.drop_duplicates("variant").set_index("variant")[["estimator", "baseline"]]
-    scores = [name for name in rates.texts if estimators["estimator"].get(name) == "score_function"]
-    if not scores:
-        return ""
-    texts = ", ".join(f"{name} {rates.texts[name]}" for name in scores)
-    return f"Draws that match one reparameterized draw: {texts} ({rates.meaning.split(', ')[-1]})."
-
-
-def _compare_best(rows: pd.DataFrame, metric: str, ranked: list[str]) -> str:
-    """Return which variant is best, and whether its lead over the second, paired by seed, is significant."""
-    final = rows[(rows["status"] == "ok") & (rows["epoch"] == rows["epoch"].max())]
-    wide = final.pivot_table(index="seed", columns="variant", values=metric)
-    title = METRIC_BY_NAME[metric].title
-    best, second = ranked[:2]
-    if best not in wide or second not in wide:
-        return ""
-    differences = (wide[best] - wide[second]).dropna()
-    start = f"The best {title} is that of {best}: {wide[best].median():,.1f}; the second is {second}"
-    if len(differences) < 2:
-        return f"{start}. With fewer than two common seeds, the lead has no interval."
-    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std() / len(differences) ** 0.5
-    low, high = differences.mean() - half, differences.mean() + half
-    verdict = "excludes 0, so the difference is significant" if low > 0 else "contains 0: it is not significant"
-    return (
-        f"{start}, behind by {differences.mean():.2f} nats (95 % interval {low:.2f} to {high:.2f}, paired by seed). "
-        f"The interval {verdict}."
-    )

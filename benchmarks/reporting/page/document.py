@@ -14,7 +14,8 @@ import pandas as pd
 from benchmarks.common.atomic_files import Record, write_bytes
 from benchmarks.reporting import summaries
 from benchmarks.reporting.page import fragments, pictures
-from benchmarks.reporting.page.contents import Extras, collect_contents, collect_study_contents, list_sentences
+from benchmarks.reporting.page.contents import Extras, collect_contents, collect_study_contents, describe_options
+from benchmarks.reporting.page.sentences import list_sentences
 
 TEMPLATE = Path(__file__).parent / "template"
 SCRIPTS = (("d3.min.js",), ("plot.umd.min.js",), ("page.js", "lesson.js", "panels.js"))
@@ -48,7 +49,8 @@ def render_page(results: pd.DataFrame, path: Path, extras: Extras) -> str:
         "figures": "".join(fragments.embed_figures(path.parent / "figures", FIGURES)),
     }
     absent = () if extras.verdicts else ("verdicts",)
-    return _fill_template(contents | {"about": _describe_run(results, environment)}, parts, absent)
+    facts = {"about": _describe_run(results, environment), "options": describe_options(environment.get("command", []))}
+    return _fill_template(contents | facts, parts, absent)
 
 
 def write_study_page(table: pd.DataFrame, path: Path, target: Path, findings: Iterable[str], extras: Extras) -> None:

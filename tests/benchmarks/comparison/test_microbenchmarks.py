@@ -75,6 +75,9 @@ def test_compare_command_with_benchmark_files(write_files, tmp_path, ask):
     done = ask("compare", tmp_path / "base", tmp_path / "new")
     assert done.returncode == 1, done.stderr
     assert "regressed" in done.stdout
+    done = ask("compare", tmp_path / "base", tmp_path / "new", "--format", "html")
+    assert done.returncode == 64
+    assert "have no page" in done.stderr
     done = ask("compare", tmp_path / "base" / "0.json", tmp_path / "new" / "0.json", "--metrics", "elbo")
     assert done.returncode == 64
     assert "contain only times" in done.stderr

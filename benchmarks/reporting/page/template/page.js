@@ -1,7 +1,7 @@
 "use strict"; // One state, kept in the URL's fragment. Each change of the fragment draws all panels again.
 const $ = (selector, root = document) => root.querySelector(selector);
 const data = JSON.parse($("#data").textContent);
-const names = Object.keys(data.variants);
+const names = Object.values(data.families).flat(); // so that a table that is not sorted is grouped
 const metrics = new Map(data.metrics.map((metric) => [metric.name, metric]));
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const AXES = { epoch: "epoch", step: "optimizer steps", train_seconds: "seconds of training", passes: "decoder passes" };

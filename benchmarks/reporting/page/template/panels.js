@@ -54,9 +54,9 @@ function drawTable() {
     const onclick = () => update({ sort: state.sort === name ? "-" + name : name });
     return [element("button", { textContent, title: meaning, onclick }), element("small", { textContent: unit })];
   });
-  const show = (cell, i) => cell && cell.map((value) => format(value, columns[i]));
-  const cells = (texts) => (texts ? [texts[0], element("small", { textContent: `${texts[1]}..${texts[2]}` })] : "");
-  $("#table .chart").append(makeTable(["variant", ...head], lines.map(([name, ...rest]) => [name, ...rest.map(show).map(cells)])));
+  const variants = element("button", { textContent: "variant", title: "group by family", onclick: () => update({ sort: "variant" }) });
+  const ends = ([, low, high], name) => element("small", { textContent: `${format(low, name)}..${format(high, name)}` });
+  $("#table .chart").append(makeTable([variants, ...head], lines.map(([name, ...rest]) => [name, ...rest.map((cell, i) => (cell ? [format(cell[0], columns[i]), ends(cell, columns[i])] : ""))])));
 }
 // Draw the median over seeds as thick lines, and each seed as a thin line.
 function drawLines(id, metric, axis, xType, ...controls) {
@@ -101,7 +101,7 @@ function drawDots(id, metric, list, ...controls) {
   const worst = (direction === "lower" ? d3.max : d3.min)(points, (row) => row[metric]);
   const x = (row) => (row.status === "ok" ? row[metric] : worst);
   const text = (row) => `${row.variant}, seed ${row.seed}: ${row.status === "ok" ? format(row[metric], metric) : row.status}\n` +
-    `python -m benchmarks run ${row.variant} --seeds ${row.seed},`;
+    `python -m benchmarks run ${row.variant} --seeds ${row.seed},${data.options}`;
   const stroke = (row) => colour(row.variant);
   draw(id, `${title} of each seed`, { marginLeft: 140, x: { label: `${title}, ${unit}`, type: scale, grid: true },
     y: { label: null, domain: names.filter(isVisible) },

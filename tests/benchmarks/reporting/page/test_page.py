@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.comparison import run_comparison, verdict_tables
 from benchmarks.reporting import csv_tables, results_table, summaries
-from benchmarks.reporting.page import contents, document
+from benchmarks.reporting.page import contents, document, sentences
 from tests.benchmarks.synthetic_runs import lose_seeds, make_results
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -152,8 +152,13 @@ def test_verdicts_are_those_of_compare(tmp_path):
 
 def test_the_best_variant_is_significant_only_if_the_interval_excludes_0(tmp_path):
     rows = pd.concat([make_results(("a",), elbo=-90), make_results(("b",), elbo=-95, seed=1)])
-    sentences = contents.list_sentences(rows, summaries.summarize(rows), contents.Extras())
-    assert any("best ELBO is that of a" in s and "excludes 0" in s for s in sentences)
+    texts = sentences.list_sentences(rows, summaries.summarize(rows), contents.Extras())
+    assert any("best ELBO is that of a" in s and "excludes 0" in s for s in texts)
     rows = pd.concat([make_results(("a",), spread=5), make_results(("b",), spread=5, seed=1)])
-    sentences = contents.list_sentences(rows, summaries.summarize(rows), contents.Extras())
-    assert any("it is not significant" in s for s in sentences)
+    texts = sentences.list_sentences(rows, summaries.summarize(rows), contents.Extras())
+    assert any("it is not significant" in s for s in texts)
+
+
+def test_the_command_of_a_seed_has_the_options_of_the_run():
+    command = "python -m benchmarks run vae --name x --preset=quick --seeds 3 --learning-rate 0.1 --workers 2".split()
+    assert contents.describe_options(command) == " --preset quick --learning-rate 0.1"
