@@ -128,7 +128,8 @@ def label_ends(*panels: Axes) -> None:
     Call this last: it needs the limits of the axes.
     """
     figure: Any = panels[0].figure
-    figure.get_layout_engine().execute(figure)  # sets the size of the axes
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # sets the size of the axes
     for axes in panels:
         lines = list(iterate_labelled(axes))
         if not lines:
