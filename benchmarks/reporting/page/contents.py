@@ -13,7 +13,6 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.common.atomic_files import Record
-from benchmarks.planning.settings import Settings
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.descriptions import describe_variant
 from benchmarks.reporting.figures import looks
@@ -23,6 +22,9 @@ from benchmarks.reporting.summaries import DrawsForOne, Summary
 
 MAX_CELLS = 500  # curves of a run with more cells have quantiles over seeds
 QUANTILES = {"minimum": 0, "lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "maximum": 1}
+INDECISIVE = frozenset({  # options that do not change the results of a seed
+    "--all", "--name", "--out", "--seeds", "--workers", "--timeout", "--memory", "--snapshot", "--executor", "--scheduler",
+})  # fmt: skip
 ROW_COLUMNS = ("variant", "dataset", "seed", "epoch", "step", "status", "train_seconds", "batch_size", "draws")
 
 
@@ -91,10 +93,9 @@ def _describe_selection(rows: pd.DataFrame, path: Path, extras: Extras) -> Recor
 
 def describe_options(command: Sequence[str]) -> str:
     """Return the options that decide the results, as text with a space before each; without variants and seeds."""
-    decisive = {f"--{name.replace('_', '-')}" for name in Settings.model_fields if name != "seeds"}
-    decisive |= {"--preset", "--plugin", "--data-root"}
     words = [part for word in command for part in word.split("=", 1)]
-    return "".join(f" {name} {value}" for name, value in itertools.pairwise(words) if name in decisive)
+    pairs = [pair for pair in itertools.pairwise(words) if pair[0].startswith("--") and not pair[1].startswith("--")]
+    return "".join(f" {name} {value}" for name, value in pairs if name not in INDECISIVE)
 
 
 def _first_dataset(results: pd.DataFrame) -> pd.DataFrame:

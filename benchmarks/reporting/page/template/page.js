@@ -92,7 +92,6 @@ function drawSelection() {
     chip.onkeydown = (event) => event.key === "i" && isolate(name);
     return chip;
   });
-  $("#selection").hidden = false;
   $("#selection").replaceChildren(menu("dataset", "data set", data.datasets), ...buttons, element("div", {}, ...chips));
   for (const node of document.querySelectorAll("[data-variant]"))
     node.hidden = !isVisible(node.dataset.variant) || ![node.dataset.verdict ?? state.verdict, ""].includes(state.verdict);

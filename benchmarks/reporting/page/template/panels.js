@@ -55,8 +55,9 @@ function drawTable() {
     return [element("button", { textContent, title: meaning, onclick }), element("small", { textContent: unit })];
   });
   const variants = element("button", { textContent: "variant", title: "group by family", onclick: () => update({ sort: "variant" }) });
-  const ends = ([, low, high], name) => element("small", { textContent: `${format(low, name)}..${format(high, name)}` });
-  $("#table .chart").append(makeTable([variants, ...head], lines.map(([name, ...rest]) => [name, ...rest.map((cell, i) => (cell ? [format(cell[0], columns[i]), ends(cell, columns[i])] : ""))])));
+  const texts = (cell, i) => cell && [format(cell[0], columns[i]),
+    element("small", { textContent: cell.slice(1).map((end) => format(end, columns[i])).join("..") })];
+  $("#table .chart").append(makeTable([variants, ...head], lines.map(([name, ...rest]) => [name, ...rest.map((cell, i) => texts(cell, i) ?? "")])));
 }
 // Draw the median over seeds as thick lines, and each seed as a thin line.
 function drawLines(id, metric, axis, xType, ...controls) {

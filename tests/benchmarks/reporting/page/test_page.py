@@ -160,5 +160,5 @@ def test_the_best_variant_is_significant_only_if_the_interval_excludes_0(tmp_pat
 
 
 def test_the_command_of_a_seed_has_the_options_of_the_run():
-    command = "python -m benchmarks run vae --name x --preset=quick --seeds 3 --learning-rate 0.1 --workers 2".split()
+    command = ["run", "vae", "--name", "x", "--preset=quick", "--seeds", "3", "--learning-rate", "0.1"]
     assert contents.describe_options(command) == " --preset quick --learning-rate 0.1"
