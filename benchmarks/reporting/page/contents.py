@@ -23,7 +23,8 @@ from benchmarks.reporting.summaries import DrawsForOne, Summary
 MAX_CELLS = 500  # curves of a run with more cells have quantiles over seeds
 QUANTILES = {"minimum": 0, "lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75, "maximum": 1}
 INDECISIVE = frozenset({  # options that do not change the results of a seed
-    "--all", "--name", "--out", "--seeds", "--workers", "--timeout", "--memory", "--snapshot", "--executor", "--scheduler",
+    "--all", "--executor", "--memory", "--name", "--out", "--scheduler", "--seeds", "--snapshot", "--timeout",
+    "--workers",
 })  # fmt: skip
 ROW_COLUMNS = ("variant", "dataset", "seed", "epoch", "step", "status", "train_seconds", "batch_size", "draws")
 
