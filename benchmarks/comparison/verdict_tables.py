@@ -85,16 +85,23 @@ def describe_for_page(
     """Return the verdicts as a page shows them: the numbers, the texts of the table, and what to do."""
     ordered = sorted(verdicts, key=lambda v: (v.advice, WORDS.index(v.word)))
     lines = [
-        record | {"texts": _format_row(v, allowed)} for record, v in zip(_list_records(ordered), ordered, strict=True)
+        record | {"texts": _format_row(v, allowed), "quiet": _needs_no_action(v)}
+        for record, v in zip(_list_records(ordered), ordered, strict=True)
     ]
     note = "; ".join(f"{name}: {_format_side(side)}" for name, side in zip(SIDE_NAMES, sides, strict=True))
     code = choose_exit_code(verdicts, allowed) if code is None else code
     return {
         "list": lines,
-        "head": [*HEADERS, "what to do"],
+        "head": HEADERS,
         "actions": ACTIONS,
-        "note": f"{note}. {_count_verdicts(ordered, allowed, code)}.",
+        "note": note,
+        "base": sides[0]["place"],
+        "counts": _count_verdicts(ordered, allowed, code),
     }
+
+
+def _needs_no_action(v: Verdict) -> bool:
+    return v.word in QUIET_ADVICE if v.advice else ACTIONS[v.word] == "nothing"
 
 
 def _format_side(side: Record) -> str:

@@ -13,10 +13,11 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.common.atomic_files import Record
+from benchmarks.common.seed_statistics import Interval
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.descriptions import describe_variant
 from benchmarks.reporting.figures import looks
-from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS, TABLE_METRICS
+from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS, TABLE_METRICS, Metric
 from benchmarks.reporting.page.pictures import Pictures
 from benchmarks.reporting.summaries import DrawsForOne, Summary
 
@@ -63,6 +64,7 @@ def collect_contents(
         "quantiles": quantiles,
         "t": {df: stats.t.ppf(0.975, df) for df in range(1, results["seed"].nunique())},
         "hero": _list_hero_lines(results, variants, rates, first_metric),
+        "hero_note": f"Draws for one: {rates.meaning}. Other numbers: median and range over seeds.",
         "hero_title": f"{METRIC_BY_NAME[first_metric].title}, {METRIC_BY_NAME[first_metric].unit}",
         "verdicts": sorted({verdict["verdict"] for verdict in (extras.verdicts or {"list": []})["list"]}),
         "pictured": [[name, list(by_seed)] for name, by_seed in pictures.items()],
@@ -155,7 +157,14 @@ def _list_hero_lines(
             "how": descriptions[name]["how"],
             "draws": rates.texts.get(name, ""),
             "value": formats.format_number(METRIC_BY_NAME[metric], by_name[name].metrics[metric].median),
+            "range": _format_range(METRIC_BY_NAME[metric], by_name[name].metrics[metric]),
         }
         for name in [*story, *(name for name in names if name not in story)]
         if name in by_name
     ]
+
+
+def _format_range(metric: Metric, interval: Interval) -> str:
+    """Return minimum and maximum over seeds; empty without values."""
+    ends = [formats.format_number(metric, end) for end in (interval.min, interval.max)]
+    return " to ".join(ends) if interval.n else ""

@@ -36,13 +36,14 @@ def render_page(results: pd.DataFrame, path: Path, extras: Extras) -> str:
     variants = summaries.summarize(results)
     contents = collect_contents(results, variants, path, arrays, extras)
     environment = _read_json(path.parent / "environment.json")
+    verdict = fragments.list_decisive(extras.verdicts) if extras.verdicts else []
     parts = {
         "heading": "In one minute",
         "problems": fragments.render_problems(summaries.list_inconsistencies(results)),
         "hero": fragments.render_hero(contents, arrays),
         "pictures": pictures.render_pictures(arrays),
         "pictures_note": pictures.NOTE,
-        "sentences": fragments.render_list(list_sentences(results, variants, extras)),
+        "sentences": fragments.render_list([*verdict, *list_sentences(results, variants, extras)]),
         "table": fragments.render_results(variants),
         "verdicts": fragments.render_verdicts(extras.verdicts) if extras.verdicts else "",
         "files": fragments.render_files(path, environment),

@@ -16,8 +16,8 @@ from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.page.pictures import Pictures, render_strip
 
 CITATION = "vaezoo: a reproducible benchmark of variational autoencoders and their gradient estimators"
-MAX_PROBLEMS = 10
-WIDTH, HALF = 160, 4  # of an interval's drawing: pixels, tolerances on each side
+MAX_PROBLEMS, MAX_DECISIVE = 10, 3
+WIDTH, HALF = 130, 4  # of an interval's drawing: pixels, tolerances on each side
 
 
 def render_list(lines: Iterable[str]) -> str:
@@ -46,10 +46,12 @@ def render_hero(contents: Record, pictures: Pictures) -> str:
         name = html.escape(line["variant"])
         first = next(iter(pictures.get(line["variant"], {}).values()), None)
         image = render_strip(first["reconstructions"], f"reconstructions of {name}") if first else ""
-        texts = (f"<b>{name}</b><small>{html.escape(line['how'])}</small>", line["draws"], line["value"], image)
-        lines.append((f' data-variant="{name}"', texts))
+        value = f"{line['value']}<small>{line['range']}</small>"
+        texts = [f"<b>{name}</b><small>{html.escape(line['how'])}</small>", line["draws"], value, image]
+        lines.append((f' data-variant="{name}"', texts if pictures else texts[:-1]))
     head = ["how the encoder is trained", "draws for one", contents["hero_title"], "reconstructions"]
-    return render_table(head, lines) if len(lines) > 0 else ""
+    table = render_table(head if pictures else head[:-1], lines)
+    return f'{table}<p class="note">{html.escape(contents["hero_note"])}</p>'
 
 
 def render_results(variants: Sequence[summaries.Summary]) -> str:
@@ -60,14 +62,36 @@ def render_results(variants: Sequence[summaries.Summary]) -> str:
 
 
 def render_verdicts(verdicts: Record) -> str:
-    """Return the table of verdicts; each interval is drawn against the tolerance."""
-    lines = []
+    """Return the tables of verdicts; each interval is drawn against the tolerance.
+
+    A verdict that needs an action is always visible. The others are folded, and belong to the selection of variants.
+    """
+    decisive, others = [], []
+    first = 0 if len({v["dataset"] for v in verdicts["list"]}) > 1 else 1  # the data set's column
     for v in verdicts["list"]:
-        attributes = f' data-variant="{html.escape(v["variant"])}" data-verdict="{v["verdict"]}"'
-        cells = [html.escape(text) for text in (*v["texts"], verdicts["actions"][v["verdict"]])]
-        lines.append((attributes, [*cells, draw_interval(v)]))
-    head = [*verdicts["head"], "interval; grey: tolerance"]
-    return f"<p>{html.escape(verdicts['note'])}</p>{render_table(head, lines)}"
+        *texts, note = (html.escape(text) for text in v["texts"][first:])
+        cells = [*texts, draw_interval(v), note, html.escape(verdicts["actions"][v["verdict"]])]
+        attributes = f' data-verdict="{v["verdict"]}"'
+        if v["quiet"]:
+            others.append((f' data-variant="{html.escape(v["variant"])}"{attributes}', cells))
+        else:
+            decisive.append((attributes, cells))
+    head = [*verdicts["head"][first:-1], "interval, grey: tolerance", "note", "what to do"]
+    texts = [f"<p>{html.escape(verdicts[name])}</p>" for name in ("note", "counts")]
+    texts.append(render_table(head, decisive) if decisive else "<p>No verdict needs an action.</p>")
+    texts.append(f"<details><summary>Verdicts that need no action: {len(others)}</summary>")
+    return "".join([*texts, render_table(head, others), "</details>"])
+
+
+def list_decisive(verdicts: Record) -> list[str]:
+    """Return one line for the counts of the verdicts, and one for each of the first that decide the exit code."""
+    decisive = [v for v in verdicts["list"] if not v["quiet"] and not v["advice"]][:MAX_DECISIVE]
+    lines = [
+        f"{v['variant']}, {v['metric']}: {v['verdict']}, difference {v['texts'][6] or 'not known'}. "
+        f"What to do: {verdicts['actions'][v['verdict']]}."
+        for v in decisive
+    ]
+    return [f"Verdicts against {verdicts['base']}: {verdicts['counts']}.", *lines]
 
 
 def draw_interval(v: Record) -> str:
@@ -86,7 +110,7 @@ def draw_interval(v: Record) -> str:
 
 
 def _place(tolerances: float) -> float:
-    return round(WIDTH / 2 * (1 + min(max(tolerances / HALF, -1), 1)), 1)
+    return round(WIDTH / 2 + (WIDTH / 2 - 4) * min(max(tolerances / HALF, -1), 1), 1)
 
 
 def render_files(path: Path, environment: Record) -> str:

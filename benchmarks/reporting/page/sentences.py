@@ -16,7 +16,7 @@ def list_sentences(results: pd.DataFrame, variants: Sequence[Summary], extras: E
     """Return up to three sentences: the noise of REINFORCE, the range of the ELBO, the best log-likelihood."""
     dataset = results["dataset"].iloc[0]
     rows = results[results["dataset"] == dataset]
-    sentences = [_describe_noise(rows, extras.rates or describe_draws_for_one(rows))]
+    sentences = [_describe_noise(rows, variants, extras.rates or describe_draws_for_one(rows))]
     for name in ("elbo", "log_likelihood"):
         ranked = sorted(
             (s for s in variants if s.dataset == dataset and s.metrics[name].n), key=lambda s: -s.metrics[name].median
@@ -26,31 +26,44 @@ def list_sentences(results: pd.DataFrame, variants: Sequence[Summary], extras: E
     return [sentence for sentence in sentences if sentence]
 
 
-def _describe_noise(rows: pd.DataFrame, rates: DrawsForOne) -> str:
-    estimators = rows.drop_duplicates("variant").set_index("variant")[["estimator", "baseline"]]
-    scores = [name for name in rates.texts if estimators["estimator"].get(name) == "score_function"]
-    if not scores:
+def _describe_noise(rows: pd.DataFrame, variants: Sequence[Summary], rates: DrawsForOne) -> str:
+    """Return which REINFORCE is the best, its draws for one, and how far it is from reparameterization."""
+    first = rows.drop_duplicates("variant").set_index("variant")
+    elbos = {s.variant: s.metrics["elbo"].median for s in variants if s.variant in rates.texts and s.metrics["elbo"].n}
+    scores = [name for name in elbos if first["estimator"][name] == "score_function"]
+    pathwise = [name for name in elbos if first["estimator"][name] == "pathwise"]
+    if not scores or not pathwise:
         return ""
-    texts = ", ".join(f"{name} {rates.texts[name]}" for name in scores)
-    return f"Draws that match one reparameterized draw: {texts} ({rates.meaning.split(', ')[-1]})."
+    best, reference = max(scores, key=elbos.__getitem__), min(pathwise, key=lambda name: first["draws"][name])
+    others = ", ".join(f"{name} {rates.texts[name]}" for name in scores if name != best)
+    return (
+        f"The REINFORCE with the best ELBO is {best}. Draws that match one reparameterized draw: {rates.texts[best]} "
+        f"(others: {others or 'none'}; {rates.meaning.split(', ')[-1]}). "
+        f"Its ELBO minus that of {reference}: {_format_difference(rows, 'elbo', best, reference)}."
+    )
 
 
 def _compare_best(rows: pd.DataFrame, metric: str, ranked: list[str]) -> str:
     """Return which variant is best, and whether its lead over the second, paired by seed, is significant."""
-    final = rows[(rows["status"] == "ok") & (rows["epoch"] == rows["epoch"].max())]
-    wide = final.pivot_table(index="seed", columns="variant", values=metric)
     title = METRIC_BY_NAME[metric].title
     best, second = ranked[:2]
-    if best not in wide or second not in wide:
-        return ""
-    differences = (wide[best] - wide[second]).dropna()
-    start = f"The best {title} is that of {best}: {wide[best].median():,.1f}; the second is {second}"
+    difference = _format_difference(rows, metric, best, second, len(ranked) - 1)
+    return f"The best median {title} is that of {best}. Minus that of the second, {second}: {difference}."
+
+
+def _format_difference(rows: pd.DataFrame, metric: str, variant: str, reference: str, choices: int = 1) -> str:
+    """Return the mean difference over seeds, paired, with its t-interval, corrected for the choice of the variant."""
+    final = rows[(rows["status"] == "ok") & (rows["epoch"] == rows["epoch"].max())]
+    wide = final.pivot_table(index="seed", columns="variant", values=metric)
+    if variant not in wide or reference not in wide:
+        return "not known, because no seed of one of them reached the end"
+    differences = (wide[variant] - wide[reference]).dropna()
+    mean = f"{differences.mean():,.2f} nats"
     if len(differences) < 2:
-        return f"{start}. With fewer than two common seeds, the lead has no interval."
-    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std() / len(differences) ** 0.5
+        return f"{mean}, without an interval, because they have fewer than two common seeds"
+    quantile = stats.t.ppf(1 - 0.025 / choices, len(differences) - 1)
+    half = quantile * differences.std() / len(differences) ** 0.5
     low, high = differences.mean() - half, differences.mean() + half
-    verdict = "excludes 0, so the difference is significant" if low > 0 else "contains 0: it is not significant"
-    return (
-        f"{start}, behind by {differences.mean():.2f} nats (95 % interval {low:.2f} to {high:.2f}, paired by seed). "
-        f"The interval {verdict}."
-    )
+    verdict = "significant" if low > 0 or high < 0 else "not significant"
+    correction = f", corrected for the choice among {choices + 1}" if choices > 1 else ""
+    return f"{mean} (95 % interval {low:,.2f} to {high:,.2f}, paired by seed{correction}), {verdict}"

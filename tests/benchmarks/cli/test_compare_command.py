@@ -25,7 +25,7 @@ def test_compare_command(finished, ask, tmp_path):
     page = ask("compare", finished, tmp_path / "worse.csv", "--format", "html")
     assert page.returncode == 1
     assert page.stdout.startswith("<!DOCTYPE html>")
-    assert 'data-variant="vae" data-verdict="regressed"' in page.stdout
+    assert '<tr data-verdict="regressed">' in page.stdout
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "cut.csv").write_bytes((finished / "results.csv").read_bytes()[:-40])
     for bad, words in (("empty.csv", "can't read"), ("cut.csv", "is cut off in its last line")):

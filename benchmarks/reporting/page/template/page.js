@@ -93,7 +93,7 @@ function drawSelection() {
     return chip;
   });
   $("#selection").replaceChildren(menu("dataset", "data set", data.datasets), ...buttons, element("div", {}, ...chips));
-  for (const node of document.querySelectorAll("[data-variant]"))
+  for (const node of document.querySelectorAll("[data-variant], [data-verdict]"))
     node.hidden = !isVisible(node.dataset.variant) || ![node.dataset.verdict ?? state.verdict, ""].includes(state.verdict);
 }
 async function start(panels) {

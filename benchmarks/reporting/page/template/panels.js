@@ -74,7 +74,7 @@ function drawLines(id, metric, axis, xType, ...controls) {
     `${AXES[axis]}: ${format(row[axis])}\n${title}: ${format(row[metric], metric)} ${unit}`;
   return draw(id, `${title} by ${AXES[axis]}`, {
     x: { label: AXES[axis], type: xType, ...(xType === "log" && { tickFormat }), ...(right && { domain: [left, right] }) },
-    y: { label: `${title}, ${unit}`, type, grid: true, ...(right && { domain: [bottom, top] }) },
+    y: { label: `${title}, ${unit}`, type, grid: true, domain: right ? [bottom, top] : d3.extent(medians, (row) => row[2][1]), nice: !right },
     marks: [Plot.line(points, { x: axis, y: metric, z: (row) => row.variant + row.seed, stroke, strokeOpacity: 0.35, clip: true }),
       Plot.line(medians, { x: (row) => row[2][0], y: (row) => row[2][1], z: "0", stroke, strokeWidth: 2.5, clip: true }),
       Plot.tip(points, Plot.pointer({ x: axis, y: metric, title: text }))],
