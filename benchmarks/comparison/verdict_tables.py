@@ -85,10 +85,12 @@ def describe_for_page(
     """Return the verdicts as a page shows them: the numbers, the texts of the table, and what to do."""
     ordered = sorted(verdicts, key=lambda v: (v.advice, WORDS.index(v.word)))
     lines = [
-        record | {"texts": _format_row(v, allowed), "quiet": _needs_no_action(v)}
+        record | {"texts": _format_row(v, allowed), "unit": _find_unit(v), "quiet": _needs_no_action(v)}
         for record, v in zip(_list_records(ordered), ordered, strict=True)
     ]
     note = "; ".join(f"{name}: {_format_side(side)}" for name, side in zip(SIDE_NAMES, sides, strict=True))
+    if sides[0]["commits"] == sides[1]["commits"]:
+        note += ". Both sides were made by the same commit"
     code = choose_exit_code(verdicts, allowed) if code is None else code
     return {
         "list": lines,
@@ -98,6 +100,12 @@ def describe_for_page(
         "base": sides[0]["place"],
         "counts": _count_verdicts(ordered, allowed, code),
     }
+
+
+def _find_unit(v: Verdict) -> str:
+    """Return the unit of the difference; it is empty for logarithms of ratios, whose text is in per cent."""
+    metric = ALL_METRICS.get(v.metric)
+    return metric.unit if metric and metric.scale != "log" and metric not in TIME_METRICS else ""
 
 
 def _needs_no_action(v: Verdict) -> bool:
@@ -163,7 +171,7 @@ def _format_note(v: Verdict) -> str:
     elif v.test == "paired t":
         parts.append("paired by turn" if ALL_METRICS[v.metric] in TIME_METRICS else "paired by seed")
     if v.word == "regressed" and v.metric != SEEDS:
-        parts.append(f"p = {v.p:.2g}")
+        parts.append(f"p = {v.p:.2g}" if v.p >= 0.001 else "p < 0.001")
     if v.word == "inconclusive" and v.metric != SEEDS:
         parts += _explain_inconclusive(v)
     return "; ".join(parts)

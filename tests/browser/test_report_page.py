@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -64,7 +65,7 @@ def open_page(chromium, address):
 
 def count_lines(page, panel):
     """Return the number of medians that a panel draws."""
-    return page.locator(f"#{panel} .chart > svg > g[aria-label=line]").nth(1).locator("path").count()
+    return page.locator(f"#{panel} .chart > svg > g[aria-label=line]").nth(1).locator("path[stroke]").count()
 
 
 def test_every_panel_draws(open_page):
@@ -113,7 +114,7 @@ def test_the_fragment_restores_a_view(open_page):
     assert parse_qs(fragment[1:]) == {"metric": ["kl"], "base": ["vae"]}
     again = open_page(fragment)
     assert again.locator("#table").inner_text() == page.locator("#table").inner_text()
-    drawings = [re.sub("plot-clip-[0-9]+", "", p.locator("#curves .chart").inner_html()) for p in (page, again)]
+    drawings = [re.sub("plot-(clip|marker)-[0-9]+", "", p.locator("#curves .chart").inner_html()) for p in (page, again)]
     assert drawings[0] == drawings[1]
 
 
@@ -193,3 +194,20 @@ def test_without_scripts_there_are_table_and_figures(open_page, chromium, addres
     assert page.locator("#table tbody tr").count() == 16
     assert page.locator("noscript img, main > noscript ~ img, figure > img[alt=hero]").count() >= 1
     context.close()
+
+
+def test_a_saved_chart_has_a_visible_caption_with_the_commit(open_page, tmp_path):
+    page = open_page()
+    with page.expect_download() as download:
+        page.click("#curves button:has-text('Save SVG')")
+    svg = ElementTree.fromstring(Path(download.value.path()).read_text(encoding="utf-8"))
+    texts = [node.text for node in svg.findall("{http://www.w3.org/2000/svg}text")]
+    commit = pd.read_csv(ROOT / "results" / "default" / "results.csv")["commit"].iloc[0]
+    assert commit in " ".join(texts)
+    assert {"vae", "reinforce-vae-loo"} <= set(texts)
+    page.goto(Path(shutil.copy(download.value.path(), tmp_path / "saved.svg")).as_uri())
+    corners = "nodes => nodes.map(n => n.getBBox()).map(b => [b.x, b.x + b.width, b.y + b.height])"
+    width, height = map(float, svg.get("viewBox").split(",")[2:])
+    for left, right, bottom in page.eval_on_selector_all("svg > text", corners):
+        assert 0 <= left < right <= width
+        assert bottom <= height

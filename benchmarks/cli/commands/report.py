@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from benchmarks.cli.options import Run, option
-from benchmarks.common.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,17 +60,12 @@ def write_study_page(table: pd.DataFrame, path: Path, out: Path | None = None) -
 
 
 def _read_laboratory(laboratory: str) -> Extras:
+    from benchmarks.cli.commands.show import read_laboratory
     from benchmarks.gradient_studies.columns import CHECKPOINTS
-    from benchmarks.gradient_studies.report import exchange_figures, tables
+    from benchmarks.gradient_studies.report import exchange_figures
     from benchmarks.reporting.page.contents import Extras
-    from benchmarks.runs import folders
 
-    if not (path := folders.find_study_table(laboratory, RESULTS)):
-        raise UserError(f"--laboratory {laboratory}: it has no gradients.csv; name a run of 'gradients'")
-    table = tables.read_gradients(path)
-    rates = exchange_figures.describe_draws_for_one(table)
-    if not rates.texts:
-        raise UserError(f"--laboratory {laboratory}: it lacks the study training; run 'gradients --study training'")
+    table, rates = read_laboratory(laboratory, RESULTS)
     return Extras(exchange_figures.list_exchange_rates(table), CHECKPOINTS, rates)
 
 

@@ -13,6 +13,8 @@ from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmarks.reporting.summaries import DrawsForOne
 
 
@@ -78,21 +80,23 @@ def plot(
         from benchmarks.reporting import report, results_table
 
         path = folders.find_results(run, out)
-        rates = _read_draws_for_one(laboratory, out) if laboratory else None
+        rates = read_laboratory(laboratory, out)[1] if laboratory else None
         figure_paths = list(report.write_figures(results_table.read_results(path), path.parent, rates))
     print(*figure_paths, sep="\n")
 
 
-def _read_draws_for_one(laboratory: str, out: Path) -> DrawsForOne:
+def read_laboratory(laboratory: str, out: Path) -> tuple[pd.DataFrame, DrawsForOne]:
+    """Return the table of the gradient studies that --laboratory names, and its draws for one."""
     from benchmarks.gradient_studies.report import exchange_figures, tables
     from benchmarks.runs import folders
 
     if not (path := folders.find_study_table(laboratory, out)):
         raise UserError(f"--laboratory {laboratory}: it has no gradients.csv; name a run of 'gradients'")
-    rates = exchange_figures.describe_draws_for_one(tables.read_gradients(path))
+    table = tables.read_gradients(path)
+    rates = exchange_figures.describe_draws_for_one(table)
     if not rates.texts:
         raise UserError(f"--laboratory {laboratory}: it lacks the study training; run 'gradients --study training'")
-    return rates
+    return table, rates
 
 
 def rebuild(run: Run = "latest", out: Out = Path("results")) -> int:

@@ -87,11 +87,17 @@ def list_decisive(verdicts: Record) -> list[str]:
     """Return one line for the counts of the verdicts, and one for each of the first that decide the exit code."""
     decisive = [v for v in verdicts["list"] if not v["quiet"] and not v["advice"]][:MAX_DECISIVE]
     lines = [
-        f"{v['variant']}, {v['metric']}: {v['verdict']}, difference {v['texts'][6] or 'not known'}. "
+        f"{v['variant']}, {v['metric']}: {v['verdict']}, difference {_describe_difference(v)}. "
         f"What to do: {verdicts['actions'][v['verdict']]}."
         for v in decisive
     ]
     return [f"Verdicts against {verdicts['base']}: {verdicts['counts']}.", *lines]
+
+
+def _describe_difference(v: Record) -> str:
+    """Return the difference with unit and 95 % interval; 'not known' without one."""
+    text: str = v["texts"][6] or "not known"
+    return text.replace(" [", f" {v['unit']}".rstrip() + " [95 % interval: ")
 
 
 def draw_interval(v: Record) -> str:
@@ -106,7 +112,8 @@ def draw_interval(v: Record) -> str:
     interval = f'<path d="M{low:g} 8H{high:g}" stroke="currentColor" stroke-width="2"/>'
     dot = f'<circle cx="{middle:g}" cy="8" r="3.5" fill="currentColor"/>'
     label = f"{v['difference']:.3g} [{v['low']:.3g}, {v['high']:.3g}], tolerance {v['tolerance']:g}"
-    return f'<svg width="{WIDTH}" height="16" role="img" aria-label="{label}">{band}{zero}{interval}{dot}</svg>'
+    drawing = f'<svg width="{WIDTH}" height="16" role="img" aria-label="{label}">{band}{zero}{interval}{dot}</svg>'
+    return f"{drawing}<small>± {v['tolerance']:.3g}</small>"
 
 
 def _place(tolerances: float) -> float:

@@ -13,7 +13,7 @@ from benchmarks.reporting.summaries import DrawsForOne, Summary, describe_draws_
 
 
 def list_sentences(results: pd.DataFrame, variants: Sequence[Summary], extras: Extras) -> list[str]:
-    """Return up to three sentences: the noise of REINFORCE, the range of the ELBO, the best log-likelihood."""
+    """Return up to three sentences: the noise of REINFORCE, the best ELBO, the best log-likelihood."""
     dataset = results["dataset"].iloc[0]
     rows = results[results["dataset"] == dataset]
     sentences = [_describe_noise(rows, variants, extras.rates or describe_draws_for_one(rows))]

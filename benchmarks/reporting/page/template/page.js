@@ -20,9 +20,8 @@ function element(tag, properties = {}, ...children) {
   return node.append(...children) ?? node; // append returns nothing
 }
 async function readRows() {
-  const bytes = Uint8Array.from(atob(data.csv), (character) => character.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  data.text = await new Response(stream).text();
+  const bytes = [Uint8Array.from(atob(data.csv), (character) => character.charCodeAt(0))];
+  data.text = await new Response(new Blob(bytes).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   const [header, ...lines] = d3.csvParseRows(data.text);
   rows = lines.map((line) => {
     const value = (name, i) => (TEXTS.has(name) ? line[i] : line[i] === "" ? NaN : Number(line[i]));
@@ -67,12 +66,19 @@ function makeTable(head, lines) {
   return element("table", {}, element("thead", {}, row("th")(head)), element("tbody", {}, ...lines.map(row("td"))));
 }
 const save = (download, content, type) => element("a", { download, href: URL.createObjectURL(new Blob([content], { type })) }).click();
+function addCaption(svg, text) {
+  const { width, height } = svg.viewBox.baseVal;
+  const lines = [...names.filter(isVisible), ...text.match(new RegExp(`\\S.{0,${Math.floor(width / 8)}}(?=\\s|$)`, "g"))];
+  const copy = d3.select(svg.cloneNode(true)).attr("height", height + 16 * lines.length).attr("viewBox", [0, 0, width, height + 16 * lines.length]);
+  copy.selectAll(".caption").data(lines).join("text").attr("x", 8).attr("y", (_, i) => height + 16 * i + 8).attr("text-anchor", "start")
+    .attr("fill", (line) => (data.variants[line] ? colour(line) : "currentColor")).text(String);
+  return new XMLSerializer().serializeToString(copy.node());
+}
 function draw(id, label, options) {
   const box = $(`#${id} .chart`);
   const common = { width: Math.max(300, box.clientWidth), marginLeft: 60, marginRight: 20, style: "background: none; font-size: 12px" };
   const svg = Plot.plot({ ...common, ariaLabel: label, ...options });
-  const caption = new XMLSerializer().serializeToString(element("desc", { textContent: `${label}. ${data.about}` }));
-  const onclick = () => save(`${data.name}-${id}.svg`, svg.outerHTML.replace("</svg>", caption + "</svg>"), "image/svg+xml");
+  const onclick = () => save(`${data.name}-${id}.svg`, addCaption(svg, `${data.name}: ${label}. ${data.about}`), "image/svg+xml");
   box.append(svg, element("p", { className: "controls" }, element("button", { textContent: "Save SVG", onclick })));
   return svg;
 }
@@ -106,7 +112,6 @@ async function start(panels) {
   };
   const textContent = data.quantiles.length ? "Save the rows of this page" : "Save results.csv";
   if (data.metrics.length) $("#download").append(element("button", { textContent, onclick: () => save("results.csv", data.text, "text/csv") }));
-  for (const event of ["resize", "hashchange"]) addEventListener(event, drawAll);
-  dark.addEventListener("change", drawAll);
+  dark.onchange = onresize = onhashchange = drawAll;
   drawAll();
 }

@@ -37,8 +37,8 @@ function drawTable() {
   const summaries = columns.map(makeSummary);
   const lines = names.filter(isVisible).map((name) => [name, ...summaries.map((summary) => summary(name))]);
   const key = 1 + columns.indexOf(state.sort.replace("-", ""));
-  const order = state.sort.startsWith("-") ? d3.ascending : d3.descending;
-  if (key) lines.sort((a, b) => order(a[key]?.[0] ?? -Infinity, b[key]?.[0] ?? -Infinity));
+  const value = (line) => line[key]?.[0] ?? -Infinity;
+  if (key) lines.sort((a, b) => (state.sort.startsWith("-") ? d3.ascending : d3.descending)(value(a), value(b)));
   const choose = menu("column", "columns", ["", ...metrics.keys()],
     ["add or remove", ...data.metrics.map(({ name, title }) => (columns.includes(name) ? "✓ " : "") + title)]);
   const flip = (name) => (columns.includes(name) ? columns.filter((other) => other !== name) : [...columns, name]);
@@ -76,7 +76,7 @@ function drawLines(id, metric, axis, xType, ...controls) {
     x: { label: AXES[axis], type: xType, ...(xType === "log" && { tickFormat }), ...(right && { domain: [left, right] }) },
     y: { label: `${title}, ${unit}`, type, grid: true, domain: right ? [bottom, top] : d3.extent(medians, (row) => row[2][1]), nice: !right },
     marks: [Plot.line(points, { x: axis, y: metric, z: (row) => row.variant + row.seed, stroke, strokeOpacity: 0.35, clip: true }),
-      Plot.line(medians, { x: (row) => row[2][0], y: (row) => row[2][1], z: "0", stroke, strokeWidth: 2.5, clip: true }),
+      Plot.line(medians, { x: (row) => row[2][0], y: (row) => row[2][1], z: "0", stroke, strokeWidth: 2.5, marker: "dot", clip: true }),
       Plot.tip(points, Plot.pointer({ x: axis, y: metric, title: text }))],
   });
 }
@@ -110,7 +110,6 @@ function drawDots(id, metric, list, ...controls) {
       Plot.text(lostRows(), { x, y: "variant", text: () => "×", fontSize: 18 }),
       Plot.tip([...points, ...lostRows()], Plot.pointer({ x, y: "variant", title: text }))] });
 }
-const drawSeeds = () => drawDots("seeds", state.metric, rowsAt(""), metricMenu());
 function drawNoise() {
   const lines = data.laboratory.filter((line) => isVisible(line.variant));
   const weights = menu("weights", "weights", ["", "own"], ["equal", "each variant's own, at the last epoch"]);
@@ -124,10 +123,9 @@ function drawNoise() {
       Plot.tip(lines, Plot.pointer({ x: "stage", y: "value", title }))] });
 }
 function drawPictures() {
-  const variants = data.pictured.map(([variant]) => variant);
   const seeds = [...new Set(data.pictured.flatMap(([, list]) => list.map(String)))];
-  const menus = [menu("left", "left", variants), menu("right", "right", variants), menu("seed", "seed", seeds)];
-  $("#pictures .controls").replaceChildren(...(seeds.length ? menus : []));
+  const sides = ["left", "right"].map((key) => menu(key, key, data.pictured.map(([variant]) => variant)));
+  if (seeds.length) $("#pictures .controls").replaceChildren(...sides, menu("seed", "seed", seeds));
   const blocks = [...document.querySelectorAll("[data-picture]")];
   const isChosen = ({ dataset }) => [state.left, state.right].includes(dataset.picture) && dataset.seed === state.seed;
   const limit = d3.max(blocks.filter(isChosen), (block) => Number(block.dataset.limit)); // equal scale on both sides
@@ -136,7 +134,6 @@ function drawPictures() {
     if (limit) $("svg", block).setAttribute("viewBox", [-limit, -limit, 2 * limit, 2 * limit].join(" "));
   }
 }
-const drawVerdicts = () => $("#verdicts .controls").replaceChildren(
-  menu("verdict", "verdict", ["", ...data.verdicts], ["all", ...data.verdicts]));
-start({ table: drawTable, curves: drawCurves, noise: drawNoise, pictures: drawPictures, seeds: drawSeeds, cost: drawCost,
-  verdicts: drawVerdicts, lesson: drawLesson });
+const drawVerdicts = () => $("#verdicts .controls").replaceChildren(menu("verdict", "verdict", ["", ...data.verdicts], ["all", ...data.verdicts]));
+start({ table: drawTable, curves: drawCurves, noise: drawNoise, pictures: drawPictures, cost: drawCost,
+  seeds: () => drawDots("seeds", state.metric, rowsAt(""), metricMenu()), verdicts: drawVerdicts, lesson: drawLesson });
