@@ -114,7 +114,9 @@ def test_the_fragment_restores_a_view(open_page):
     assert parse_qs(fragment[1:]) == {"metric": ["kl"], "base": ["vae"]}
     again = open_page(fragment)
     assert again.locator("#table").inner_text() == page.locator("#table").inner_text()
-    drawings = [re.sub("plot-(clip|marker)-[0-9]+", "", p.locator("#curves .chart").inner_html()) for p in (page, again)]
+    drawings = [
+        re.sub("plot-(clip|marker)-[0-9]+", "", p.locator("#curves .chart").inner_html()) for p in (page, again)
+    ]
     assert drawings[0] == drawings[1]
 
 

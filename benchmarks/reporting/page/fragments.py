@@ -84,14 +84,15 @@ def render_verdicts(verdicts: Record) -> str:
 
 
 def list_decisive(verdicts: Record) -> list[str]:
-    """Return one line for the counts of the verdicts, and one for each of the first that decide the exit code."""
-    decisive = [v for v in verdicts["list"] if not v["quiet"] and not v["advice"]][:MAX_DECISIVE]
+    """Return one line for the counts of the verdicts, and one for each of the first that need an action."""
+    decisive = [v for v in verdicts["list"] if not v["quiet"]][:MAX_DECISIVE]
     lines = [
-        f"{v['variant']}, {v['metric']}: {v['verdict']}, difference {_describe_difference(v)}. "
+        f"{v['variant']}, {v['metric']}: {v['texts'][3]}, difference {_describe_difference(v)}. "
         f"What to do: {verdicts['actions'][v['verdict']]}."
         for v in decisive
     ]
-    return [f"Verdicts against {verdicts['base']}: {verdicts['counts']}.", *lines]
+    note = "Advice does not change the exit code."
+    return [f"Verdicts against {verdicts['base']}: {verdicts['counts']}. {note}", *lines]
 
 
 def _describe_difference(v: Record) -> str:

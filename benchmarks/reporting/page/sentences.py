@@ -39,7 +39,7 @@ def _describe_noise(rows: pd.DataFrame, variants: Sequence[Summary], rates: Draw
     return (
         f"The REINFORCE with the best ELBO is {best}. Draws that match one reparameterized draw: {rates.texts[best]} "
         f"(others: {others or 'none'}; {rates.meaning.split(', ')[-1]}). "
-        f"Its ELBO minus that of {reference}: {_format_difference(rows, 'elbo', best, reference)}."
+        f"Its ELBO minus that of {reference}: {_format_difference(rows, 'elbo', best, reference, len(scores))}."
     )
 
 
@@ -51,19 +51,19 @@ def _compare_best(rows: pd.DataFrame, metric: str, ranked: list[str]) -> str:
     return f"The best median {title} is that of {best}. Minus that of the second, {second}: {difference}."
 
 
-def _format_difference(rows: pd.DataFrame, metric: str, variant: str, reference: str, choices: int = 1) -> str:
-    """Return the mean difference over seeds, paired, with its t-interval, corrected for the choice of the variant."""
+def _format_difference(rows: pd.DataFrame, metric: str, variant: str, reference: str, comparisons: int) -> str:
+    """Return the mean difference over paired seeds with its t-interval, corrected for the number of comparisons."""
     final = rows[(rows["status"] == "ok") & (rows["epoch"] == rows["epoch"].max())]
     wide = final.pivot_table(index="seed", columns="variant", values=metric)
     if variant not in wide or reference not in wide:
         return "not known, because no seed of one of them reached the end"
     differences = (wide[variant] - wide[reference]).dropna()
-    mean = f"{differences.mean():,.2f} nats"
+    mean = f"mean over paired seeds {differences.mean():,.2f} nats"
     if len(differences) < 2:
         return f"{mean}, without an interval, because they have fewer than two common seeds"
-    quantile = stats.t.ppf(1 - 0.025 / choices, len(differences) - 1)
+    quantile = stats.t.ppf(1 - 0.025 / comparisons, len(differences) - 1)
     half = quantile * differences.std() / len(differences) ** 0.5
     low, high = differences.mean() - half, differences.mean() + half
     verdict = "significant" if low > 0 or high < 0 else "not significant"
-    correction = f", corrected for the choice among {choices + 1}" if choices > 1 else ""
-    return f"{mean} (95 % interval {low:,.2f} to {high:,.2f}, paired by seed{correction}), {verdict}"
+    correction = f", corrected for {comparisons} comparisons" if comparisons > 1 else ""
+    return f"{mean} (95 % interval {low:,.2f} to {high:,.2f}{correction}), {verdict}"
