@@ -1,14 +1,6 @@
-"""`python -m benchmarks`. Processes of cells import this file too, so imports are inside the condition."""
+"""`python -m benchmarks`. Processes of cells import this file too, so the import is inside the condition."""
 
 if __name__ == "__main__":
-    from benchmarks.cli import interrupts
-    from benchmarks.common.errors import ExitCode
+    from benchmarks.cli.program import run_program
 
-    interrupts.install_handlers()
-    try:
-        from benchmarks.cli.main import main
-
-        code = main()
-    except KeyboardInterrupt:  # before the command line could handle it
-        code = ExitCode.INTERRUPTED
-    interrupts.exit_program(code)
+    run_program()

@@ -1,7 +1,6 @@
 """Modules that the fork server imports once for all cells; the server also exits without delay."""
 
 import atexit
-import contextlib
 import gc
 import os
 
@@ -9,14 +8,12 @@ import benchmarks.gradient_studies.measurement
 import benchmarks.training.cell
 import benchmarks.training.task  # noqa: F401
 from benchmarks.common import environment
-from benchmarks.common.errors import UserError
 from benchmarks.planning import registry
 
 SERVER = os.getpid()
 environment.read_processor()  # cached, so that no cell reads them again
 environment.read_torch_version()
-with contextlib.suppress(UserError):  # a plug-in package may be broken; the command reports it
-    registry.load_registry()
+registry.load_installed()  # cached, so that no cell imports the packages again
 gc.freeze()  # the garbage collection of a cell skips all objects that exist now
 
 

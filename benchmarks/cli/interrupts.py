@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from benchmarks.cli.standard_streams import flush_streams
 from benchmarks.common.errors import ExitCode
 
 
@@ -20,20 +21,13 @@ def install_handlers() -> None:
 def exit_program(code: int) -> NoReturn:
     """Flush the output and end the program with the exit code; 141 if the reader of the output was closed.
 
-    If Ctrl-C comes inside `exec`, Python ends by SIGINT although the exception was caught. Therefore, after an
-    interruption, this function runs the registered exit functions and ends the process without Python.
+    If Ctrl-C comes inside `exec`, Python ends by SIGINT although the exception was caught; and `python -i` asks for
+    commands at the end. Then this function runs the registered exit functions and ends the process without Python.
     """
-    if code == ExitCode.INTERRUPTED:
+    if code == ExitCode.INTERRUPTED or sys.flags.inspect:
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # Python flushes again at exit: discard the rest of the output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.READER_GONE
-    sys.exit(code)
+        os._exit(flush_streams(code))
+    sys.exit(flush_streams(code))
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.metadata
-import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.cli.commands import compare, gradients, inspect, profile, report, run, show
+from benchmarks.cli.commands import compare, doctor, gradients, inspect, profile, report, run, show
 from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # not a mistake of the user
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # not a mistake of the user
 
 app = typer.Typer(
     name="python -m benchmarks",
@@ -44,7 +44,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
         "history": (compare.history, "history --metrics elbo"),
         "power": (compare.power, "power results/hundred-seeds"),
     },
-    "Repair": {"rebuild": (show.rebuild, "rebuild latest")},
+    "Repair": {"rebuild": (show.rebuild, "rebuild latest"), "doctor": (doctor.doctor, "doctor --json")},
 }
 
 
@@ -60,6 +60,9 @@ def set_up(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of a fault of this program; also after a command.")
+    ] = False,
 ) -> None:
     """Train variants of the variational autoencoder with equal settings, and compare them."""
 
@@ -71,19 +74,20 @@ for panel, commands in COMMANDS.items():
 
 def main() -> int:
     """Run the command line and return its exit code; print errors as one line on standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # print ? if the terminal lacks a character such as ±
     try:
         code = app(standalone_mode=False)  # returns 130 after Ctrl-C
-    except SystemExit:  # Typer exits with 1 if the output was closed, but 1 means a regression
-        return ExitCode.READER_GONE
+    except SystemExit as end:  # Typer exits with 1 if the output was closed, but 1 means a regression
+        if isinstance(end.__context__, BrokenPipeError):
+            return ExitCode.READER_GONE
+        raise
     except UserError as error:
         return _fail(str(error), ExitCode.USAGE)
     except StoppedError as error:
         return _fail(str(error), ExitCode.INCOMPLETE)
     except OSError as error:
-        path = shorten(str(error.filename or "standard output"), 200)
+        if error.filename is None and error.errno not in DISK_ERRORS:
+            raise
+        path = shorten(os.fspath(error.filename or "standard output"), 200)
         code = ExitCode.INCOMPLETE if error.errno in DISK_ERRORS else ExitCode.USAGE
         return _fail(f"{error.strerror}: {path}; fix that and run again", code)
     except TyperException as error:

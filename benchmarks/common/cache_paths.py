@@ -7,10 +7,12 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+CACHE_VARIABLE = "VAEZOO_CACHE"
+
 
 def cache_root() -> Path:
     """Return the folder of decoded data sets and compiled steps: VAEZOO_CACHE, or vaezoo in the user's cache folder."""
-    return Path(os.environ.get("VAEZOO_CACHE") or user_cache_path("vaezoo"))
+    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_path("vaezoo"))
 
 
 def data_root() -> Path:

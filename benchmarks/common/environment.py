@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import platform
 import resource
 import runpy
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import repositories
+from benchmarks.common.machine import cores, inherited_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT_PACKAGES = ("vaezoo", "benchmarks")
@@ -87,11 +87,6 @@ def read_torch_version() -> str:
     return str(runpy.run_path(str(Path(folder) / "version.py"))["__version__"])
 
 
-def count_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
@@ -102,14 +97,20 @@ def _version(package: str) -> str:
 @functools.cache
 def read_processor() -> dict[str, str]:
     """Return "model name", "vendor_id" and "flags" of the first CPU from /proc/cpuinfo; empty if unknown."""
-    processor = {"model name": platform.processor() or platform.machine(), "vendor_id": "", "flags": ""}
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        first_cpu = info.read_text(errors="replace").split("\n\n")[0]
-        lines = dict(line.split(":", 1) for line in first_cpu.splitlines() if ":" in line)
-        values = {key.strip(): value.strip() for key, value in lines.items()}
-        processor |= {key: values[key] for key in processor if key in values}
-    return processor
+    return parse_processor(info.read_text(errors="replace") if info.is_file() else "")
+
+
+def parse_processor(text: str) -> dict[str, str]:
+    """Return the same from the text of /proc/cpuinfo. An ARM processor has numbers instead of a name."""
+    lines = dict(line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
+    values = {key.strip(): value.strip() for key, value in lines.items()}
+    numbers = [f"{key} {values[key]}" for key in ("CPU implementer", "CPU part", "CPU variant") if key in values]
+    return {
+        "model name": values.get("model name") or ", ".join(numbers) or platform.processor() or platform.machine(),
+        "vendor_id": values.get("vendor_id", ""),
+        "flags": values.get("flags") or values.get("Features", ""),
+    }
 
 
 def describe_environment(threads: int, workers: int) -> dict[str, Any]:
@@ -119,7 +120,9 @@ def describe_environment(threads: int, workers: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {package: _version(package) for package in PACKAGES},
         "processor": read_processor()["model name"],
-        "cores": count_cores(),
+        "cores": cores.count_cores(),
+        "core_limits": cores.list_core_limits(),
+        "ignored_variables": inherited_settings.list_dropped(),
         "threads_per_cell": threads,
         "workers": workers,
         "commit": read_commit(),

@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     INCOMPLETE = 2  # a cell failed or is missing, or a result is inconsistent
     INCOMPARABLE = 3  # the two runs can't be compared
     USAGE = 64
+    FAULT = 70  # a fault of this program
     INTERRUPTED = 130
     READER_GONE = 141  # the program that read the output was closed, as by | head
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.common.environment import count_cores, read_processor
+from benchmarks.common.environment import read_processor
 from benchmarks.common.errors import UserError
+from benchmarks.common.machine.cores import count_cores
 
 MAX_PRODUCT_ERROR = 1e-5  # relative error of a float32 product; rounding to bfloat16 gives 1e-3
 RATE_MATRIX_SIZE, RATE_REPEATS = 512, 9

@@ -28,7 +28,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     The operating system releases the lock when the process ends, even if it is killed.
     """
     path = folder / LOCK_FILE
-    lock = FileLock(path, timeout=RETRY_SECONDS, mode=0o644)
+    lock = FileLock(path, timeout=RETRY_SECONDS)  # the umask decides who can read it
     try:
         lock.acquire()
     except Timeout:

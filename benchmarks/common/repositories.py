@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -10,9 +11,14 @@ from pathlib import Path
 
 
 def run_git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of git in a folder; None if git fails or is not installed."""
+    """Return the output of git in a folder; None if git fails or is not installed.
+
+    Variables such as GIT_DIR, which a hook of another repository sets, have no effect; nor has the folder's owner.
+    """
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        process = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=30, check=True)
+        process = subprocess.run(command, capture_output=True, timeout=30, check=True, env=variables)
     except (OSError, subprocess.SubprocessError):
         return None
     return process.stdout.decode(errors="replace").strip()

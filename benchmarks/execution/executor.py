@@ -6,8 +6,8 @@ import math
 import os
 import sys
 
-from benchmarks.common import environment
 from benchmarks.common.errors import UserError, unknown
+from benchmarks.common.machine import cores
 from benchmarks.execution import isolated_call, local
 from benchmarks.execution.forkserver import start_forkserver
 from benchmarks.execution.interface import Executor, Limits
@@ -20,13 +20,15 @@ def make_executor(
     name: str,
     scheduler: str | None,
     device: str,
+    threads: int,
     workers: int | None,
     timeout: float | None = None,
     memory: int | None = None,
 ) -> Executor:
     """Make the executor of that name, and start the server that forks its cells.
 
-    timeout: seconds for each cell. memory: MiB that each cell may allocate. Raises `UserError` if an option is invalid.
+    threads: of each cell. timeout: seconds for each cell. memory: MiB that each cell may allocate. Raises `UserError`
+    if an option is invalid.
     """
     if name not in EXECUTOR_NAMES:
         raise unknown("executor", name, EXECUTOR_NAMES)
@@ -41,7 +43,7 @@ def make_executor(
         raise UserError(f"--memory {memory}: memory can only be limited on Linux; leave it out on {sys.platform}")
     limits = Limits(timeout, memory)
     start_forkserver()
-    slots = make_slots(device, workers) if scheduler is None else [{}] * (workers or 1)
+    slots = make_slots(device, threads, workers) if scheduler is None else [{}] * (workers or 1)
     if name == "local":
         return local.make_local_executor(slots, limits)
     from benchmarks.execution import dask_executor  # Dask is an extra
@@ -49,12 +51,15 @@ def make_executor(
     return dask_executor.make_dask_executor(scheduler, slots, device, limits)
 
 
-def make_slots(device: str, workers: int | None) -> list[Slot]:
-    """Return environment variables for each of the cells that run at the same time; on CUDA each gets another GPU."""
+def make_slots(device: str, threads: int, workers: int | None) -> list[Slot]:
+    """Return environment variables for each of the cells that run at the same time; on CUDA each gets another GPU.
+
+    By default, the threads of all cells together are as many as the cores.
+    """
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one per core")
     if device != "cuda":
-        return [{}] * (workers or environment.count_cores())
+        return [{}] * (workers or max(1, cores.count_cores() // threads))
     visible = isolated_call.call_isolated(list_gpus)
     if not visible:
         raise UserError(

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from benchmarks.common.errors import StoppedError
+from benchmarks.common.machine import folders, inherited_settings
 
 CONTEXT = multiprocessing.get_context("forkserver")
 TRACKER_WARNINGS = "ignore::UserWarning:multiprocessing.resource_tracker"
@@ -25,6 +26,8 @@ def start_forkserver() -> None:
 
     It starts with SIGINT blocked, so that only this process handles Ctrl-C.
     """
+    inherited_settings.neutralize()  # the server inherits this process's environment
+    folders.choose_cache()
     multiprocessing.set_forkserver_preload(["benchmarks.preload"])
     with block_sigint():
         multiprocessing.forkserver.ensure_running()

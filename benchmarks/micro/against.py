@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.common.environment import count_cores
+from benchmarks.common.machine.cores import count_cores
 
 
 def measure_run(arguments: Sequence[str], cells: int) -> float:

@@ -11,8 +11,9 @@ import time
 import pytest
 import torch
 
-from benchmarks.common.environment import count_cores, peak_memory_mib
+from benchmarks.common.environment import peak_memory_mib
 from benchmarks.common.kernels import configure_kernels
+from benchmarks.common.machine.cores import count_cores
 from benchmarks.micro.scale import plan_cases
 from benchmarks.training import cell
 from benchmarks.training.loop import make_step

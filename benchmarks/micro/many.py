@@ -35,7 +35,7 @@ def run_all(executor_name: str, count: int) -> tuple[float, float, float]:
 
     The resident memory includes shared libraries.
     """
-    cell_executor = executor.make_executor(executor_name, None, "cpu", WORKERS)
+    cell_executor = executor.make_executor(executor_name, None, "cpu", 1, WORKERS)
     kind = dataclasses.replace(task.TRAINING, task=Task(task.prepare_cells, write_empty_cell))
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()

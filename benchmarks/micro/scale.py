@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import atomic_files
-from benchmarks.common.environment import count_cores
+from benchmarks.common.machine.cores import count_cores
 from benchmarks.execution import isolated_call, local
 from benchmarks.execution.interface import Limits
 from benchmarks.planning import planner, settings

@@ -22,7 +22,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.common import kernels
-from benchmarks.common.environment import count_cores
+from benchmarks.common.machine.cores import count_cores
 from benchmarks.comparison import run_comparison, speed
 from benchmarks.comparison.verdicts import choose_exit_code
 from benchmarks.planning import planner

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,17 +170,27 @@ def _cache_decoded(name: str, info: DatasetInfo, root: Path, folder: Path) -> No
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-"))
+        temporary = folder.with_name(f".{name}-{os.getpid()}-{secrets.token_hex(4)}")
+        temporary.mkdir()  # the umask decides who can read it
         for key, array in raw.arrays.items():
             np.save(temporary / f"{key}.npy", array)
         exact = "" if raw.exact_log_likelihood is None else repr(raw.exact_log_likelihood)
         (temporary / "facts.json").write_text(json.dumps({"checksum": checksum, "exact_log_likelihood": exact}))
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        _move_into_place(temporary, folder)
     except OSError as error:
         raise UserError(
             f"can't write decoded data to {folder.parent} ({error.strerror}); set VAEZOO_CACHE to a writable folder"
         ) from error
+
+
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Rename the folder, unless another process has finished the same folder first: its readers must not lose files."""
+    with contextlib.suppress(OSError):
+        temporary.rename(folder)  # fails if the folder exists and is not empty
+    if not (folder / "facts.json").is_file():  # an incomplete folder of an older version
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def binarize(x: Tensor, source: torch.Generator) -> Tensor:

@@ -31,6 +31,8 @@ def plan_run(
 ) -> list[Case]:
     """Return the cases of these variants, of all registered ones if `names` is empty, and prepare their data set."""
     plugins = read_plugins(plugin_files)
+    if not names:
+        registry.print_faults()
     entries = [
         registry.find_variant(n, settings.draws, plugins)
         for n in dict.fromkeys(names or registry.load_registry(plugins))

@@ -1,9 +1,8 @@
-"""Plug-ins: files that define variants, and packages that register them."""
+"""Plug-ins: files that define variants, and the source that they reach."""
 
 from __future__ import annotations
 
 import ast
-import functools
 import hashlib
 import importlib.util
 import linecache
@@ -12,14 +11,13 @@ import traceback
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from benchmarks.common import environment, repositories
 from benchmarks.common.errors import UserError
+from benchmarks.planning.imports.global_settings import keep_global_settings
 
-ENTRY_POINT_GROUP = "vaezoo.variants"
 INSTALLED_FOLDERS = {"site-packages", "dist-packages"}
 
 
@@ -71,7 +69,8 @@ def load_plugin(plugin: Plugin) -> PluginModule:
         linecache.cache[f"<{name}>"] = (len(plugin.source), None, lines, f"<{name}>")
         sys.modules[name] = module  # dataclasses and pickle look up definitions there
         try:
-            exec(compile(plugin.source, f"<{name}>", "exec"), module.__dict__)
+            with keep_global_settings():
+                exec(compile(plugin.source, f"<{name}>", "exec"), module.__dict__)
         except (Exception, SystemExit) as error:
             del sys.modules[name]
             place = f"{plugin.label}: {_locate_error(error, name)}"
@@ -86,32 +85,6 @@ def _locate_error(error: BaseException, name: str) -> str:
         return f"line {error.lineno}: "
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == f"<{name}>"]
     return f"line {lines[-1]}: " if lines else ""
-
-
-@functools.cache
-def load_installed() -> list[PluginModule]:
-    """Import the modules that installed packages register as entry points."""
-    modules = []
-    for point in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP)):
-        package = point.dist.name if point.dist else point.module
-        label = f"the installed package {package} (entry point {point.name})"
-        try:
-            module = point.load()
-        except Exception as error:
-            raise UserError(
-                f"{label} can't be loaded: {type(error).__name__}: {error}; fix it, or uninstall it"
-            ) from error
-        fingerprint = _hash_package(sys.modules[point.module.partition(".")[0]])
-        version = point.dist.version if point.dist else ""
-        modules.append(PluginModule(module, label, fingerprint, repository=package, commit=version))
-    return modules
-
-
-def _hash_package(package: types.ModuleType) -> str:
-    """Return a hash of all files of a package, and of files outside of installed packages that they import."""
-    files = environment.list_source_files(package)
-    reached = (path for file in files for path in find_imported_files(file.read_bytes(), package.__name__))
-    return environment.hash_files({*files, *reached})[:16]
 
 
 def find_imported_files(source: str | bytes, package: str = "") -> list[Path]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.common.atomic_files import NAME_PATTERN, WORD_PATTERN
-from benchmarks.common.errors import UserError, unknown
-from benchmarks.planning.plugins import Plugin, PluginModule, load_installed, load_plugin
+from benchmarks.common.errors import UserError, printable, unknown
+from benchmarks.planning.imports.packages import list_packages, load_package
+from benchmarks.planning.plugins import Plugin, PluginModule, load_plugin
 from vaezoo import VARIANTS, Variant
 
 EXAMPLE_DEFINITION = 'VARIANTS = [Variant("mine", mlp_normal, elbo, pathwise)]'
@@ -33,15 +36,38 @@ class RegisteredVariant:
 
 def load_registry(plugins: Iterable[Plugin] = ()) -> dict[str, RegisteredVariant]:
     """Return all variants by name: the project's, then those of installed packages, then those of plug-in files."""
-    entries = {v.name: RegisteredVariant(v) for v in VARIANTS}
-    for module in (*load_installed(), *map(load_plugin, plugins)):
-        for entry in _read_variants(module):
-            name = entry.variant.name
-            if name in entries:
-                raise UserError(
-                    f"{module.label} defines a variant '{name}', but that name is in use; give it another name"
-                )
-            entries[name] = entry
+    entries, _ = load_installed()
+    for module in map(load_plugin, plugins):
+        entries = _add_variants(entries, module)
+    return entries
+
+
+@functools.cache
+def load_installed() -> tuple[dict[str, RegisteredVariant], list[str]]:
+    """Return the variants of the project and of installed packages, and why packages are left out, one line each."""
+    entries, faults = {v.name: RegisteredVariant(v) for v in VARIANTS}, []
+    for point in list_packages():
+        try:
+            entries = _add_variants(entries, load_package(point))
+        except UserError as error:
+            faults.append(str(error))
+    return entries, faults
+
+
+def print_faults() -> None:
+    """Print on standard error which installed packages are left out, and why; a line for each."""
+    for fault in load_installed()[1]:
+        print(f"left out: {printable(fault)}", file=sys.stderr)
+
+
+def _add_variants(entries: dict[str, RegisteredVariant], module: PluginModule) -> dict[str, RegisteredVariant]:
+    """Return the entries with those of a plug-in; raise `UserError` if a name is in use, or a definition differs."""
+    entries = dict(entries)
+    for entry in _read_variants(module):
+        name = entry.variant.name
+        if name in entries:
+            raise UserError(f"{module.label} defines a variant '{name}', but that name is in use; give it another name")
+        entries[name] = entry
     _check_definitions([entry.variant for entry in entries.values()])
     return entries
 
@@ -67,7 +93,8 @@ def find_variant(name: str, draws: int | None = None, plugins: Iterable[Plugin] 
     """Return the variant of that name, with K = `draws` if given; raise `UserError` if the name is unknown."""
     entries = load_registry(plugins)
     if name not in entries:
-        raise unknown("variant", name, entries)
+        error = unknown("variant", name, entries)
+        raise UserError("; ".join([str(error), *load_installed()[1]]))
     entry = entries[name]
     if draws is None:
         return entry

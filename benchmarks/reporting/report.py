@@ -95,7 +95,10 @@ def write_figures(results: pd.DataFrame, folder: Path, rates: DrawsForOne | None
 
     rates: the draws for one of each variant, from gradient studies; by default those of the run at its initial weights.
     """
-    from benchmarks.reporting.figures import style  # importing matplotlib and seaborn takes about 1 s
+    from benchmarks.reporting.figures import backend
+
+    backend.import_matplotlib()  # with seaborn, it takes about 1 s
+    from benchmarks.reporting.figures import style
 
     has_many = results["dataset"].nunique() > 1
     for dataset, rows in results.groupby("dataset", sort=False):

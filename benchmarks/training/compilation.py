@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from torch.func import functional_call
 import vaezoo
 from benchmarks.common import cache_paths
 from benchmarks.common.environment import hash_modules, read_processor
+from benchmarks.common.machine import compiler
 from benchmarks.execution.child_process import lift_memory_limit
 from benchmarks.planning import planner
 from benchmarks.planning.cases import Case, Protocol, hash_identity
@@ -34,10 +34,6 @@ from vaezoo import Model, Variant, build
 SECONDS_SAVED_PER_STEP = 1e-3  # because Python does not launch each operation
 SECONDS_SAVED_PER_FLOP = 1e-12  # because data pass fewer times through memory
 MIN_SAVED_SECONDS = 1.7  # of one cell; compiling takes ten times as long, but only once
-
-
-def find_compiler() -> str | None:
-    return shutil.which(os.environ.get("CXX", "g++"))
 
 
 def estimate_saved_seconds(variant: Variant, protocol: Protocol, examples: int) -> float:
@@ -51,13 +47,14 @@ def estimate_saved_seconds(variant: Variant, protocol: Protocol, examples: int) 
 
 def choose_step_path(case: Case) -> Path | None:
     """Return the path of the case's compiled step, which may not exist yet; None if the step runs uncompiled."""
-    entry, protocol, cxx = planner.find_registered(case), case.protocol, find_compiler()
+    entry, protocol, cxx = planner.find_registered(case), case.protocol, compiler.find_compiler()
     examples = len(np.load(Path(case.data_folder) / "train.npy", mmap_mode="r"))
     try:
         saved_seconds = estimate_saved_seconds(entry.variant, protocol, examples)
     except (Exception, SystemExit):  # the architecture fails again in the cell, which records the error
         return None
-    if cxx is None or protocol.device != "cpu" or saved_seconds <= MIN_SAVED_SECONDS:
+    is_compiled = compiler.name_compiler() != compiler.NONE and protocol.device == "cpu"
+    if not is_compiled or saved_seconds <= MIN_SAVED_SECONDS:
         return None
     capability = torch.backends.cpu.get_cpu_capability()
     key = hash_identity(
@@ -66,8 +63,8 @@ def choose_step_path(case: Case) -> Path | None:
             "spec": repr(planner.make_spec(protocol)),
             "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
             "code": hash_modules(vaezoo, step, sys.modules[__name__])[:12],
-            "machine": [platform.machine(), read_processor()["model name"], torch.__version__, capability],
-            "compiler": [cxx, Path(cxx).stat().st_size],
+            "machine": [platform.machine(), read_processor(), torch.__version__, capability],
+            "compiler": [cxx, Path(cxx).stat().st_size] if cxx else [],
         }
     )
     return cache_paths.cache_root() / "steps" / f"{case.variant}-{key}.pt2"
@@ -83,7 +80,7 @@ def compile_step(case: Case, _: str) -> None:
             return
         for name in [name for name in os.environ if name.startswith("TORCHINDUCTOR_")]:
             del os.environ[name]  # the file name does not depend on these settings
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_paths.cache_root() / "inductor")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(compiler.find_program_folder() / "inductor")
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         with path.with_suffix(".log").open("w") as log:
             for stream in (1, 2):  # the output of the compiler goes to the log file

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.atomic_files import Record
+from benchmarks.common.machine import compiler
 from benchmarks.execution import isolated_call
 from benchmarks.execution.interface import Limits, Task
 from benchmarks.execution.local import run_processes
@@ -49,7 +50,14 @@ def prepare_cells(cases: Sequence[Case], workers: int, limits: Limits) -> list[C
     paths = _choose_step_paths(cases, Limits(timeout, limits.memory))
     steps = {path: dataclasses.replace(case, step=str(path)) for path, case in zip(paths, cases, strict=True) if path}
     missing = [c for path, c in steps.items() if not path.is_file() and not path.with_suffix(".refused").is_file()]
-    if missing:
+    if missing and not compiler.find_compiler():
+        print(
+            f"the C++ compiler {compiler.name_compiler()} is not there, so {len(missing)} variants train uncompiled; "
+            "install it, name another in CXX, or set CXX=none",
+            file=sys.stderr,
+        )
+        steps = {path: case for path, case in steps.items() if path.is_file()}
+    elif missing:
         print(f"compiling the training step of {len(missing)} variants, once on this machine", file=sys.stderr)
         with contextlib.closing(run_processes(_compile, missing, "", [{}] * workers)) as events:
             for _ in events:

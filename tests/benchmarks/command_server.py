@@ -12,15 +12,15 @@ import multiprocessing
 import os
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 
 import torch
 
-from benchmarks.cli.main import main
+from benchmarks.cli.program import find_exit_code
 from benchmarks.execution import executor, forkserver, isolated_call, local
 
 MODULES = (  # modules that the commands import when they are called
+    "benchmarks.cli.main",
     "benchmarks.cli.step_profile",
     "benchmarks.comparison.history.history_figure",
     "benchmarks.comparison.history.reference_run",
@@ -53,11 +53,7 @@ def child(arguments, environment, out, err):
     forkserver.CONTEXT = multiprocessing.get_context("fork")
     for module in (executor, forkserver, local):
         module.start_forkserver = lambda: None
-    try:
-        status = main()
-    except BaseException:  # as the interpreter does; the child must not return into the parent's loop
-        traceback.print_exc()
-        status = 1
+    status = find_exit_code()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

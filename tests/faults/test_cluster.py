@@ -242,8 +242,8 @@ def test_a_local_scheduler_listens_only_to_this_machine():
 
 def test_each_cell_uses_another_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-abc")
-    assert executor.make_slots("cuda", None) == [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "GPU-abc"}]
-    assert executor.make_slots("cuda", 1) == [{"CUDA_VISIBLE_DEVICES": "3"}]
+    assert executor.make_slots("cuda", 1, None) == [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "GPU-abc"}]
+    assert executor.make_slots("cuda", 1, 1) == [{"CUDA_VISIBLE_DEVICES": "3"}]
     with pytest.raises(UserError, match="--workers 3: each cell needs one GPU, and there are 2"):
-        executor.make_slots("cuda", 3)
-    assert executor.make_slots("cpu", 2) == [{}, {}]
+        executor.make_slots("cuda", 1, 3)
+    assert executor.make_slots("cpu", 1, 2) == [{}, {}]

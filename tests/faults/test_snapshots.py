@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from benchmarks.common import cache_paths
+from benchmarks.common.machine import compiler
 from benchmarks.planning import datasets, planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting.metrics import TIMINGS
-from benchmarks.training import cell, compilation
+from benchmarks.training import cell
 from benchmarks.training import state as snapshots
 from benchmarks.training.loop import train
 from vaezoo import VARIANTS
@@ -151,7 +152,7 @@ def test_a_cell_that_is_killed_again_and_again(ask, start_command, numbers, tiny
     assert done.returncode == 0, done.stderr
     source, cells = random.Random(kills), tmp_path / "killed" / "cells"
     modes = pd.read_csv(tmp_path / "undisturbed" / "results.csv")["mode"]
-    assert set(modes) == {"compiled" if kills == 10 and compilation.find_compiler() else "eager"}
+    assert set(modes) == {"compiled" if kills == 10 and compiler.find_compiler() else "eager"}
     epochs = []
     arguments = [sys.executable, "-m", "benchmarks", *map(str, words), "--name", "killed"]
     for _ in range(kills):

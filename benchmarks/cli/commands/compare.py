@@ -140,9 +140,9 @@ def history(
     out: Out = Path("results"),
 ) -> None:
     """Show metrics over successive runs, oldest first, to find slow changes; print tables and draw a figure."""
-    from benchmarks.comparison.history import history_figure, history_table
+    from benchmarks.comparison.history import history_table
     from benchmarks.reporting import results_table
-    from benchmarks.reporting.figures import style
+    from benchmarks.reporting.report import attempt
     from benchmarks.runs import folders, manifests
 
     names = split_names(metrics)
@@ -168,5 +168,15 @@ def history(
     print(history_table.render_history(comparable, names))
     if len(comparable) < len(table):
         print(f"\n{len(table) - len(comparable)} rows of earlier protocols are left out", file=sys.stderr)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    print(f"\n{style.save_figure(history_figure.draw_history(comparable, names), out / 'figures' / 'history')}")
+
+    def draw() -> None:
+        from benchmarks.reporting.figures import backend
+
+        backend.import_matplotlib()
+        from benchmarks.comparison.history import history_figure
+        from benchmarks.reporting.figures import style
+
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+        print(f"\n{style.save_figure(history_figure.draw_history(comparable, names), out / 'figures' / 'history')}")
+
+    attempt("history", draw)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from benchmarks.cli import options
 from benchmarks.cli.commands.report import write_study_page
+from benchmarks.cli.commands.show import draw_studies
 from benchmarks.cli.options import PRESET_DEFAULT, option
 from benchmarks.common.errors import ExitCode
 
@@ -60,10 +61,9 @@ def gradients(
     from benchmarks.planning.settings import load_settings
 
     settings = load_settings(preset, {"dataset": dataset, "seeds": seeds}, repeats)
-    executor = make_executor("local", None, settings.device, workers, timeout, memory)
+    executor = make_executor("local", None, settings.device, settings.threads, workers, timeout, memory)
     from benchmarks.gradient_studies.plan.study_plan import STUDIES_KIND, plan_studies
     from benchmarks.gradient_studies.report import tables
-    from benchmarks.gradient_studies.report.figures import write_figures
     from benchmarks.gradient_studies.report.findings import describe_table
     from benchmarks.reporting.report import attempt, describe_figures
     from benchmarks.runs.cell_files import is_finished
@@ -81,7 +81,7 @@ def gradients(
         print(describe_table(table))
         print(f"\n{folder}: {tables.GRADIENTS_FILE}", flush=True)
         if figures:
-            attempt(f"plot {folder}", lambda: print(describe_figures(write_figures(table, folder / "figures"), folder)))
+            attempt(f"plot {folder}", lambda: print(describe_figures(draw_studies(table, folder), folder)))
         if report:
             attempt(f"report {folder}", lambda: print(write_study_page(table, folder / tables.GRADIENTS_FILE)))
         if against and not failures and not (table["against"] == against).any():

@@ -61,6 +61,7 @@ def _list_variants(files: Sequence[Path], long: bool) -> Iterator[Row]:
     from benchmarks.planning import registry
     from benchmarks.planning.plugins import read_plugins
 
+    registry.print_faults()
     yield VARIANT_HEADER if long else SUMMARY_HEADER
     for entry in registry.load_registry(read_plugins(files)).values():
         yield _make_variant_row(entry.variant) if long else _make_summary_row(entry.variant)

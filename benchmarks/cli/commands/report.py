@@ -50,6 +50,9 @@ def report(
 def write_study_page(table: pd.DataFrame, path: Path, out: Path | None = None) -> Path:
     """Write the page of gradient studies, by default beside their gradients.csv; return its path."""
     from benchmarks.gradient_studies.columns import CHECKPOINTS
+    from benchmarks.reporting.figures import backend
+
+    backend.import_matplotlib()
     from benchmarks.gradient_studies.report import exchange_figures, findings
     from benchmarks.reporting.page import contents, document
 
@@ -62,10 +65,11 @@ def write_study_page(table: pd.DataFrame, path: Path, out: Path | None = None) -
 def _read_laboratory(laboratory: str) -> Extras:
     from benchmarks.cli.commands.show import read_laboratory
     from benchmarks.gradient_studies.columns import CHECKPOINTS
-    from benchmarks.gradient_studies.report import exchange_figures
     from benchmarks.reporting.page.contents import Extras
 
     table, rates = read_laboratory(laboratory, RESULTS)
+    from benchmarks.gradient_studies.report import exchange_figures
+
     return Extras(exchange_figures.list_exchange_rates(table), CHECKPOINTS, rates)
 
 

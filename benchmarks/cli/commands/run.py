@@ -78,7 +78,7 @@ def run(
     # an option that has the name of a setting replaces it
     overrides = {key: value for key, value in context.params.items() if key in Settings.model_fields}
     settings = load_settings(preset, overrides)
-    cell_executor = make_executor(executor, scheduler, settings.device, workers, timeout, memory)
+    cell_executor = make_executor(executor, scheduler, settings.device, settings.threads, workers, timeout, memory)
     plan = plan_run(settings, variants or [], plugin or [], data_root, snapshot)
     folder, records = run_cells(out, name, plan, cell_executor, keep_stale, TRAINING)
     return report_run(folder, records, figures, report)

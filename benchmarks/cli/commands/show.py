@@ -73,9 +73,9 @@ def plot(
     from benchmarks.runs import folders
 
     if table := folders.find_study_table(run, out):
-        from benchmarks.gradient_studies.report import figures, tables
+        from benchmarks.gradient_studies.report import tables
 
-        figure_paths = figures.write_figures(tables.read_gradients(table), table.parent / "figures")
+        figure_paths = draw_studies(tables.read_gradients(table), table.parent)
     else:
         from benchmarks.reporting import report, results_table
 
@@ -85,8 +85,21 @@ def plot(
     print(*figure_paths, sep="\n")
 
 
+def draw_studies(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Draw the figures of gradient studies to the folder figures inside the run folder; return their paths."""
+    from benchmarks.reporting.figures import backend
+
+    backend.import_matplotlib()
+    from benchmarks.gradient_studies.report import figures
+
+    return figures.write_figures(table, folder / "figures")
+
+
 def read_laboratory(laboratory: str, out: Path) -> tuple[pd.DataFrame, DrawsForOne]:
     """Return the table of the gradient studies that --laboratory names, and its draws for one."""
+    from benchmarks.reporting.figures import backend
+
+    backend.import_matplotlib()
     from benchmarks.gradient_studies.report import exchange_figures, tables
     from benchmarks.runs import folders
 

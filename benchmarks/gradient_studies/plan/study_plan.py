@@ -63,6 +63,7 @@ def plan_studies(
             "remove --against"
         )
     plugins = tuple(read_plugins(plugin_files))
+    registry.print_faults()
     entries = list(registry.load_registry(plugins).values())
     prepared = datasets.prepare_dataset(settings.dataset, data_root or cache_paths.data_root())
     inputs = Inputs(entries, plugins, settings, _resolve_protocol(settings), prepared)

@@ -56,7 +56,7 @@ GREY = "0.35"
 def plot_style(axes: Literal["ticks", "white"]) -> Any:
     """Return all settings of matplotlib: its defaults, one of seaborn's axes styles, and those of the project.
 
-    So the user's matplotlibrc has no effect.
+    So the rcParams of the process have no effect.
     """
     defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     return {**defaults, **sns.axes_style(axes), "font.sans-serif": ["DejaVu Sans"], **STYLE}

@@ -1,6 +1,8 @@
 """Exit codes of the program and of its commands, without a run."""
 
 import errno
+import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +11,7 @@ import pytest
 from typer.exceptions import TyperException
 
 import vaezoo.testing
-from benchmarks.cli import interrupts, main, step_profile
+from benchmarks.cli import interrupts, main, program, standard_streams, step_profile
 from benchmarks.cli.commands import compare, gradients, inspect, run, show
 from benchmarks.common.errors import StoppedError, UserError
 from benchmarks.execution import executor
@@ -25,31 +27,63 @@ from vaezoo.testing import Finding
     ("outcome", "code"),
     [
         (None, 0), (0, 0), (1, 1), (2, 2), (3, 3), (130, 130),
-        (UserError("wrong"), 64), (StoppedError("stopped"), 2), (TyperException("unknown"), 64), (SystemExit(1), 141),
-        (OSError(errno.ENOSPC, "full"), 2), (OSError(errno.EIO, "broken"), 2), (OSError(errno.EACCES, "refused"), 64),
+        (UserError("wrong"), 64), (StoppedError("stopped"), 2), (TyperException("unknown"), 64),
+        (OSError(errno.ENOSPC, "full"), 2), (OSError(errno.EIO, "broken"), 2), (OSError(errno.EFBIG, "large"), 2),
+        (OSError(errno.EACCES, "refused", "file"), 64), (OSError("AF_UNIX path too long"), 70), (SystemExit(1), 70),
+        (OSError(errno.EACCES, "refused"), 70), (ZeroDivisionError("x"), 70), (MemoryError(), 70),
+        (RecursionError("deep"), 70), (GeneratorExit(), 70), (KeyboardInterrupt(), 130),
     ],
 )  # fmt: skip
 def test_each_outcome_has_its_exit_code(monkeypatch, capsys, outcome, code):
-    def program(standalone_mode):
+    def command(standalone_mode):
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
-    monkeypatch.setattr(main, "app", program)
-    assert main.main() == code
-    assert len(capsys.readouterr().err.splitlines()) == (code in (2, 64, 130) and outcome != 2)
+    monkeypatch.setattr(main, "app", command)
+    monkeypatch.setattr(program.sys, "argv", ["vaezoo"])
+    assert program.find_exit_code() == code
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == ((code in (2, 64, 70) and outcome != 2) or outcome == 130)
+    if code == 70:
+        file = Path(re.search(r"traceback in (\S+),", lines[0])[1])
+        assert type(outcome).__name__ in lines[0]
+        assert "in command" in file.read_text()
+        file.unlink()
 
 
-def test_a_closed_output_is_no_verdict(monkeypatch):
+def test_debug_prints_the_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(main, "app", lambda standalone_mode: 1 / 0)
+    monkeypatch.setattr(program.sys, "argv", ["vaezoo", "list", "--debug"])
+    assert program.find_exit_code() == 70
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "ZeroDivisionError: division by zero; report it with the traceback above" in lines[-1]
+
+
+def test_a_reader_of_the_output_that_is_gone_is_no_verdict(monkeypatch):
+    def close_output(standalone_mode):
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            sys.exit(1)  # as Typer does
+
+    monkeypatch.setattr(main, "app", close_output)
+    monkeypatch.setattr(program.sys, "argv", ["vaezoo"])
+    assert program.find_exit_code() == 141
+
+
+@pytest.mark.parametrize(("error", "code"), [(BrokenPipeError(), 141), (OSError(errno.ENOSPC, "full"), 2)])
+def test_an_output_that_cannot_be_flushed_is_no_verdict(monkeypatch, error, code):
     def fail():
-        raise BrokenPipeError
+        raise error
 
     redirected = []
-    monkeypatch.setattr(interrupts.sys, "stdout", SimpleNamespace(flush=fail, fileno=lambda: -1))
-    monkeypatch.setattr(interrupts.os, "dup2", lambda *handles: redirected.append(handles[1]))
+    monkeypatch.setattr(standard_streams.sys, "stdout", SimpleNamespace(flush=fail, fileno=lambda: -1))
+    monkeypatch.setattr(standard_streams.os, "dup2", lambda *handles: redirected.append(handles[1]))
     with pytest.raises(SystemExit) as end:
-        interrupts.exit_program(0)
-    assert end.value.code == 141
+        interrupts.exit_program(1)
+    assert end.value.code == code
     assert redirected == [-1]
 
 
@@ -111,7 +145,7 @@ def run_with(monkeypatch, **options):
 
 def test_run_passes_its_limits(monkeypatch):
     arguments = run_with(monkeypatch, all_=True, workers=3, timeout=8.0, memory=500)
-    assert arguments == ("local", None, "cpu", 3, 8.0, 500)
+    assert arguments == ("local", None, "cpu", 1, 3, 8.0, 500)
 
 
 def test_run_needs_names_or_all(monkeypatch):

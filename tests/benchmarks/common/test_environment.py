@@ -1,7 +1,6 @@
 """Commit, versions and peak memory of a run."""
 
 import platform
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,7 +42,16 @@ def test_peak_memory_is_in_mib(monkeypatch, system, peak):
     assert environment.peak_memory_mib() == 3
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which cores a process may use")
-def test_only_cores_that_the_process_may_use_are_counted(monkeypatch):
-    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda process: {0, 5, 7})
-    assert environment.count_cores() == 3
+ARM = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\nFeatures\t: fp asimd\n\nprocessor\t: 1\n"
+
+
+def test_a_processor_without_a_name_is_described_by_its_numbers():
+    processor = environment.parse_processor(ARM)
+    assert processor == {"model name": "CPU implementer 0x41, CPU part 0xd0c", "vendor_id": "", "flags": "fp asimd"}
+    assert environment.parse_processor(ARM.replace("0xd0c", "0xd4f")) != processor
+
+
+def test_a_processor_with_a_name_keeps_it():
+    text = "processor : 0\nvendor_id : AuthenticAMD\nmodel name : AMD EPYC\nflags : fpu avx2\n"
+    expected = {"model name": "AMD EPYC", "vendor_id": "AuthenticAMD", "flags": "fpu avx2"}
+    assert environment.parse_processor(text) == expected

@@ -101,7 +101,7 @@ def test_the_log_keeps_the_end_of_the_output(running):
 @pytest.mark.parametrize("limits", [{"timeout": 0.0}, {"timeout": float("inf")}, {"memory": -1}])
 def test_a_limit_that_is_not_positive_is_refused(limits):
     with pytest.raises(UserError, match="is not a positive number"):
-        executor.make_executor("local", None, "cpu", 1, **limits)
+        executor.make_executor("local", None, "cpu", 1, 1, **limits)
 
 
 def test_a_call_answers_with_its_value_or_its_error(monkeypatch):

@@ -8,6 +8,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 from benchmarks.common import cache_paths
+from benchmarks.common.machine import compiler
 from benchmarks.execution.interface import Limits
 from benchmarks.planning import datasets, planner, registry, settings
 from benchmarks.planning.datasets import Binarizer
@@ -109,9 +110,9 @@ def test_only_steps_of_long_training_are_compiled():
     assert saved_seconds("quick")[1] < compilation.MIN_SAVED_SECONDS
 
 
-def test_nothing_is_compiled_without_a_compiler_or_for_a_gpu(monkeypatch, tmp_path):
+def test_nothing_is_compiled_without_a_compiler_or_for_a_gpu(monkeypatch, tmp_path, capfd):
     long = plan_case(monkeypatch, tmp_path, epochs=1000)
-    monkeypatch.setattr(compilation, "find_compiler", lambda: "/usr/bin/env")
+    monkeypatch.setenv("CXX", "env")
     assert compilation.choose_step_path(long) is not None
     assert (
         compilation.choose_step_path(
@@ -119,8 +120,12 @@ def test_nothing_is_compiled_without_a_compiler_or_for_a_gpu(monkeypatch, tmp_pa
         )
         is None
     )
-    monkeypatch.setattr(compilation, "find_compiler", lambda: None)
+    monkeypatch.setenv("CXX", "none")
     assert compilation.choose_step_path(long) is None
+    monkeypatch.setenv("CXX", "missing-compiler")
+    (prepared,) = task.prepare_cells([long], 1, Limits())
+    assert prepared.step == ""
+    assert "the C++ compiler missing-compiler is not there, so 1 variants train uncompiled" in capfd.readouterr().err
 
 
 def test_a_variant_whose_architecture_fails_is_not_compiled(monkeypatch, tmp_path):
@@ -134,7 +139,7 @@ def test_a_variant_whose_architecture_fails_is_not_compiled(monkeypatch, tmp_pat
 
 
 def test_the_file_name_depends_on_everything_that_the_step_depends_on(monkeypatch, tmp_path):
-    monkeypatch.setattr(compilation, "find_compiler", lambda: "/usr/bin/env")
+    monkeypatch.setattr(compiler, "find_compiler", lambda: "/usr/bin/env")
     path = compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=1000))
     same = compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=2000, learning_rate=0.1))
     others = [
@@ -153,7 +158,7 @@ def test_the_file_name_depends_on_everything_that_the_step_depends_on(monkeypatc
     assert compilation.choose_step_path(plan_case(monkeypatch, tmp_path, epochs=1000)) != path
 
 
-@pytest.mark.skipif(compilation.find_compiler() is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(compiler.find_compiler() is None, reason="needs a C++ compiler")
 def test_the_compiled_step_equals_the_eager_one_and_is_compiled_once(monkeypatch, tmp_path, capfd):
     """20 compiled steps have the same bits when they are loaded again, and are close to 20 eager steps."""
     long = plan_case(monkeypatch, tmp_path, "reinforce-vae-nvil", epochs=2000)
@@ -214,7 +219,7 @@ def test_a_model_with_buffers_is_not_compiled():
 
 def test_a_step_that_cannot_be_compiled_is_reported_and_not_tried_again(monkeypatch, tmp_path, capfd):
     long = plan_case(monkeypatch, tmp_path, epochs=2000)
-    monkeypatch.setattr(compilation, "find_compiler", lambda: "/usr/bin/env")
+    monkeypatch.setattr(compiler, "find_compiler", lambda: "/usr/bin/env")
     path = compilation.choose_step_path(long)
     path.parent.mkdir(parents=True)
     path.with_suffix(".refused").write_text("RuntimeError: a branch on numbers")

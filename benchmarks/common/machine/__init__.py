@@ -1,0 +1,1 @@
+"""The machine of a run: cores, inherited settings, folders for temporary files and the cache. Needs no torch."""
