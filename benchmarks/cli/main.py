@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.cli.commands import compare, doctor, gradients, inspect, profile, report, run, show
+from benchmarks.cli.commands import compare, diagnose, gradients, inspect, profile, report, run, show
 from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # not a mistake of the user
@@ -44,7 +44,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
         "history": (compare.history, "history --metrics elbo"),
         "power": (compare.power, "power results/hundred-seeds"),
     },
-    "Repair": {"rebuild": (show.rebuild, "rebuild latest"), "doctor": (doctor.doctor, "doctor --json")},
+    "Repair": {"rebuild": (show.rebuild, "rebuild latest"), "doctor": (diagnose.diagnose, "doctor --json")},
 }
 
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or that nobody reads: they end no run, and change no result."""
+"""Standard streams that are closed, full, or whose reader is gone: they end no run, and change no result."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def choose_step_path(case: Case) -> Path | None:
         saved_seconds = estimate_saved_seconds(entry.variant, protocol, examples)
     except (Exception, SystemExit):  # the architecture fails again in the cell, which records the error
         return None
-    is_compiled = compiler.name_compiler() != compiler.NONE and protocol.device == "cpu"
+    is_compiled = compiler.name_compiler() != compiler.DISABLED and protocol.device == "cpu"
     if not is_compiled or saved_seconds <= MIN_SAVED_SECONDS:
         return None
     capability = torch.backends.cpu.get_cpu_capability()

@@ -82,7 +82,7 @@ def check_settings(dropped: dict[str, str]) -> Check:
 
 def check_compiler() -> Check:
     """Return whether training steps are compiled."""
-    if compiler.name_compiler() == compiler.NONE:
+    if compiler.name_compiler() == compiler.DISABLED:
         return Check("compiler", "CXX=none: training steps run uncompiled")
     if reason := compiler.try_compiler():
         remedy = "install g++ (Debian: apt-get install g++), or name a compiler in CXX"

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.common.cache_paths import cache_root
 from benchmarks.common.machine.folders import allows_programs
 
-VARIABLE, DEFAULT, NONE = "CXX", "g++", "none"
+VARIABLE, DEFAULT, DISABLED = "CXX", "g++", "none"
 TRIAL_SECONDS = 60
 
 
@@ -22,7 +22,7 @@ def name_compiler() -> str:
 
 
 def find_compiler() -> str | None:
-    """Return the path of the compiler; None if there is none."""
+    """Return the path of the compiler; None if it is not installed."""
     return shutil.which(name_compiler())
 
 

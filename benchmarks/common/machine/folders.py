@@ -23,9 +23,9 @@ def choose_temporary_folder() -> None:
     candidates = [os.environ.get("TMPDIR") or TEMPORARY_FOLDERS[0], *TEMPORARY_FOLDERS]
     usable = [folder for folder in candidates if len(os.fsencode(folder)) <= MAX_LENGTH and is_writable(Path(folder))]
     if not usable:
-        places = ", ".join(dict.fromkeys(candidates))
+        listed = ", ".join(dict.fromkeys(candidates))
         raise UserError(
-            f"no folder for temporary files: {places} can't be written, or has a path of more than {MAX_LENGTH} bytes; "
+            f"no folder for temporary files: {listed} can't be written, or has a path of more than {MAX_LENGTH} bytes; "
             "set TMPDIR to a writable folder with a short path"
         )
     tempfile.tempdir = os.environ["TMPDIR"] = next(filter(allows_programs, usable), usable[0])

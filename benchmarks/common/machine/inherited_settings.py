@@ -15,7 +15,7 @@ PREFIXES = (
     "NUMEXPR_", "NUMPY_", "NVIDIA_TF32_OVERRIDE", "OMP_", "ONEDNN_", "OPENBLAS_", "PANDAS_", "PYTHONINSPECT",
     "PYTHONWARNINGS", "PYTORCH_", "SCIPY_", "SKLEARN_", "TERMINAL_WIDTH", "TORCH", "TQDM_", "TYPER_", "VECLIB_",
 )  # fmt: skip
-KEPT = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TORCH_HOME")  # memory of a GPU, and a folder
+EXEMPT = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TORCH_HOME")  # memory of a GPU, and a folder
 OPEN_FILES = 4096
 INITIAL_TMPDIR = os.environ.get("TMPDIR", "")
 _dropped: dict[str, str] = {}
@@ -26,7 +26,7 @@ def neutralize() -> None:
 
     Processes that are started later inherit the result.
     """
-    for name in [name for name in os.environ if name.startswith(PREFIXES) and name not in KEPT]:
+    for name in [name for name in os.environ if name.startswith(PREFIXES) and name not in EXEMPT]:
         _dropped[name] = os.environ.pop(name)
     if any(action == "error" for action, *_ in warnings.filters):  # python -W error: libraries warn at their import
         warnings.resetwarnings()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.common.machine.checks import Check
 
 
-def doctor(
+def diagnose(
     json_: Annotated[bool, option("Print the checks as JSON.", "text", "--json")] = False, out: Out = Path("results")
 ) -> int:
     """Look at this machine: say what a run would do here, why, and what to do. Exit code 2 if no run can work."""

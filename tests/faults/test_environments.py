@@ -1,0 +1,146 @@
+"""In every environment a command has the same results, table and exit code, and no traceback."""
+
+import re
+import shutil
+
+import pytest
+
+from tests.faults.environments import ENVIRONMENTS, MATRIX
+
+RUN = ["--preset", "tiny.toml", "--no-figures", "--no-report", "--out", "out", "--name", "new"]
+COMMANDS = {
+    "run": ["run", "vae", "reinforce-vae", *RUN],
+    "gradients": ["gradients", "--study", "counter-example", *RUN],
+    "show": ["show", "runs/run", "--all-metrics"],
+    "show markdown": ["show", "runs/run", "--format", "markdown"],
+    "plot": ["plot", "runs/run"],
+    "report": ["report", "runs/run", "--out", "page.html"],
+    "list": ["list", "variants", "--long"],
+    "check": ["check", "autoencoder"],
+    "compare": ["compare", "runs/run", "runs/run"],
+    "compare with a worse run": ["compare", "runs/run", "worse"],
+    "history": ["history", "runs/run", "--out", "runs"],
+    "power": ["power", "runs/run", "--out", "runs"],
+    "rebuild": ["rebuild", "runs/run"],
+    "profile": ["profile", "vae", "--preset", "tiny.toml", "--steps", "5"],
+    "unknown": ["run", "nosuch", *RUN],
+}
+QUICK = ("backend of a notebook", "binding of OpenMP", "home that can't be written", "long TMPDIR", "python -W error")
+TIMINGS = re.compile(r"\d+(\.\d+)? (s|ms)\b|[0-9.]+e?[+-]?\d* (GFLOP|examples)\S*|0x[0-9a-f]+")
+
+
+@pytest.fixture(scope="session")
+def start_folder(undisturbed, tiny, tmp_path_factory):
+    """A folder with a preset, a finished run and a worse one, as a user has it."""
+    folder = tmp_path_factory.mktemp("start")
+    shutil.copytree(undisturbed, folder / "runs" / "run")
+    shutil.copy(tiny, folder / "tiny.toml")
+    (folder / "worse").mkdir()
+    text = (undisturbed / "results.csv").read_text()
+    lost = [line.replace(",ok,", ",diverged,") if line.split(",")[3] == "2" else line for line in text.splitlines()]
+    (folder / "worse" / "results.csv").write_text("\n".join(lost) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def answer(start_folder, numbers, tmp_path_factory):
+    """Run a command in an environment, once each: its exit code, output, errors, and the bits of its results."""
+    answers = {}
+
+    def run(environment, command):
+        if (environment, command) not in answers:
+            folder = tmp_path_factory.mktemp("folder")
+            shutil.copytree(start_folder, folder, dirs_exist_ok=True)
+            done = ENVIRONMENTS[environment].run(folder, COMMANDS[command])
+            answers[environment, command] = done.returncode, done.stdout, done.stderr, _read_results(folder, numbers)
+            shutil.rmtree(folder, ignore_errors=True)
+        return answers[environment, command]
+
+    return run
+
+
+def _read_results(folder, numbers):
+    """Return the results of a new run, without timings, and the bytes of new figures and tables."""
+    results = [numbers(path.parent) for path in sorted(folder.glob("out/*/results.csv"))]
+    drawn = [path.read_bytes() for path in sorted(folder.glob("**/figures/*"))]
+    return [frame.to_csv() for frame in results], drawn
+
+
+def check_equal(answer, environment, command):
+    code, output, errors, results = answer(environment, command)
+    expected_code, expected_output, _, expected_results = answer("plain", command)
+    assert "Traceback" not in errors + output
+    assert code == expected_code, errors
+    assert results == expected_results
+    if command not in ("profile", "check") and environment != "C locale":
+        plain, other = (TIMINGS.sub("", text).split() for text in (expected_output, output))
+        assert other == plain
+
+
+@pytest.mark.parametrize("environment", QUICK)
+def test_a_run_is_the_same(answer, environment):
+    check_equal(answer, environment, "run")
+    assert answer(environment, "run")[0] == 0
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("environment", [name for name in ENVIRONMENTS if name not in ("plain", *QUICK)])
+def test_a_run_is_the_same_in_every_environment(answer, environment):
+    check_equal(answer, environment, "run")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("environment", MATRIX)
+def test_every_command_is_the_same(answer, environment, command):
+    check_equal(answer, environment, command)
+
+
+@pytest.mark.faults
+def test_the_plain_environment_has_the_right_exit_codes(answer):
+    codes = {command: answer("plain", command)[0] for command in COMMANDS}
+    expected = dict.fromkeys(COMMANDS, 0) | {"compare with a worse run": 1, "unknown": 64, "power": codes["power"]}
+    assert codes == expected
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("mask", "mode"), [("077", 0o600), ("002", 0o664), ("022", 0o644)])
+def test_the_umask_decides_who_can_read(start_folder, tmp_path, mask, mode):
+    shutil.copytree(start_folder, tmp_path, dirs_exist_ok=True)
+    environment = ENVIRONMENTS["plain"]
+    cache = {"VAEZOO_CACHE": "$FOLDER/cache"}
+    done = type(environment)(cache, shell=f"umask {mask}").run(tmp_path, COMMANDS["run"])
+    assert done.returncode == 0
+    files = [path for name in ("out", "cache") for path in (tmp_path / name).rglob("*") if path.is_file()]
+    modes = {oct(path.stat().st_mode & 0o777) for path in files if path.suffix != ".lock"}
+    assert modes == {oct(mode)}
+
+
+@pytest.mark.parametrize("output", ["head -1", "true"])
+@pytest.mark.parametrize("command", ["run", "unknown"])
+def test_a_reader_that_has_gone_is_no_verdict_and_costs_no_result(
+    answer, start_folder, numbers, tmp_path, output, command
+):
+    shutil.copytree(start_folder, tmp_path, dirs_exist_ok=True)
+    environment = type(ENVIRONMENTS["plain"])(redirect=f"2>&1 | {output}; echo ${{PIPESTATUS[0]}} >&2")
+    done = environment.run(tmp_path, COMMANDS[command])
+    if output == "true":
+        assert done.stderr.splitlines()[-1] == "141"
+    if command == "run":
+        assert numbers(tmp_path / "out" / "new").to_csv() == answer("plain", "run")[3][0][0]
+
+
+@pytest.mark.parametrize("redirect", [">&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_exit_code(start_folder, tmp_path, redirect):
+    shutil.copytree(start_folder, tmp_path, dirs_exist_ok=True)
+    environment = type(ENVIRONMENTS["plain"])(redirect=redirect)
+    assert environment.run(tmp_path, COMMANDS["compare"]).returncode == 0
+    assert environment.run(tmp_path, COMMANDS["compare with a worse run"]).returncode == 1
+
+
+def test_a_full_output_is_said_and_costs_no_result(answer, start_folder, numbers, tmp_path):
+    shutil.copytree(start_folder, tmp_path, dirs_exist_ok=True)
+    done = type(ENVIRONMENTS["plain"])(redirect=">/dev/full").run(tmp_path, COMMANDS["run"])
+    assert done.returncode == 2
+    assert "No space left on device: standard output" in done.stderr
+    assert numbers(tmp_path / "out" / "new").to_csv() == answer("plain", "run")[3][0][0]
