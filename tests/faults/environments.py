@@ -23,7 +23,8 @@ PACKAGE = {  # what the module of an installed package does at its import
     "changes torch": (
         "import numpy, os, signal, torch, warnings\n"
         "torch.set_default_dtype(torch.float64); torch.set_default_device('meta'); torch.set_grad_enabled(False)\n"
-        "numpy.seterr(all='raise'); warnings.simplefilter('error'); os.chdir('/'); os.environ['OMP_NUM_THREADS'] = '9'\n"
+        "numpy.seterr(all='raise'); warnings.simplefilter('error'); os.chdir('/')\n"
+        "os.environ['OMP_NUM_THREADS'] = '9'\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN); torch.set_num_threads(7)"
     ),
 }
@@ -73,14 +74,10 @@ def install(*names: str) -> Environment:
 
     def setup(folder: Path) -> None:
         for i, name in enumerate(names):
-            files = {
-                f"site/package{i}.py": PACKAGE[name],
-                f"site/package{i}-1.dist-info/METADATA": f"Name: package{i}\n",
-            }
-            files[f"site/package{i}-1.dist-info/entry_points.txt"] = f"[vaezoo.variants]\nzoo = package{i}\n"
-            for path, text in files.items():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(text)
+            info = f"site/package{i}-1.dist-info"
+            write(f"site/package{i}.py", PACKAGE[name])(folder)
+            write(f"{info}/METADATA", f"Name: package{i}\n")(folder)
+            write(f"{info}/entry_points.txt", f"[vaezoo.variants]\nzoo = package{i}\n")(folder)
 
     return Environment({"PYTHONPATH": f"{ROOT}:$FOLDER/site"}, setup=setup)
 
@@ -90,11 +87,8 @@ def mount_noexec(variable: str) -> Environment:
 
     def setup(folder: Path) -> None:
         mount = "mkdir -p noexec && mount -t tmpfs -o noexec,size=64m tmpfs noexec && umount noexec"
-        trial = ["unshare", "-m", "bash", "-c", mount]
-        if (
-            not shutil.which("unshare")
-            or subprocess.run(trial, cwd=folder, capture_output=True, check=False).returncode
-        ):
+        trial = ["bash", "-c", f"unshare -m bash -c '{mount}'"]
+        if subprocess.run(trial, cwd=folder, capture_output=True, check=False).returncode:
             pytest.skip("file systems can't be mounted here")
 
     shell = "exec unshare -m bash -c 'mount -t tmpfs -o noexec,size=256m tmpfs noexec && exec \"$@\"' bash \\"
@@ -129,9 +123,8 @@ ENVIRONMENTS = {
     "one core": Environment(shell="exec taskset -c 0 \\" if shutil.which("taskset") else ""),
     "low priority": Environment(shell="exec nice -n 19 \\"),
     # language and terminal
-    "C locale": Environment(
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
-    ),
+    "C locale": Environment({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    "ASCII streams": Environment({"PYTHONIOENCODING": "ascii"}),
     "Turkish locale": Environment({"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}),
     "locale that is not there": Environment({"LC_ALL": "xx_XX", "LANGUAGE": "xx"}),
     "time zone that is not there": Environment({"TZ": "Nowhere/Land"}),
@@ -167,9 +160,7 @@ ENVIRONMENTS = {
     "python -s": Environment({"PYTHONNOUSERSITE": "1"}, flags="-s"),
     "hash seed": Environment({"PYTHONHASHSEED": "123"}),
     "fault handler": Environment({"PYTHONFAULTHANDLER": "1", "PYTHONMALLOC": "debug", "PYTHONTRACEMALLOC": "1"}),
-    "start-up file": Environment(
-        {"PYTHONSTARTUP": "$FOLDER/s.py", "PYTHONBREAKPOINT": "x"}, setup=write("s.py", "1 / 0")
-    ),
+    "start-up file": Environment({"PYTHONSTARTUP": "$FOLDER/s.py"}, setup=write("s.py", "1 / 0")),
     # other programs
     "git hook": Environment({"GIT_DIR": "/nosuch", "GIT_INDEX_FILE": "index", "GIT_WORK_TREE": "/proc"}),
     "no git": Environment({"GIT_CONFIG_GLOBAL": "/nosuch", "GIT_CEILING_DIRECTORIES": "/"}),

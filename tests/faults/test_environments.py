@@ -72,7 +72,7 @@ def check_equal(answer, environment, command):
     assert "Traceback" not in errors + output
     assert code == expected_code, errors
     assert results == expected_results
-    if command not in ("profile", "check") and environment != "C locale":
+    if command not in ("profile", "check") and environment not in ("C locale", "ASCII streams"):
         plain, other = (TIMINGS.sub("", text).split() for text in (expected_output, output))
         assert other == plain
 
@@ -118,9 +118,7 @@ def test_the_umask_decides_who_can_read(start_folder, tmp_path, mask, mode):
 
 @pytest.mark.parametrize("output", ["head -1", "true"])
 @pytest.mark.parametrize("command", ["run", "unknown"])
-def test_a_reader_that_has_gone_is_no_verdict_and_costs_no_result(
-    answer, start_folder, numbers, tmp_path, output, command
-):
+def test_a_reader_that_has_gone_costs_no_result(answer, start_folder, numbers, tmp_path, output, command):
     shutil.copytree(start_folder, tmp_path, dirs_exist_ok=True)
     environment = type(ENVIRONMENTS["plain"])(redirect=f"2>&1 | {output}; echo ${{PIPESTATUS[0]}} >&2")
     done = environment.run(tmp_path, COMMANDS[command])
