@@ -63,4 +63,7 @@ def fork_process(target: Callable[..., None], *arguments: Any) -> BaseProcess:
             start_forkserver()
         finally:
             sys.modules["__main__"] = main
-    raise StoppedError(f"the fork server died {FORK_ATTEMPTS} times; free memory, or run fewer cells with --workers")
+    raise StoppedError(
+        f"the fork server died {FORK_ATTEMPTS} times; free memory, raise the limits of memory and time (ulimit -a), or "
+        "run fewer cells with --workers"
+    )

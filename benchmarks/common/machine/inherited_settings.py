@@ -16,7 +16,8 @@ PREFIXES = (
     "PYTHONWARNINGS", "PYTORCH_", "SCIPY_", "SKLEARN_", "TERMINAL_WIDTH", "TORCH", "TQDM_", "TYPER_", "VECLIB_",
 )  # fmt: skip
 EXEMPT = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TORCH_HOME")  # memory of a GPU, and a folder
-OPEN_FILES = 4096
+THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # of numpy, which needs none; with more it ends if memory is limited
+LIMITS = {resource.RLIMIT_NOFILE: 4096, resource.RLIMIT_STACK: 8 * 2**20}  # open files; bytes of the stack
 INITIAL_TMPDIR = os.environ.get("TMPDIR", "")
 _dropped: dict[str, str] = {}
 
@@ -28,15 +29,17 @@ def neutralize() -> None:
     """
     for name in [name for name in os.environ if name.startswith(PREFIXES) and name not in EXEMPT]:
         _dropped[name] = os.environ.pop(name)
+    os.environ |= THREADS
     if any(action == "error" for action, *_ in warnings.filters):  # python -W error: libraries warn at their import
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
     sys.warnoptions.clear()
     folders.choose_temporary_folder()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    for kind, need in LIMITS.items():
+        soft, hard = resource.getrlimit(kind)
+        allowed = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        if soft != resource.RLIM_INFINITY and soft < allowed:
+            resource.setrlimit(kind, (allowed, hard))
 
 
 def list_dropped() -> dict[str, str]:
