@@ -78,7 +78,8 @@ PROVENANCE = (
 COLUMNS = (*IDENTITY, *METRICS, *SETTINGS, *PROVENANCE)
 RESULT_COLUMNS = tuple(column.name for column in COLUMNS)
 RESULT_KINDS: dict[str, Kind] = {column.name: getattr(column, "kind", "number") for column in COLUMNS}
-ADDED_COLUMNS = {  # schema version that introduced the column
+ADDED_COLUMNS = {  # first schema version whose tables all have the column
+    "validation_elbo": 2,
     **dict.fromkeys(("precision", "flops_per_second", "machine_fraction", "mode", "processor"), 2),
     "processor_throughput": 3,
     **dict.fromkeys(("plugin_source", "plugin_repository", "plugin_commit"), 4),
@@ -113,6 +114,12 @@ def read_results(path: Path) -> pd.DataFrame:
             line = int(rows.to_numpy().argmax()) + 2
             raise UserError(f"{path}, line {line} {fault}; give a results.csv that was written by a run")
     return table
+
+
+def list_absent(results: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Return the columns of which no complete checkpoint has a value; an older table, for example, lacks the column."""
+    complete = results[results["status"] == "ok"]
+    return [name for name in names if not complete.empty and complete[name].isna().all()]
 
 
 def _find_faults(table: pd.DataFrame) -> dict[str, pd.Series]:

@@ -48,6 +48,8 @@ def find_results(run: str, out: Path) -> Path:
                     f"{path} contains gradient studies, and this command needs a run with a results.csv; give one, or "
                     "draw the studies with 'python -m benchmarks plot'"
                 )
+            if runs := [folder.name for folder in list_runs(path)]:
+                raise UserError(f"{path} is a folder of runs; name one of them: {', '.join(runs[-5:])}")
             raise UserError(
                 f"{path} has no results.csv; finish its run, write the table from its cells with "
                 "'python -m benchmarks rebuild', or give another run"

@@ -51,6 +51,8 @@ def show(
         known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
         raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
     print(formats.render_table(summaries.summarize(results, epoch), table_metrics, format_, means))
+    if absent := results_table.list_absent(results, split_names(metrics)):
+        print(f"{path} has no values of {', '.join(absent)}", file=sys.stderr)
     if shortfall := manifests.describe_shortfall(path, results):
         print(shortfall, file=sys.stderr)
     if format_ in ("text", "markdown") and (headline := summaries.make_headline(results)):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.common.atomic_files import Record, write_bytes
+from benchmarks.common.atomic_files import Record, check_version, write_bytes
+from benchmarks.common.errors import DamageError, UserError
 from benchmarks.reporting import summaries
 from benchmarks.reporting.page import fragments, pictures
 from benchmarks.reporting.page.contents import Extras, collect_contents, collect_study_contents, describe_options
@@ -96,9 +97,14 @@ def _make_policy(scripts: Iterable[str]) -> str:
 
 
 def _read_json(path: Path) -> Record:
+    """Return the content of an environment.json; raises `UserError` if it is damaged or newer."""
     if not path.is_file():
         return {}
-    content: Record = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: Record = json.loads(path.read_text(encoding="utf-8"))
+        check_version(content.get("schema_version", 1), path)  # the first ones have none
+    except (ValueError, AttributeError, OSError, DamageError) as error:
+        raise UserError(f"{path} is damaged, so the page can't describe the machine; restore or delete it") from error
     return content
 
 
