@@ -5,7 +5,7 @@ Each file holds one measurement of each benchmark by one process. Several files 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,9 +28,9 @@ class _Machine(BaseModel):
 
 class _Benchmark(BaseModel):
     fullname: str
-    name: str
     mode: str = Field("", validation_alias=AliasPath("extra_info", "mode"))
-    seconds: float = Field(gt=0, allow_inf_nan=False, validation_alias=AliasPath("stats", "median"))
+    timer: str = Field("", validation_alias=AliasPath("options", "timer"))
+    median: float = Field(gt=0, allow_inf_nan=False, validation_alias=AliasPath("stats", "median"))
 
 
 class _File(BaseModel):
@@ -40,39 +40,53 @@ class _File(BaseModel):
 
 
 def find_benchmark_files(place: str) -> list[Path]:
-    """Return the JSON file, or the JSON files of the folder; empty if `place` is a run folder or neither."""
+    """Return the JSON file, or the JSON files of the folder; empty for a run folder, a folder of runs, or neither."""
     path = Path(place)
     if path.suffix == ".json" and path.is_file():
         return [path]
-    if path.is_dir() and not (path / "manifest.json").exists() and not (path / "results.csv").exists():
-        return sorted(path.rglob("*.json"))
-    return []
+    is_run = any(
+        (folder / name).exists() for name in ("manifest.json", "results.csv") for folder in (path, *path.glob("*/"))
+    )
+    return sorted(path.rglob("*.json")) if path.is_dir() and not is_run else []
 
 
 def compare_benchmarks(base: Sequence[Path], new: Sequence[Path], alpha: float) -> list[Verdict]:
-    """Return a verdict for each benchmark of either side."""
+    """Return a verdict for each benchmark of either side.
+
+    The data set of a verdict is the test's file: its short name, or its path if several files have that name.
+    """
     base_rows, new_rows = read_benchmarks(base), read_benchmarks(new)
+    keys = list(dict.fromkeys([*base_rows, *new_rows]))
+    stems = Counter(Path(module).stem for module in {module for module, _ in keys})
     pending: list[Pending] = []
-    for key in dict.fromkeys([*base_rows, *new_rows]):
-        if key not in base_rows:
-            pending.append(Verdict(*key, CALL_TIME.name, "new", note="missing in base"))
-        elif key not in new_rows:
-            pending.append(Verdict(*key, CALL_TIME.name, "missing", note="missing in new"))
+    for module, name in keys:
+        stem = Path(module).stem
+        label = (stem if stems[stem] == 1 else module), name
+        if (module, name) not in base_rows:
+            pending.append(Verdict(*label, CALL_TIME.name, "new", note="missing in base"))
+        elif (module, name) not in new_rows:
+            pending.append(Verdict(*label, CALL_TIME.name, "missing", note="missing in new"))
         else:
-            pending.append(speed.make_speed_test(key, CALL_TIME, base_rows[key], new_rows[key], gates=True))
+            sides = base_rows[module, name], new_rows[module, name]
+            pending.append(speed.make_speed_test(label, CALL_TIME, *sides, gates=True))
     return sorted(decide_verdicts(pending, alpha), key=lambda v: (v.dataset, v.variant))
 
 
 def read_benchmarks(paths: Sequence[Path]) -> dict[Key, Columns]:
-    """Return the measurements by module and benchmark, one row per file; raise `UserError` if a file is invalid."""
+    """Return the measurements by file and name of the test, one row per JSON file; raise `UserError` if one is invalid.
+
+    The name is that after the file's: with the class and the parameters.
+    """
     measurements: dict[Key, list[Record]] = defaultdict(list)
     for path in paths:
         content = _parse(path)
         for benchmark in content.benchmarks:
-            key = Path(benchmark.fullname.partition("::")[0]).stem, benchmark.name
+            module, _, name = benchmark.fullname.partition("::")  # the short name may be that of other tests, too
+            clock = benchmark.timer.removesuffix("_ns")
+            seconds = benchmark.median * (1 if clock == benchmark.timer else 1e-9)
             when = {"started": content.datetime, "ended": ""}
-            how = {"processor": content.machine_info.processor, "mode": benchmark.mode}
-            measurements[key].append({CALL_TIME.name: benchmark.seconds, **when, **how})
+            how = {"processor": content.machine_info.processor, "mode": benchmark.mode, "timer": clock}
+            measurements[module, name].append({CALL_TIME.name: seconds, **when, **how})
     return {
         key: {name: np.array([row[name] for row in rows]) for name in rows[0]} for key, rows in measurements.items()
     }

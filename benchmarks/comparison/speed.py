@@ -40,7 +40,7 @@ def make_speed_tests(key: Key, base: Columns, new: Columns, names: Collection[st
 def make_speed_test(key: Key, metric: Metric, base: Columns, new: Columns, gates: bool) -> Pending:
     """Return the test of one metric, in logarithms. gates: it affects the exit code if the runs took turns."""
     medians = float(np.nanmedian(base[metric.name])), float(np.nanmedian(new[metric.name]))
-    for kind in ("processor", "mode"):
+    for kind in filter(base.__contains__, ("processor", "mode", "timer")):
         base_kinds, new_kinds = ({*rows[kind].tolist()} for rows in (base, new))
         if len(base_kinds | new_kinds) > 1:
             note = f"{kind}s differ: {_join(base_kinds)} in base, {_join(new_kinds)} in new"

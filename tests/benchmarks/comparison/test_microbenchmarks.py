@@ -54,12 +54,62 @@ def test_missing_benchmark_new_benchmark_and_other_processor(write_files):
     assert verdicts[0].word == "incomparable"
 
 
+def write_named(folder, medians, timer="perf_counter", minute=0):
+    """Files with one benchmark per full name; each file is a turn."""
+    folder.mkdir(exist_ok=True)
+    for turn, factor in enumerate(TIMES):
+        benchmarks = [
+            {
+                "fullname": fullname,
+                "name": fullname.rpartition("::")[2],
+                "stats": {"median": factor * median},
+                "options": {"timer": timer},
+            }
+            for fullname, median in medians.items()
+        ]
+        moment = f"2026-01-01T00:{minute + 2 * turn:02d}:00+00:00"
+        content = {"datetime": moment, "machine_info": {"cpu": {"brand_raw": "a"}}, "benchmarks": benchmarks}
+        (folder / f"{turn}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["a/bench.py::A::test_f", "a/bench.py::B::test_f"], [("bench", "A::test_f"), ("bench", "B::test_f")]),
+        (["a/one.py::test_f", "a/two.py::test_f"], [("one", "test_f"), ("two", "test_f")]),
+        (["a/bench.py::test_f", "b/bench.py::test_f"], [("a/bench.py", "test_f"), ("b/bench.py", "test_f")]),
+        (["a/bench.py::test_f[1]", "a/bench.py::test_f[x::1]"], [("bench", "test_f[1]"), ("bench", "test_f[x::1]")]),
+    ],
+    ids=["classes", "files", "folders", "parameters"],
+)
+def test_benchmarks_of_the_same_name_are_compared_one_by_one(tmp_path, ask, names, labels):
+    for slow in range(2):
+        write_named(tmp_path / "base", dict.fromkeys(names, 1.0))
+        write_named(tmp_path / "new", {name: 2.0 if i == slow else 1.0 for i, name in enumerate(names)}, minute=1)
+        done = ask("compare", tmp_path / "base", tmp_path / "new", "--format", "json")
+        assert done.returncode == 1, done.stderr
+        words = {(v["dataset"], v["variant"]): v["verdict"] for v in json.loads(done.stdout)["verdicts"]}
+        assert words == {labels[slow]: "regressed", labels[1 - slow]: "unchanged"}
+
+
+def test_nanoseconds_are_seconds_and_another_clock_is_not_compared(tmp_path):
+    write_named(tmp_path / "base", {"a.py::test_f": 1e-6})
+    base = microbenchmarks.find_benchmark_files(str(tmp_path / "base"))
+    for timer, median, word in (("perf_counter_ns", 1e3, "unchanged"), ("process_time", 1e-6, "incomparable")):
+        write_named(tmp_path / "new", {"a.py::test_f": median}, timer, minute=1)
+        new = microbenchmarks.find_benchmark_files(str(tmp_path / "new"))
+        (verdict,) = microbenchmarks.compare_benchmarks(base, new, 0.01)
+        assert verdict.word == word
+    assert verdict.note == "timers differ: perf_counter in base, process_time in new"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("", "Invalid JSON"),
         ("[]", "should be an object"),
         ("{}", "machine_info: Field required"),
+        ('{"context": {}, "benchmarks": [{"name": "a", "real_time": 1, "time_unit": "ns"}]}', "machine_info: Field"),
         ("\xff", "Invalid JSON"),
     ],
 )
