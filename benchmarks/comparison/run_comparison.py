@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.comparison import speed
+from benchmarks.comparison.conditions import QUALITY_CONDITIONS, SPEED_CONDITIONS, explain
 from benchmarks.comparison.run_groups import Group, Groups, Key, group_results
 from benchmarks.comparison.two_sample import compute_fisher_p, count_far_off
 from benchmarks.comparison.verdicts import SEEDS, Pending, Test, Verdict, VerdictWord, decide_verdicts, make_metric_test
@@ -19,7 +20,8 @@ from benchmarks.reporting.metrics import METRIC_BY_NAME, METRICS, Metric
 
 SMALLEST_VALUE = 1e-300  # replaces 0 in logarithms
 COMPARED_METRICS = tuple(metric for metric in METRICS if metric.tolerance > 0)
-METRIC_NAMES = tuple(metric.name for metric in (*COMPARED_METRICS, *speed.SPEED_METRICS))
+SPEED_NAMES = tuple(metric.name for metric in speed.SPEED_METRICS)
+METRIC_NAMES = (*(metric.name for metric in COMPARED_METRICS), *SPEED_NAMES)
 
 
 def compare_runs(
@@ -44,7 +46,15 @@ def compare_groups(
             pending.append(Verdict(*key, SEEDS, "incomparable", note=reason))
         else:
             pending += _make_tests(key, base[key], new[key], names)
-    return decide_verdicts(pending, alpha)
+    return [_explain(verdict, base, new) for verdict in decide_verdicts(pending, alpha)]
+
+
+def _explain(verdict: Verdict, base: Groups, new: Groups) -> Verdict:
+    key = verdict.dataset, verdict.variant
+    if key not in base or key not in new:
+        return verdict
+    names = SPEED_CONDITIONS if verdict.metric in SPEED_NAMES else QUALITY_CONDITIONS
+    return explain(verdict, base[key].conditions, new[key].conditions, names)
 
 
 def _find_faults(results: pd.DataFrame, side: str) -> dict[Key, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.comparison.conditions import Conditions, list_conditions
 from benchmarks.reporting.metrics import METRICS
 from benchmarks.reporting.results_table import SETTINGS
 
@@ -26,8 +27,8 @@ class Group:
     """One variant on one data set in one run.
 
     cells, diverged, failed: numbers of cells; a cell without its last row counts as failed. sources: hashes of the
-    plug-in's source; empty for variants of the project. rows: the complete cells at the checkpoints "first" (before
-    training) and "last".
+    plug-in's source; empty for variants of the project. conditions: of all cells. rows: the complete cells at the
+    checkpoints "first" (before training) and "last".
     """
 
     cells: int
@@ -36,6 +37,7 @@ class Group:
     protocols: frozenset[str]
     sources: frozenset[str]
     settings: Mapping[str, Any]
+    conditions: Conditions
     rows: Mapping[str, Columns]
 
 
@@ -64,13 +66,13 @@ def group_results(results: pd.DataFrame) -> dict[Key, Group]:
     empty = _make_columns(results.iloc[:0])
     columns = [*SETTING_COLUMNS, "data_checksum"]
     known = results.groupby(KEY_COLUMNS, sort=False)[columns].first()  # a failed cell may not know its likelihood
-    groups = {}
+    conditions, groups = list_conditions(results), {}
     for settings in known.reset_index().to_dict("records"):
         key = settings.pop("dataset"), settings.pop("variant")
         groups[key] = Group(
             cells[key], diverged[key], cells[key] - completed[key] - diverged[key], protocols[key],
             sources[key],
-            {"epochs": last_epochs[key], **settings},
+            {"epochs": last_epochs[key], **settings}, conditions[key],
             {"first": first.get(key, empty), "last": last.get(key, empty)},
         )  # fmt: skip
     return groups

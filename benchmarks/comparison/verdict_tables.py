@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks.common.atomic_files import SCHEMA_VERSION, Record
 from benchmarks.common.errors import printable, unknown
-from benchmarks.comparison import microbenchmarks, speed
+from benchmarks.comparison import conditions, microbenchmarks, speed
 from benchmarks.comparison.verdicts import SEEDS, WORDS, Verdict, choose_exit_code
 from benchmarks.reporting.formats import format_decimal, format_number, markdown_table, text_table
 from benchmarks.reporting.metrics import METRIC_BY_NAME, Metric
@@ -49,6 +49,15 @@ def describe_side(path: Path, results: pd.DataFrame) -> Record:
     }
 
 
+def describe_sides(paths: Sequence[Path], tables: Sequence[pd.DataFrame]) -> list[Record]:
+    """Describe base and new. conditions: the values of each condition that differs, or that has several values."""
+    pairs = zip(paths, tables, conditions.merge_differing(*tables), strict=True)
+    return [
+        describe_side(path, table) | {"conditions": {name: sorted(values) for name, values in differing.items()}}
+        for path, table, differing in pairs
+    ]
+
+
 def render_verdicts(
     verdicts: Sequence[Verdict],
     style: str,
@@ -59,8 +68,8 @@ def render_verdicts(
 ) -> str:
     """Return a table of the verdicts, worst first, and a line with their numbers and the exit code.
 
-    Unless `show_all`, advice that needs no action is left out. JSON contains all verdicts. sides: `describe_side` of
-    base and new, if the output is to name them.
+    Unless `show_all`, advice that needs no action is left out. JSON contains all verdicts. sides: of `describe_sides`,
+    if the output is to name base and new.
     """
     if style not in VERDICT_FORMATS:
         raise unknown("format", style, (*VERDICT_FORMATS, "html"))
@@ -71,6 +80,7 @@ def render_verdicts(
     listed = [v for v in listed if v.metric != SEEDS or v.word != "unchanged" or v.note]
     rows = [_format_row(v, allowed) for v in listed]
     head = [f"{name}: {_format_side(side)}" for name, side in zip(SIDE_NAMES, sides, strict=False)]
+    head += _list_differences(sides)
     used = [i for i in range(len(HEADERS)) if style == "markdown" or any(row[i] for row in rows)]
     table = (markdown_table if style == "markdown" else text_table)(
         [HEADERS[i] for i in used], [[row[i] for i in used] for row in rows]
@@ -91,6 +101,7 @@ def describe_for_page(
     note = "; ".join(f"{name}: {_format_side(side)}" for name, side in zip(SIDE_NAMES, sides, strict=True))
     if sides[0]["commits"] == sides[1]["commits"]:
         note += ". Both sides were made by the same commit"
+    note = ". ".join([note, *_list_differences(sides)])
     code = choose_exit_code(verdicts, allowed) if code is None else code
     return {
         "list": lines,
@@ -115,6 +126,15 @@ def _needs_no_action(v: Verdict) -> bool:
 def _format_side(side: Record) -> str:
     origin = f"commit {', '.join(side['commits']) or 'unknown'}, {side['day']}".rstrip(", ")
     return f"{side['place']} ({origin}; variants: {side['variants']}; seeds: {side['seeds']})"
+
+
+def _list_differences(sides: Sequence[Record]) -> list[str]:
+    """Return a line with the conditions that differ between the sides, if any do."""
+    differing = [side.get("conditions", {}) for side in sides]
+    if not any(differing):
+        return []
+    base, new = differing
+    return [f"other conditions: {'; '.join(conditions.describe_differences(base, new, base))}"]
 
 
 def _count_verdicts(verdicts: Sequence[Verdict], allowed: Sequence[str], code: int | None) -> str:

@@ -60,11 +60,14 @@ def compare(
     tables = {path: results_table.read_results(path) for path in paths}
     known = {name for results in tables.values() for name in results["variant"]}
     _check_known("variant", [*allow, *variant_names], known)
+    for path in paths:
+        if absent := results_table.list_absent(tables[path], metric_names):
+            raise UserError(f"--metrics: {path} has no values of {', '.join(absent)}; choose others")
     before, after = (tables[path][tables[path]["variant"].isin(variant_names or known)] for path in paths)
     comparisons = run_comparison.compare_runs(before, after, metric_names or run_comparison.METRIC_NAMES, alpha)
     shortfalls = [manifests.describe_shortfall(path, tables[path]) for path in paths]
     code = max(verdicts.choose_exit_code(comparisons, allow), ExitCode.INCOMPLETE if any(shortfalls) else ExitCode.OK)
-    headers = [verdict_tables.describe_side(path, tables[path]) for path in paths]
+    headers = verdict_tables.describe_sides(paths, (before, after))
     if format_ == "html":
         extras = contents.Extras(verdicts=verdict_tables.describe_for_page(comparisons, headers, allow, code))
         print(document.render_page(after, paths[1], extras), end="")

@@ -81,5 +81,5 @@ def _compare(base: str, results: pd.DataFrame, path: Path) -> Record:
     base_path = folders.find_results(base, RESULTS)
     reference = results_table.read_results(base_path)
     verdicts = run_comparison.compare_runs(reference, results)
-    sides = [verdict_tables.describe_side(base_path, reference), verdict_tables.describe_side(path, results)]
+    sides = verdict_tables.describe_sides((base_path, path), (reference, results))
     return verdict_tables.describe_for_page(verdicts, sides)

@@ -29,7 +29,7 @@ def install_reference(path: Path, out: Path, replace: bool = False) -> str:
     results = results_table.read_results(path)
     _check_suitable(path, results)
     folder = out / "baseline"
-    changes = _compare_with_previous(folder / "results.csv", results, replace)
+    changes = _compare_with_previous(folder / "results.csv", path, results, replace)
     atomic_files.check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     with locks.lock_folder(out):
@@ -76,11 +76,12 @@ def _check_plugins_committed(results: pd.DataFrame) -> None:
             )
 
 
-def _compare_with_previous(path: Path, results: pd.DataFrame, replace: bool) -> str:
+def _compare_with_previous(path: Path, new: Path, results: pd.DataFrame, replace: bool) -> str:
     if not path.is_file():
         return "no previous reference run to compare with"
     try:
-        verdicts = run_comparison.compare_runs(results_table.read_results(path), results)
+        previous = results_table.read_results(path)
+        verdicts = run_comparison.compare_runs(previous, results)
     except UserError as error:
         if replace:
             return f"previous reference run not compared: {error}"
@@ -92,7 +93,8 @@ def _compare_with_previous(path: Path, results: pd.DataFrame, replace: bool) -> 
             f"{faults[0].variant} on {faults[0].dataset} is {faults[0].word} in the comparison with the present "
             f"reference run ({faults[0].note}){others}; {REPLACE_HINT}"
         )
-    return verdict_tables.render_verdicts(verdicts, "text")
+    sides = verdict_tables.describe_sides((path, new), (previous, results))
+    return verdict_tables.render_verdicts(verdicts, "text", sides=sides)
 
 
 def _replace_folder(folder: Path, run: Path) -> None:

@@ -1,9 +1,13 @@
 """`compare`: which runs it refuses to compare, and which changes are a note."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.comparison import run_comparison
+from benchmarks.comparison import conditions, run_comparison, verdict_tables
 from benchmarks.comparison.verdicts import choose_exit_code
 from tests.benchmarks.synthetic_runs import make_results
 
@@ -69,3 +73,88 @@ def test_another_source_of_a_plug_in_is_a_note(source):
     assert notes["seeds"] == "another source of the plug-in"
     assert "incomparable" not in list_words(base, new)
     assert run_comparison.compare_runs(base, other(plugin_source=source))[0].note == ""
+
+
+CONDITIONS = {
+    "torch": "2.14.1",
+    "processor": "a",
+    "mode": "eager",
+    "precision": "float32",
+    "device": "cpu",
+    "threads": 1.0,
+}
+
+
+def compare_under(base, new):
+    """The notes of a regressed ELBO, of a speed and of the seeds, and the header, under these conditions."""
+    tables = make_results(seeds=range(20), **base), other(elbo=-100.0, machine_fraction=0.3, **new)
+    verdicts = run_comparison.compare_runs(*tables)
+    notes = {verdict.metric: (verdict.word, verdict.note) for verdict in verdicts}
+    assert notes["elbo"][0] == "regressed"
+    sides = verdict_tables.describe_sides([Path("x"), Path("y")], tables)
+    headers = [
+        verdict_tables.render_verdicts(verdicts, "text", sides=sides).partition("\n\n")[0],
+        verdict_tables.render_verdicts(verdicts, "markdown", sides=sides).partition("\n\n")[0],
+        verdict_tables.describe_for_page(verdicts, sides)["note"],
+        json.dumps(json.loads(verdict_tables.render_verdicts(verdicts, "json", sides=sides))["new"]["conditions"]),
+    ]
+    return notes["elbo"][1], notes["machine_fraction"], headers
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "quality", "speed"),
+    [
+        ("torch", "2.15.0", True, True),
+        ("processor", "b", True, True),
+        ("mode", "compiled", True, True),
+        ("precision", "bfloat16", True, False),
+        ("device", "cuda", True, False),
+        ("threads", 2.0, False, True),
+        ("torch", np.nan, True, True),
+    ],
+)
+def test_another_condition_is_said_where_it_may_explain_a_verdict(name, value, quality, speed):
+    text = f"{value:g}" if isinstance(value, float) else value
+    known, text = f"{CONDITIONS[name]:g}" if name == "threads" else CONDITIONS[name], text.replace("nan", "unknown")
+    words = f"{name} {known} in base, {text} in new"
+    elbo, (speed_word, speed_note), headers = compare_under(CONDITIONS, CONDITIONS | {name: value})
+    assert (words in elbo) == quality
+    if name in ("processor", "mode"):
+        assert (speed_word, speed_note) == ("incomparable", f"{name}s differ: {known} in base, {text} in new")
+    else:
+        assert (words in speed_note) == speed
+    assert all(words in header for header in headers[:3])
+    assert headers[3] == json.dumps({name: [] if text == "unknown" else [text]})
+
+
+def test_nothing_is_said_where_all_conditions_agree():
+    elbo, (_, speed), headers = compare_under(CONDITIONS, CONDITIONS)
+    assert "conditions" not in " ".join([elbo, speed, *headers])
+    assert headers[3] == "{}"
+
+
+def test_a_run_with_several_conditions_is_said():
+    mixed = ["2.14.1", "2.15.0"] * 10
+    base, new = make_results(seeds=range(20), **CONDITIONS), other(elbo=-100.0, **CONDITIONS)
+    both = "torch 2.14.1 and 2.15.0 in both"
+    new["torch"] = mixed
+    for table, words in (
+        (base, "torch 2.14.1 in base, 2.14.1 and 2.15.0 in new"),
+        (base.assign(torch=mixed * 2), both),
+    ):
+        verdicts = {v.metric: v for v in run_comparison.compare_runs(table, new)}
+        assert verdicts["elbo"].note == f"may be due to other conditions: {words}"
+        sides = verdict_tables.describe_sides([Path("x"), Path("y")], (table, new))
+        assert f"other conditions: {words}" in verdict_tables.render_verdicts([], "text", sides=sides)
+
+
+def test_variants_of_different_modes_agree_if_each_is_the_same_on_both_sides():
+    sides = [pd.concat([make_results(("vae",), mode="eager"), make_results(("iwae",), mode="compiled")])] * 2
+    assert conditions.merge_differing(*sides) == ({}, {})
+    alone = make_results(("vae",), mode="eager")
+    assert conditions.merge_differing(sides[0], alone) == ({}, {})
+
+
+def test_equal_results_need_no_explanation():
+    verdicts = run_comparison.compare_runs(BASE.assign(torch="1"), BASE.assign(torch="2"))
+    assert {v.note for v in verdicts if v.word in ("identical", "unchanged")} == {""}
