@@ -28,12 +28,14 @@ def neutralize() -> None:
     Processes that are started later inherit the result.
     """
     for name in [name for name in os.environ if name.startswith(PREFIXES) and name not in EXEMPT]:
-        _dropped[name] = os.environ.pop(name)
+        if (value := os.environ.pop(name)) != THREADS.get(name):
+            _dropped[name] = value
+    os.environ |= THREADS
     os.environ |= THREADS
     if any(action == "error" for action, *_ in warnings.filters):  # python -W error: libraries warn at their import
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
-    sys.warnoptions.clear()
+    sys.warnoptions[:] = [option for option in sys.warnoptions if not option.startswith("error")]
     folders.choose_temporary_folder()
     for kind, need in LIMITS.items():
         soft, hard = resource.getrlimit(kind)

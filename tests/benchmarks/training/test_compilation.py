@@ -114,12 +114,8 @@ def test_nothing_is_compiled_without_a_compiler_or_for_a_gpu(monkeypatch, tmp_pa
     long = plan_case(monkeypatch, tmp_path, epochs=1000)
     monkeypatch.setenv("CXX", "env")
     assert compilation.choose_step_path(long) is not None
-    assert (
-        compilation.choose_step_path(
-            dataclasses.replace(long, protocol=dataclasses.replace(long.protocol, device="cuda"))
-        )
-        is None
-    )
+    on_gpu = dataclasses.replace(long, protocol=dataclasses.replace(long.protocol, device="cuda"))
+    assert compilation.choose_step_path(on_gpu) is None
     monkeypatch.setenv("CXX", "none")
     assert compilation.choose_step_path(long) is None
     monkeypatch.setenv("CXX", "missing-compiler")

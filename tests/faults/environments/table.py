@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = {  # what the module of an installed package does at its import
     "exits": "import sys; sys.exit(0)",
     "leaves": "import os; os._exit(0)",

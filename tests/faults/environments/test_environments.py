@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.faults.environments import ENVIRONMENTS, MATRIX
+from tests.faults.environments.table import ENVIRONMENTS, MATRIX
 
 RUN = ["--preset", "tiny.toml", "--no-figures", "--no-report", "--out", "out", "--name", "new"]
 COMMANDS = {
