@@ -63,8 +63,6 @@ def test_packages_that_fail_are_left_out(monkeypatch, tmp_path):
     install(*PACKAGE).setup(tmp_path)
     imports = "from vaezoo import Variant, elbo, mlp_normal, pathwise"
     working = f'{imports}\nVARIANTS = [Variant("w", mlp_normal, elbo, pathwise)]'
-        'from vaezoo import Variant, elbo, mlp_normal, pathwise\nVARIANTS = [Variant("w", mlp_normal, elbo, pathwise)]'
-    )
     (tmp_path / "site" / "package0.py").write_text(working)
     monkeypatch.syspath_prepend(tmp_path / "site")
     with keep_global_settings():
