@@ -36,8 +36,8 @@ class Host:
     def start(self, line, **environment):
         """Start a line of bash as a process group; its output goes to a file of its number in the host's folder."""
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
-        own = {"HOME": "", "VAEZOO_CACHE": "cache", "TMPDIR": "tmp"}
-        variables = os.environ | self.environment | {key: str(self.folder / name) for key, name in own.items()}
+        folders = {"HOME": "", "VAEZOO_CACHE": "cache", "TMPDIR": "tmp"}
+        variables = os.environ | self.environment | {key: str(self.folder / name) for key, name in folders.items()}
         variables |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         output = self.folder / f"{len(self.processes)}.txt"
         with output.open("w") as stream:
@@ -135,7 +135,7 @@ RUN = "python -m benchmarks run vae reinforce-vae --seeds 2 --no-figures --no-re
 @pytest.fixture(scope="session")
 def longer(tiny):
     """Options of cells that take a second or more, so that a link can be cut while they run."""
-    return f"--preset {tiny} --epochs 60"
+    return f"--preset {tiny} --epochs 20"
 
 
 @pytest.fixture(scope="session")

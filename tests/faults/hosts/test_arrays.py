@@ -27,6 +27,6 @@ def test_four_parts_on_two_hosts_are_put_together(hosts, section, command, tiny,
         assert done.wait(200) == 0, done.output.read_text()
     assert "8 finished cells are kept\n" in done.output.read_text()
     assert not re.search(r"^\[", done.output.read_text(), re.M)  # none was trained again
-    assert command(*options.split(), "--seeds", 4, "--out", tmp_path, "--name", "one").returncode == 0
-    merged, one = (numbers(path).sort_values(ORDER, ignore_index=True) for path in (a / "all", tmp_path / "one"))
-    pd.testing.assert_frame_equal(merged, one)
+    assert command(*options.split(), "--seeds", 4, "--out", tmp_path, "--name", "single").returncode == 0
+    merged, single = (numbers(path).sort_values(ORDER, ignore_index=True) for path in (a / "all", tmp_path / "single"))
+    pd.testing.assert_frame_equal(merged, single)
