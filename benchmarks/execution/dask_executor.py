@@ -134,7 +134,7 @@ def _ask_versions(client: Client) -> dict[str, Any]:
         silent = sorted((answers.keys() - heard.keys()) & client.scheduler_info(n_workers=-1)["workers"].keys())
         if not silent:
             return heard
-        print(f"the worker {silent[0]} does not answer; asking again", file=sys.stderr)
+        print(f"the worker {silent[0]} does not answer the scheduler", file=sys.stderr)
     raise UserError(f"the scheduler can't reach the worker {silent[0]}; open the worker's port, or stop the worker")
 
 

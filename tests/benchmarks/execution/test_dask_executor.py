@@ -75,6 +75,32 @@ def test_a_lost_scheduler_is_one_line(error, text):
         run(Future(error), [])
 
 
+def ask(registered):
+    """The versions of two workers of which one does not answer, while these are registered."""
+    client = SimpleNamespace(
+        run=lambda function, on_error: {"there": {"torch": "2"}, "silent": OSError("timed out")},
+        scheduler_info=lambda n_workers: {"workers": dict.fromkeys(registered)},
+    )
+    return dask_executor._ask_versions(client)
+
+
+def test_a_worker_that_has_vanished_is_left_out_and_one_out_of_reach_is_refused(capsys):
+    assert ask(["there"]) == {"there": {"torch": "2"}}
+    assert not capsys.readouterr().err
+    with pytest.raises(UserError, match=r"^the scheduler can't reach the worker silent; open the worker's port"):
+        ask(["there", "silent"])
+    assert capsys.readouterr().err == "the worker silent does not answer the scheduler\n" * 2
+
+
+def test_only_workers_with_a_gpu_count_for_cells_that_need_one(capsys):
+    workers = {"a": {"nthreads": 4, "resources": {}}, "b": {"nthreads": 1, "resources": {"GPU": 1}}}
+    client = SimpleNamespace(status="running", scheduler_info=lambda n_workers: {"workers": workers})
+    assert dask_executor._count_threads(client, "cuda", None) == 1
+    del workers["b"]
+    assert dask_executor._count_threads(client, "cuda", 1) == 0
+    assert capsys.readouterr().err == "the cluster has no worker with a GPU; waiting for one\n"
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
