@@ -93,8 +93,8 @@ def _try_connection(address: str) -> None:
         asyncio.run(connect_once())
     except Exception as error:  # of the address, sockets, TLS, or of a service that is no scheduler
         reason = " ".join(str(error).split())[:200] or f"nothing within {CONNECT_SECONDS} seconds"
-        text = f"--scheduler {address}: no scheduler answers ({reason}); start one, or leave the option out"
-        raise UserError(text) from error
+        hint = "check the certificates, or start one" if address.startswith("tls:") else "start one, or leave it out"
+        raise UserError(f"--scheduler {address}: no scheduler answers ({reason}); {hint}") from error
 
 
 def _start_local_cluster(slots: Sequence[Slot], device: str) -> SpecCluster:

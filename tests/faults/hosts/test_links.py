@@ -121,7 +121,6 @@ def test_a_host_that_has_vanished_before_the_run_starts_does_not_stop_it(hosts, 
     cut(b, silent=True)
     process = run_on(a, f"tcp://{a.address}:8786", longer)
     until(lambda: "the cluster has no worker; waiting for one\n" in read(process), 2 * LOST)
-    assert f"the worker tcp://{b.address}:" in read(process)
     a.start(f"exec {WORKER}")
     check(process, a, numbers(local(longer)), numbers)
 

@@ -54,7 +54,7 @@ def test_a_client_without_a_certificate_of_the_authority_is_refused(hosts, secur
     assert b.start(line).wait(60) == 0
     done = run_on(b, f"tls://{a.address}:8786")
     assert done.wait(90) == 64
-    check(done, "alert unknown ca")
+    check(done, "; check the certificates, or start one")  # the reason is an alert or a closed connection
     assert b.start("rm host.key").wait(60) == 0
     done = run_on(b, f"tls://{a.address}:8786")
     assert done.wait(90) == 64
