@@ -45,7 +45,7 @@ WITHOUT_TORCH = [
     "comparison.history.history_figure",
     "comparison.power.error_rates",
     "comparison.run_comparison",
-    "execution.dask_executor",
+    "execution.cluster.executor",
     "execution.executor",
     "gradient_studies.report.tables",
     "reporting.report",

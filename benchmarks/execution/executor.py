@@ -46,9 +46,14 @@ def make_executor(
     slots = make_slots(device, threads, workers) if scheduler is None else [{}] * (workers or 1)
     if name == "local":
         return local.make_local_executor(slots, limits)
-    from benchmarks.execution import dask_executor  # Dask is an extra
-
-    return dask_executor.make_dask_executor(scheduler, slots, device, limits)
+    try:
+        from benchmarks.execution.cluster import executor as cluster_executor  # Dask is an extra
+    except ImportError as error:
+        raise UserError(f"--executor dask: {error}; install it with pip install 'vaezoo[dask]'") from error
+    except ValueError as error:  # of a file of settings
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"--executor dask: Dask can't be loaded ({reason}); fix its settings") from error
+    return cluster_executor.make_dask_executor(scheduler, slots, device, limits)
 
 
 def make_slots(device: str, threads: int, workers: int | None) -> list[Slot]:

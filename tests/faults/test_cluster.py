@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.common.errors import UserError
-from benchmarks.execution import dask_executor, dask_worker, executor
+from benchmarks.execution import executor
+from benchmarks.execution.cluster import connection, worker
 
 
 @pytest.fixture
@@ -208,10 +209,10 @@ def test_a_cell_whose_workers_die_is_given_up_and_the_others_are_not(
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
-    monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1)
     with (
         pytest.raises(UserError, match=r"--scheduler tcp://127.0.0.1:9: no scheduler answers"),
-        dask_executor._connect("tcp://127.0.0.1:9", [], "cpu"),
+        connection.connect_client("tcp://127.0.0.1:9", [], "cpu"),
     ):
         pass
 
@@ -228,14 +229,14 @@ def test_a_scheduler_without_dask_is_refused(ask, words, tmp_path):
 @pytest.mark.parametrize("package", ["vaezoo", "torch", "Python"])
 def test_workers_of_another_version_are_refused_with_both_versions(package):
     expected = {"vaezoo": "0.1.0 (code 1)", "torch": "2.14.1", "Python": "3.11"}
-    dask_worker.check_versions(expected, expected, "tcp://there")
+    worker.check_versions(expected, expected, "tcp://there")
     version = expected[package].split(" ")[0]
     with pytest.raises(UserError, match=rf"tcp://there has {package} 9, and this machine has {version}"):
-        dask_worker.check_versions(expected, expected | {package: "9"}, "tcp://there")
+        worker.check_versions(expected, expected | {package: "9"}, "tcp://there")
 
 
 def test_a_local_scheduler_listens_only_to_this_machine():
-    with dask_executor._start_local_cluster([{}], "cpu") as cluster:
+    with connection._start_local_cluster([{}], "cpu") as cluster:
         assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
         assert "//127.0.0.1:" in cluster.dashboard_link
 

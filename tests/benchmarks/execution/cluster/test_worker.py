@@ -3,16 +3,16 @@
 import pytest
 
 from benchmarks.common.errors import UserError
-from benchmarks.execution import dask_worker
+from benchmarks.execution.cluster import worker
 
 
 def test_a_worker_that_does_not_name_a_version_is_refused():
     with pytest.raises(UserError, match="tcp://there has torch none, and this machine has 2"):
-        dask_worker.check_versions({"torch": "2"}, {}, "tcp://there")
+        worker.check_versions({"torch": "2"}, {}, "tcp://there")
 
 
 def test_images_of_a_remote_cell_arrive_before_its_record(tmp_path):
     for name in ("a.json", "a.npz", "b.json"):
         (tmp_path / name).write_text(name)
-    assert list(dask_worker._take_files(tmp_path, "a")) == ["a.npz", "a.json"]
+    assert list(worker._take_files(tmp_path, "a")) == ["a.npz", "a.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]

@@ -7,7 +7,7 @@ import pytest
 from distributed.comm import CommClosedError
 
 from benchmarks.common.errors import StoppedError, UserError
-from benchmarks.execution import dask_executor
+from benchmarks.execution.cluster import connection, executor
 from benchmarks.execution.interface import Exit, Limits
 
 CELL = SimpleNamespace(label="vae seed 0")
@@ -43,7 +43,7 @@ def run(future, counts):
         run_on_scheduler=lambda function: 0,
         submit=lambda *arguments, **options: future,
     )
-    events = dask_executor._run_cells(client, None, [CELL], Limits(), "cpu")
+    events = executor._run_cells(client, None, [CELL], Limits(), "cpu")
     return [(event.kind, files) for event, files in events]
 
 
@@ -81,7 +81,7 @@ def ask(registered):
         run=lambda function, on_error: {"there": {"torch": "2"}, "silent": OSError("timed out")},
         scheduler_info=lambda n_workers: {"workers": dict.fromkeys(registered)},
     )
-    return dask_executor._ask_versions(client)
+    return connection._ask_versions(client)
 
 
 def test_a_worker_that_has_vanished_is_left_out_and_one_out_of_reach_is_refused(capsys):
@@ -95,9 +95,9 @@ def test_a_worker_that_has_vanished_is_left_out_and_one_out_of_reach_is_refused(
 def test_only_workers_with_a_gpu_count_for_cells_that_need_one(capsys):
     workers = {"a": {"nthreads": 4, "resources": {}}, "b": {"nthreads": 1, "resources": {"GPU": 1}}}
     client = SimpleNamespace(status="running", scheduler_info=lambda n_workers: {"workers": workers})
-    assert dask_executor._count_threads(client, "cuda", None) == 1
+    assert executor._count_threads(client, "cuda", None) == 1
     del workers["b"]
-    assert dask_executor._count_threads(client, "cuda", 1) == 0
+    assert executor._count_threads(client, "cuda", 1) == 0
     assert capsys.readouterr().err == "the cluster has no worker with a GPU; waiting for one\n"
 
 
@@ -111,12 +111,12 @@ def test_only_workers_with_a_gpu_count_for_cells_that_need_one(capsys):
 )
 def test_an_address_that_is_none_is_refused_at_once(address, reason):
     with pytest.raises(UserError, match=rf"^--scheduler {address}: no scheduler answers \({reason}"):
-        dask_executor._try_connection(address)
+        connection._try_connection(address)
 
 
 def test_a_service_that_never_answers_is_no_scheduler(monkeypatch):
-    monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(UserError, match=r"no scheduler answers \(nothing within 0.2 seconds\)"):
-            dask_executor._try_connection(address)
+            connection._try_connection(address)
