@@ -56,8 +56,9 @@ def describe_fault(error: BaseException, debug: bool) -> str:
 
 def _write_traceback(text: str) -> str:
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="vaezoo-", suffix=".traceback", delete=False) as file:
-            file.write(f"{' '.join(sys.argv)}\nPython {sys.version}\n\n{text}")
+        with tempfile.NamedTemporaryFile(prefix="vaezoo-", suffix=".traceback", delete=False) as file:
+            content = f"{' '.join(sys.argv)}\nPython {sys.version}\n\n{text}"
+            file.write(content.encode(errors="backslashreplace"))  # a name of a file may be no text
         return file.name
     except OSError:
         return "a file that could not be written"

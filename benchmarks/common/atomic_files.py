@@ -62,7 +62,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write the content as indented JSON, atomically."""
-    write_bytes(path, format_json(content).encode())
+    write_bytes(path, format_json(content).encode(errors="backslashreplace"))  # a path may have bytes that are no text
 
 
 def format_json(content: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def read_packaged(name: str) -> RawDataset:
 
 def fingerprint_files(folder: Path) -> str:
     """Return a hash of path, size and time of a torchvision data set's files; it changes if a file changes."""
-    digest = hashlib.sha256(str(folder.resolve()).encode())
+    digest = hashlib.sha256(os.fsencode(folder.resolve()))
     for name in IDX_FILES:
         path = folder / name
         if path.is_file():
@@ -77,6 +78,7 @@ def read_torchvision(kind: str, root: Path) -> RawDataset:
     corrupt = f"a file of the data set {kind} in {folder} is corrupt"
     remedy = f"delete the files in {folder} and run again, or replace them by correct ones"
     missing = [name for name in IDX_FILES if not (folder / name).is_file()]
+    absent = [path for path in (folder, folder.parent, root) if not path.exists()]
     dataset = getattr(datasets, kind)
     try:
         splits = [dataset(root, train=train, download=bool(missing)) for train in (True, False)]
@@ -85,7 +87,7 @@ def read_torchvision(kind: str, root: Path) -> RawDataset:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if missing:
             with contextlib.suppress(OSError):
-                for empty in (folder, folder.parent, root):  # a failed download leaves them
+                for empty in absent:  # a failed download leaves them; folders of the user stay
                     empty.rmdir()
             raise UserError(
                 f"the data set {kind} is not in {folder} and can't be downloaded ({reason}); "

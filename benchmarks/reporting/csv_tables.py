@@ -57,7 +57,7 @@ class Column:
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Record]) -> None:
     """Write rows as CSV with the schema version in the last column; a missing value or NaN is an empty field."""
     table = pd.DataFrame(list(rows), columns=list(columns), dtype=object).assign(**{VERSION_COLUMN: SCHEMA_VERSION})
-    write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode())
+    write_bytes(path, table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace"))
 
 
 def read_table(path: Path, kinds: Mapping[str, Kind], added: Mapping[str, int]) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
     headline = summaries.make_headline(results)
     if headline:
         print(f"\n{textwrap.fill(headline, formats.terminal_width())}")
-    print(f"\n{folder}: results.csv, summary.csv", flush=True)
+    print(f"\n{printable(str(folder))}: results.csv, summary.csv", flush=True)
     if with_figures:
         attempt(f"plot {folder}", lambda: print(describe_figures(list(write_figures(results, folder)), folder)))
     if with_page:
@@ -74,7 +74,7 @@ def write_report(results: pd.DataFrame, path: Path) -> Path:
 
 def describe_figures(figures: Sequence[Path], folder: Path) -> str:
     """Return the number and place of the figures."""
-    return f"{len(figures)} figures in {folder / 'figures'}"
+    return f"{len(figures)} figures in {printable(str(folder / 'figures'))}"
 
 
 def _describe_failure(record: Record, folder: Path) -> str:

@@ -61,9 +61,8 @@ def _send_datasets(client: Client, cells: Sequence[Any]) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(Exception):  # the scheduler may be gone
-            client.sync(
-                client.scheduler.unregister_worker_plugin, name=data.name, callback_timeout=connection.RELEASE_SECONDS
-            )
+            unregister = client.scheduler.unregister_worker_plugin
+            client.sync(unregister, name=data.name, callback_timeout=connection.RELEASE_SECONDS)
 
 
 def _run_cells(

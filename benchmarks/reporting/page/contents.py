@@ -137,7 +137,9 @@ def _encode_rows(results: pd.DataFrame, path: Path) -> tuple[str, list[str]]:
         for name, share in QUANTILES.items()
     ]
     last = results.groupby("cell_id", sort=False).tail(1)
-    return _compress(pd.concat([*parts, last])[columns].to_csv(index=False).encode()), list(QUANTILES)
+    return _compress(pd.concat([*parts, last])[columns].to_csv(index=False).encode(errors="backslashreplace")), list(
+        QUANTILES
+    )
 
 
 def _compress(content: bytes) -> str:

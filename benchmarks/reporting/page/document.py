@@ -28,7 +28,7 @@ STUDY_FIGURES = ("draws-for-one-all", "draws", "posterior-scale", "one-dimension
 def write_page(results: pd.DataFrame, path: Path, target: Path, extras: Extras) -> None:
     """Write the page of the run with this results.csv to `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(target, render_page(results, path, extras).encode())
+    write_bytes(target, render_page(results, path, extras).encode(errors="backslashreplace"))
 
 
 def render_page(results: pd.DataFrame, path: Path, extras: Extras) -> str:
@@ -68,7 +68,7 @@ def write_study_page(table: pd.DataFrame, path: Path, target: Path, findings: It
     }
     contents = collect_study_contents(table, path, extras) | {"about": about}
     text = _fill_template(contents, parts, ("table", "curves", "pictures", "seeds", "cost", "verdicts"))
-    write_bytes(target, text.encode())
+    write_bytes(target, text.encode(errors="backslashreplace"))
 
 
 def _fill_template(contents: Record, parts: Mapping[str, str], absent: Collection[str]) -> str:

@@ -180,3 +180,21 @@ MATRIX = (
     "C locale", "no home", "home that can't be written", "long TMPDIR", "noexec TMPDIR", "umask 077", "few open files",
     "python -OO", "python -W error", "python -X dev", "python -i", "closed errors", "git hook", "all packages",
 )  # fmt: skip
+RUN = ["--preset", "tiny.toml", "--no-figures", "--no-report", "--out", "out", "--name", "new"]
+COMMANDS = {
+    "run": ["run", "vae", "reinforce-vae", *RUN],
+    "gradients": ["gradients", "--study", "counter-example", *RUN],
+    "show": ["show", "runs/run", "--all-metrics"],
+    "show markdown": ["show", "runs/run", "--format", "markdown"],
+    "plot": ["plot", "runs/run"],
+    "report": ["report", "runs/run", "--out", "page.html"],
+    "list": ["list", "variants", "--long"],
+    "check": ["check", "autoencoder"],
+    "compare": ["compare", "runs/run", "runs/run"],
+    "compare with a worse run": ["compare", "runs/run", "worse"],
+    "history": ["history", "runs/run", "--out", "runs"],
+    "power": ["power", "runs/run", "--out", "runs"],
+    "rebuild": ["rebuild", "runs/run"],
+    "profile": ["profile", "vae", "--preset", "tiny.toml", "--steps", "5"],
+    "unknown": ["run", "nosuch", *RUN],
+}

@@ -5,65 +5,10 @@ import shutil
 
 import pytest
 
-from tests.faults.environments.table import ENVIRONMENTS, MATRIX
+from tests.faults.environments.table import COMMANDS, ENVIRONMENTS, MATRIX
 
-RUN = ["--preset", "tiny.toml", "--no-figures", "--no-report", "--out", "out", "--name", "new"]
-COMMANDS = {
-    "run": ["run", "vae", "reinforce-vae", *RUN],
-    "gradients": ["gradients", "--study", "counter-example", *RUN],
-    "show": ["show", "runs/run", "--all-metrics"],
-    "show markdown": ["show", "runs/run", "--format", "markdown"],
-    "plot": ["plot", "runs/run"],
-    "report": ["report", "runs/run", "--out", "page.html"],
-    "list": ["list", "variants", "--long"],
-    "check": ["check", "autoencoder"],
-    "compare": ["compare", "runs/run", "runs/run"],
-    "compare with a worse run": ["compare", "runs/run", "worse"],
-    "history": ["history", "runs/run", "--out", "runs"],
-    "power": ["power", "runs/run", "--out", "runs"],
-    "rebuild": ["rebuild", "runs/run"],
-    "profile": ["profile", "vae", "--preset", "tiny.toml", "--steps", "5"],
-    "unknown": ["run", "nosuch", *RUN],
-}
 QUICK = ("backend of a notebook", "binding of OpenMP", "home that can't be written", "long TMPDIR", "python -W error")
 TIMINGS = re.compile(r"\d+(\.\d+)? (s|ms)\b|[0-9.]+e?[+-]?\d* (GFLOP|examples)\S*|0x[0-9a-f]+")
-
-
-@pytest.fixture(scope="session")
-def start_folder(undisturbed, tiny, tmp_path_factory):
-    """A folder with a preset, a finished run and a worse one, as a user has it."""
-    folder = tmp_path_factory.mktemp("start")
-    shutil.copytree(undisturbed, folder / "runs" / "run")
-    shutil.copy(tiny, folder / "tiny.toml")
-    (folder / "worse").mkdir()
-    text = (undisturbed / "results.csv").read_text()
-    lost = [line.replace(",ok,", ",diverged,") if line.split(",")[3] == "2" else line for line in text.splitlines()]
-    (folder / "worse" / "results.csv").write_text("\n".join(lost) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def answer(start_folder, numbers, tmp_path_factory):
-    """Run a command in an environment, once each: its exit code, output, errors, and the bits of its results."""
-    answers = {}
-
-    def run(environment, command):
-        if (environment, command) not in answers:
-            folder = tmp_path_factory.mktemp("folder")
-            shutil.copytree(start_folder, folder, dirs_exist_ok=True)
-            done = ENVIRONMENTS[environment].run(folder, COMMANDS[command])
-            answers[environment, command] = done.returncode, done.stdout, done.stderr, _read_results(folder, numbers)
-            shutil.rmtree(folder, ignore_errors=True)
-        return answers[environment, command]
-
-    return run
-
-
-def _read_results(folder, numbers):
-    """Return the results of a new run, without timings, and the bytes of new figures and tables."""
-    results = [numbers(path.parent) for path in sorted(folder.glob("out/*/results.csv"))]
-    drawn = [path.read_bytes() for path in sorted(folder.glob("**/figures/*"))]
-    return [frame.to_csv() for frame in results], drawn
 
 
 def check_equal(answer, environment, command):
