@@ -46,7 +46,7 @@ def list_checks(out: Path) -> Iterator[Check]:
     yield check_cores(cores.list_core_limits(), inherited_settings.list_dropped())
     yield check_settings(inherited_settings.list_dropped())
     yield check_compiler()
-    yield check_cache(cache_root())
+    yield check_user_cache()
     yield check_temporary_folder(Path(tempfile.gettempdir()), inherited_settings.INITIAL_TMPDIR)
     yield check_disk(out)
     yield check_memory(cores.count_cores())
@@ -88,6 +88,15 @@ def check_compiler() -> Check:
         remedy = "install g++ (Debian: apt-get install g++), or name a compiler in CXX"
         return make_check("compiler", f"training steps run uncompiled: {reason}", remedy)
     return Check("compiler", f"{compiler.find_compiler()}: training steps are compiled if that saves time")
+
+
+def check_user_cache() -> Check:
+    """Return where decoded data and compiled steps are, also if the user has no home folder."""
+    try:
+        return check_cache(cache_root())
+    except RuntimeError:  # from platformdirs
+        fact = f"{folders.describe_homeless_user()}; a folder for temporary files is used"
+        return make_check("cache", fact, "set VAEZOO_CACHE to a writable folder")
 
 
 def check_cache(cache: Path) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -49,25 +50,39 @@ def choose_cache() -> None:
     """Use a temporary folder as the cache, and say so, if the user's cache folder can't be written."""
     if os.environ.get(CACHE_VARIABLE):
         return  # the user's choice; a folder that can't be written is an error
-    folder = cache_root()
+    if reason := _explain_unusable_cache():
+        os.environ[CACHE_VARIABLE] = str(_make_private_folder())
+        print(
+            f"{reason}; data and compiled steps are in {os.environ[CACHE_VARIABLE]}; set {CACHE_VARIABLE} to a "
+            "writable folder to choose another",
+            file=sys.stderr,
+        )
+
+
+def _explain_unusable_cache() -> str:
+    """Return why the user's cache folder can't be used, or nothing if it can."""
+    try:
+        folder = cache_root()
+    except RuntimeError:  # from platformdirs
+        return describe_homeless_user()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         reason = "" if is_writable(folder) else "it can't be written"
     except OSError as error:
         reason = str(error.strerror)
-    if reason:
-        os.environ[CACHE_VARIABLE] = str(_make_private_folder())
-        print(
-            f"the cache folder {folder} is not used ({reason}); data and compiled steps are in "
-            f"{os.environ[CACHE_VARIABLE]}; set {CACHE_VARIABLE} to a writable folder to choose another",
-            file=sys.stderr,
-        )
+    return reason and f"the cache folder {folder} is not used ({reason})"
+
+
+def describe_homeless_user() -> str:
+    """Return why there is no cache folder; in containers, users often have a number only."""
+    return f"user {os.getuid()} has no cache folder, because HOME is not set and the system does not list the user"
 
 
 def _make_private_folder() -> Path:
     """Return a folder for temporary files to which no other user can write: the cache contains programs."""
     folder = Path(tempfile.gettempdir(), f"vaezoo-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     status = folder.lstat()
     is_private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
     return folder if is_private else Path(tempfile.mkdtemp(prefix="vaezoo-"))

@@ -18,6 +18,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from benchmarks.common import cache_paths, environment
 from benchmarks.common.errors import UserError
 from benchmarks.common.locks import lock_folder
+from benchmarks.common.machine import folders
 from benchmarks.execution import child_process, local
 from benchmarks.execution.interface import Exit, Limits, Task
 
@@ -59,6 +60,7 @@ def run_remotely(
 
     Raises `VersionMismatchError` if this worker has other versions.
     """
+    folders.choose_cache()
     worker = get_worker()
     check_versions(expected, environment.list_versions(), worker.address)
     multiprocessing.current_process().daemon = False  # so that it may start children, which are killed together with it
