@@ -56,3 +56,30 @@ def test_usage_error_is_one_line_and_changes_nothing(tmp_path, arguments, words)
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert (tmp_path / "base" / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "made"),
+    [
+        ("$ touch a && touch b\ntext\n$ touch c\n", 0, {"a", "b", "c"}),
+        ("$ touch a && false && touch b\n$ touch c\n", 1, {"a"}),
+        ("$ cat && touch a\n$ touch b\n", 0, {"a", "b"}),
+        ("no command\n", 1, set()),
+    ],
+)
+def test_the_commands_of_readme_run_until_one_fails(tmp_path, lines, code, made):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "readme", tmp_path / ".ci")
+    (tmp_path / "README.md").write_text(lines)
+    assert subprocess.run([tmp_path / ".ci" / "readme"], stdout=subprocess.DEVNULL).returncode == code
+    assert {path.name for path in tmp_path.iterdir()} == {".ci", "README.md", *made}
+
+
+def test_ci_runs_the_commands_of_readme():
+    steps = (ROOT / ".github" / "workflows" / "ci.yml").read_text().splitlines()
+    assert "      - run: .ci/readme" in steps
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [line[2:] for line in readme.splitlines() if line.startswith("$ ")] == [
+        "pip install -e . && python -m benchmarks run --all",
+        "pip install tox && tox",
+    ]
