@@ -41,12 +41,14 @@ def make_check(name: str, fact: str, remedy: str = "") -> Check:
 
 def list_checks(out: Path) -> Iterator[Check]:
     """Yield the checks of this machine; out: the folder of the runs."""
+    cache = check_user_cache()
+    folders.choose_cache()  # the check of the compiler uses it
     yield Check("Python", f"{platform.python_version()}, {sys.executable}; code {environment.read_commit()}")
     yield Check("processor", f"{environment.read_processor()['model name']}, {platform.machine()}")
     yield check_cores(cores.list_core_limits(), inherited_settings.list_dropped())
     yield check_settings(inherited_settings.list_dropped())
     yield check_compiler()
-    yield check_user_cache()
+    yield cache
     yield check_temporary_folder(Path(tempfile.gettempdir()), inherited_settings.INITIAL_TMPDIR)
     yield check_disk(out)
     yield check_memory(cores.count_cores())

@@ -42,5 +42,5 @@ def test_a_folder_of_others_is_not_the_cache(homeless, obstacle):
 
 
 def test_doctor_says_that_there_is_no_home(homeless):
-    check = checks.check_user_cache()
+    (check,) = (check for check in checks.list_checks(homeless) if check.name == "cache")
     assert (check.state, check.remedy) == ("note", "set VAEZOO_CACHE to a writable folder")
