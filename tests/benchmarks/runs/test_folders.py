@@ -171,11 +171,12 @@ def test_a_folder_is_locked_by_one_process_and_released_if_it_is_killed(tmp_path
 def test_a_lock_file_that_its_owner_deletes_while_it_is_opened_is_retried(tmp_path, monkeypatch):
     real, opened = os.open, []
 
-    def late(*arguments):
-        handle = real(*arguments)
-        if not opened:
-            (tmp_path / "run.lock").unlink()
-        opened.append(handle)
+    def late(path, *arguments):
+        handle = real(path, *arguments)
+        if str(path).endswith("run.lock"):  # filelock opens other files, too
+            if not opened:
+                (tmp_path / "run.lock").unlink()
+            opened.append(handle)
         return handle
 
     monkeypatch.setattr(locks.os, "open", late)
