@@ -20,6 +20,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 # names of objectives, estimators and baselines: they appear in figures, where $ starts a formula
 WORD_PATTERN = re.compile(r"[^$\x00-\x1f\x7f-\x9f]*")
 SNAPSHOT_SUFFIX = ".snapshot"
+PARTIAL_SUFFIX = ".partial"  # the rows so far of a running cell
 Record = dict[str, Any]
 
 
@@ -43,14 +44,18 @@ def check_writable(folder: Path) -> Path:
     return folder
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write the file atomically: to a temporary file in the same folder, flushed to disk, then renamed."""
+def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
+    """Write the file atomically: to a temporary file in the same folder, flushed to disk, then renamed.
+
+    flush: False for a file that may be lost if the machine stops.
+    """
     temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:  # the umask decides who can read it
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):  # the folder may have vanished

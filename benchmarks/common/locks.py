@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import platform
@@ -47,6 +48,31 @@ def lock_folder(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # the folder may be gone
             path.unlink()
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process that lives has locked the folder. This writes no file."""
+    path = folder / LOCK_FILE
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file releases it; `lock_folder` retries
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        return error.errno in NO_LOCK_SUPPORT and _has_living_owner(path)
+    return False
+
+
+def _has_living_owner(path: Path) -> bool:
+    try:
+        owner = json.loads(path.read_text())
+        if owner["host"] == platform.node():
+            os.kill(owner["process"], 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except (OSError, ValueError, KeyError, TypeError):  # a process of another user, or a file that is written now
+        return True
+    return True
 
 
 def _read_owner(path: Path) -> str:

@@ -1,7 +1,11 @@
-"""Cell files: a JSON record, from which all tables and figures are made, an .npz of images, and a snapshot."""
+"""Cell files: a JSON record, from which all tables and figures are made, an .npz of images, and a snapshot.
+
+A running cell also has a partial record, of the checkpoints that it has finished.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
@@ -15,11 +19,13 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
 
 from benchmarks.common import atomic_files, environment
-from benchmarks.common.atomic_files import NAME_PATTERN, WORD_PATTERN, Record
+from benchmarks.common.atomic_files import NAME_PATTERN, PARTIAL_SUFFIX, WORD_PATTERN, Record
 from benchmarks.common.errors import DamageError
 from benchmarks.execution.interface import Cell
 from benchmarks.reporting.results_table import FINISHED_STATUSES, RESULT_KINDS, STATUSES, record_rows
 from benchmarks.runs.manifests import describe_cell
+
+RUNNING = "running"  # status of a partial record; no cell of a table has it
 
 
 def utc_now() -> str:
@@ -63,13 +69,17 @@ def make_record(
 
 
 def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write the images first, then the record, because the record marks the cell as finished."""
+    """Write the images first, then the record, because the record marks the cell as finished.
+
+    The record replaces the partial record.
+    """
     path = folder / "cells" / f"{record['cell_id']}.json"
     if arrays:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         atomic_files.write_bytes(path.with_suffix(".npz"), buffer.getvalue())
     atomic_files.write_json(path, record)
+    path.with_suffix(PARTIAL_SUFFIX).unlink(missing_ok=True)
 
 
 def write_snapshot(path: Path, about: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -107,14 +117,27 @@ def is_finished(record: Record | None) -> bool:
 
 def read_cell(folder: Path, cell_id: str) -> Record | None:
     """Read a cell's record; None if it has no file. Raises `DamageError` if the file can't be used in a table."""
+    return _read_record(folder / "cells" / f"{cell_id}.json", _Record)
+
+
+def read_partial(folder: Path, cell_id: str) -> Record | None:
+    """Read the partial record of a running cell; None if it has no file, or one that can't be used in a table."""
+    with contextlib.suppress(DamageError):
+        return _read_record(folder / "cells" / f"{cell_id}{PARTIAL_SUFFIX}", _PartialRecord)
+    return None
+
+
+def _read_record(path: Path, model: type[BaseModel]) -> Record | None:
     try:
-        record = atomic_files.read_json(folder / "cells" / f"{cell_id}.json")
+        record = atomic_files.read_json(path)
     except FileNotFoundError:
         return None
     try:
-        content = _Record.model_validate(record)
+        content: Any = model.model_validate(record)
         rows = record_rows(record)
-        if "objective" in content.common:
+        if content.status == RUNNING:
+            _check_checkpoints(rows)
+        elif "objective" in content.common:
             _check_results(rows)
         else:  # a gradient study
             for row in rows or [content.common]:
@@ -124,7 +147,7 @@ def read_cell(folder: Path, cell_id: str) -> Record | None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise DamageError(f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"[:200]) from error
-    if not record["cell_id"] == cell_id == content.common.get("cell_id"):
+    if not record["cell_id"] == path.stem == content.common.get("cell_id"):
         raise DamageError(f"it contains the cell {str(record['cell_id'])[:40]}")
     return record
 
@@ -132,6 +155,10 @@ def read_cell(folder: Path, cell_id: str) -> Record | None:
 def _check_results(rows: list[Record]) -> None:
     if not rows:
         raise DamageError("it has no rows")
+    _check_checkpoints(rows)
+
+
+def _check_checkpoints(rows: list[Record]) -> None:
     epochs = [_ResultRow.model_validate(row).epoch for row in rows]  # type: ignore[attr-defined]
     if any(epoch is None and row["status"] == "ok" for epoch, row in zip(epochs, rows, strict=True)):
         raise DamageError("a checkpoint has no epoch")
@@ -163,6 +190,21 @@ TYPES: dict[str, Any] = {
     "text": str,
     "number": Annotated[float, Field(allow_inf_nan=False)],
 }
+
+
+class _PartialRow(BaseModel):
+    status: Literal["ok"]
+
+
+class _PartialRecord(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    status: Literal["running"]
+    epoch: int
+    epochs: int
+    label: Label
+    common: dict[str, Any]
+    rows: list[_PartialRow]
 
 
 def _row_model(name: str, types: Mapping[str, Any], required: Mapping[str, Any]) -> type[BaseModel]:

@@ -12,7 +12,9 @@ from benchmarks.common.errors import DamageError, ExitCode, UserError, printable
 from benchmarks.runs import cell_files, manifests
 
 SET_ASIDE = "set-aside"
-LEFTOVER = re.compile(r"\..+\.(json|npz|snapshot|csv)-[a-z0-9_]{8}")  # temporary files of atomic_files.write_bytes
+LEFTOVER = re.compile(
+    r"\..+\.(json|npz|snapshot|partial|csv)-[a-z0-9_]{8}"
+)  # temporary files of atomic_files.write_bytes
 
 
 def _cells(folder: Path) -> Iterator[tuple[Path, Record | DamageError]]:

@@ -18,10 +18,11 @@ from benchmarks.common.errors import DamageError, StoppedError, UserError, print
 from benchmarks.common.locks import lock_folder
 from benchmarks.execution import isolated_call
 from benchmarks.execution.interface import Cell, Event, Executor, Exit, Task
-from benchmarks.runs import cell_files, folders, manifests, recovery
+from benchmarks.runs import cell_files, folders, manifests, recovery, running_cells
 from benchmarks.runs.progress import Display
 
 TABLES_SECONDS = 5.0  # least time between two writes of the tables during a run
+PROGRESS_SECONDS = 2.0  # time between two looks at the progress of running cells
 TABLES_FACTOR = 50  # and this multiple of the time that the last write took
 OUT_OF_MEMORY_WORDS = ("can't allocate memory", "bad_alloc", "MemoryError")
 
@@ -42,21 +43,15 @@ class Kind:
 
 def check_provenance(folder: Path, records: Sequence[Record], commit: str) -> None:
     """Raise `UserError` if a record was made by other code or another torch."""
-    for key, version in (("commit", commit), ("torch", environment.read_torch_version())):
-        for record in records:
-            recorded = record["common"][key]
-            if recorded != version:
-                raise UserError(
-                    f"{folder} has cells made by {key} {recorded or 'unknown'}, and this is {version or 'unknown'}; "
-                    "accept them with --keep-stale, or use another --name"
-                )
+    if origin := folders.describe_other_origin(records, commit):
+        raise UserError(f"{folder} {origin}; accept them with --keep-stale, or use another --name")
 
 
 def run_cells(
     out: Path, name: str | None, plan: Sequence[Cell], executor: Executor, keep_stale: bool, kind: Kind
 ) -> tuple[Path, list[Record]]:
     """Run the missing cells of a plan; return its run folder and its records, in the order of the plan."""
-    folder = folders.choose_folder(out, name, plan)
+    folder = folders.choose_folder(out, name, plan, keep_stale)
     folders.claim_folder(folder)
     try:
         with lock_folder(folder):
@@ -76,6 +71,7 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
     del existing, recovered
     if not keep_stale:
         check_provenance(folder, list(records.values()), plan[0].commit)
+    running_cells.remove_partials(folder, ids)  # of a run that was killed
     recovery.set_aside_foreign(folder, set(ids))
     missing = [cell for cell in plan if cell.cell_id not in records]
     missing.sort(key=kind.cost, reverse=True)  # the longest first, so that no core idles at the end
@@ -83,6 +79,7 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
     atomic_files.write_json(folder / "environment.json", _describe_environment(plan[0].protocol, executor))
     display = Display({cell.label: kind.cost(cell) for cell in missing}, len(plan) - len(missing))
     due = time.monotonic() + TABLES_SECONDS
+    progress_due = 0.0
     try:
         with contextlib.closing(executor.run(kind.task, missing, folder)) as events:
             for event in events:
@@ -93,6 +90,9 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
                     status = record["status"]
                     note = kind.note(record) if status == "ok" else f" ({printable(record['error'])})"
                     display.add_finished(event.cell, status, note)
+                if (now := time.monotonic()) >= progress_due:
+                    _add_progress(display, folder, kind)
+                    progress_due = now + PROGRESS_SECONDS
                 display.refresh()
                 if not folder.is_dir():
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
@@ -104,7 +104,14 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
         display.bar.close()
         if records:
             kind.write_tables(folder, [records[i] for i in ids if i in records])
+        running_cells.remove_partials(folder, ids)
     return [records[cell.cell_id] for cell in plan]
+
+
+def _add_progress(display: Display, folder: Path, kind: Kind) -> None:
+    for cell in display.list_running():
+        if partial := cell_files.read_partial(folder, cell.cell_id):
+            display.add_progress(cell, partial, kind.note(partial) if partial["rows"] else "")
 
 
 def _drop_texts(record: Record) -> Record:

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import environment, kernels
+from benchmarks.common.atomic_files import PARTIAL_SUFFIX
 from benchmarks.planning import datasets, planner
 from benchmarks.planning.cases import Case
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.runs import cell_files
+from benchmarks.runs.running_cells import Reporter
 from benchmarks.training import state
 from benchmarks.training.baseline_fitting import fit_baseline
 from benchmarks.training.image_arrays import make_image_arrays
@@ -45,17 +47,21 @@ def run_cell(case: Case, folder: str) -> None:
 def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[str, Any], Arrays]:
     """Return the cell's record, also if the cell fails, and the arrays of its images.
 
-    snapshot: the file to which the cell's state is saved, and from which it continues; None for no snapshots.
+    snapshot: the file to which the cell's state is saved, and from which it continues; None for no snapshots. The
+    partial record is written beside it.
     """
     rows: list[Row] = []
     arrays: Arrays = {}
     model_columns: Row = {}
     start_time = cell_files.utc_now()
+    partial = snapshot.with_suffix(PARTIAL_SUFFIX) if snapshot else None
+    reporter = Reporter(partial, case, rows, model_columns, start_time)
 
     def run() -> tuple[str, str]:
+        reporter.report(0, is_checkpoint=True)  # so that a cell whose model takes long to build is seen
         setup = setup_case(case)
         model_columns.update(state.describe_model(setup.model))
-        arrays.update(_train_and_measure(case, setup, rows, snapshot))
+        arrays.update(_train_and_measure(case, setup, rows, snapshot, reporter))
         return rows[-1]["status"], rows[-1].get("error", "")
 
     record = cell_files.make_record(case, rows, *attempt(run), start_time)
@@ -75,13 +81,14 @@ def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
         return status, ": ".join([type(error).__name__, *first_line]), traceback.format_exc()
 
 
-def _train_and_measure(case: Case, setup: Setup, rows: list[Row], snapshot: Path | None) -> Arrays:
+def _train_and_measure(case: Case, setup: Setup, rows: list[Row], snapshot: Path | None, reporter: Reporter) -> Arrays:
     """Append a row at each checkpoint; return the arrays of the images, none if training diverged."""
     protocol = case.protocol
     training_state, earlier_seconds = state.initial_state(setup), 0.0
     if snapshot:
         earlier_rows, earlier_seconds = state.restore_snapshot(snapshot, case, training_state)
         rows += earlier_rows
+        reporter.report(training_state.epoch, is_checkpoint=True)
     matrix_rates, last_save = list[float](), time.monotonic()
     for progress in train(training_state, setup):
         if progress.due:
@@ -89,6 +96,7 @@ def _train_and_measure(case: Case, setup: Setup, rows: list[Row], snapshot: Path
             rows.append(_make_row(setup, progress, median(matrix_rates), earlier_seconds))
             if rows[-1]["status"] == "diverged":
                 return {}
+        reporter.report(progress.epoch, is_checkpoint=progress.due)
         if snapshot and progress.epoch and time.monotonic() - last_save >= case.snapshot:
             state.save_snapshot(snapshot, case, training_state, rows, earlier_seconds)
             last_save = time.monotonic()

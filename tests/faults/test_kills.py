@@ -153,3 +153,29 @@ def test_ctrl_c_at_any_moment_shows_no_traceback(moment, arguments, tmp_path, ma
     assert process.returncode in (130, 0), error
     assert "Traceback" not in error
     assert survivors() == []
+
+
+@pytest.mark.faults
+def test_a_run_that_is_killed_leaves_no_checkpoint_that_another_command_takes_for_a_result(
+    arguments, ask, start_command, tmp_path, mark, survivors
+):
+    """Its partial records stay, are shown while it runs and not after it, and are deleted by the next start."""
+    command, folder = arguments(tmp_path, "x", "--epochs", 2000), tmp_path / "x"
+    with start_command(command, folder / "environment.json", **mark) as process:
+        deadline = time.monotonic() + 120
+        while (done := ask("show", "latest", "--out", tmp_path)).returncode and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert "digits, epoch " in done.stdout
+        assert "running: " in done.stderr
+        process.kill()
+    assert survivors() == []
+    assert list(folder.glob("cells/*.partial"))
+    for words in (["show", folder], ["rebuild", folder], ["report", folder], ["compare", folder, folder]):
+        assert ask(*words).returncode == 64
+    with start_command(command, folder / "results.csv", **mark) as process:
+        while list(folder.glob("cells/*.partial")) and process.poll() is None:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert {path.suffix for path in (folder / "cells").iterdir()} <= {".snapshot"}
+    assert not (folder / "set-aside").exists()

@@ -16,6 +16,7 @@ from typing import Any
 from distributed import Worker, WorkerPlugin, get_worker
 
 from benchmarks.common import cache_paths, environment
+from benchmarks.common.atomic_files import PARTIAL_SUFFIX
 from benchmarks.common.errors import UserError
 from benchmarks.common.locks import lock_folder
 from benchmarks.common.machine import folders
@@ -128,4 +129,5 @@ def _take_files(folder: Path, cell_id: str) -> dict[str, bytes]:
         with contextlib.suppress(FileNotFoundError):
             contents[name] = (folder / name).read_bytes()
             (folder / name).unlink()
+    (folder / f"{cell_id}{PARTIAL_SUFFIX}").unlink(missing_ok=True)  # of a cell that was killed
     return contents

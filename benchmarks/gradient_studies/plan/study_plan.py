@@ -123,7 +123,7 @@ def make_runs(inputs: Inputs, executor: Executor, out: Path, keep_stale: bool) -
         seeds = settings.seeds[: settings.gradients.fewer_seeds]
         protocol = planner.resolve_protocol(settings.model_copy(update={"learning_rate": rate}))
         plan = planner.plan_cells(inputs.entries, protocol, seeds, inputs.prepared)
-        name = folders.find_run_of_cells(out, plan)
+        name = folders.choose_run_of_cells(out, plan, keep_stale).name
         folder, _ = runner.run_cells(out, name, plan, executor, keep_stale, TRAINING)
         results.append(folder / "results.csv")
     return results

@@ -1,6 +1,7 @@
 """Run folders: finding them, locking them, and recovering from damaged or foreign files."""
 
 import copy
+import errno
 import json
 import os
 import subprocess
@@ -132,18 +133,10 @@ def test_a_folder_with_other_files_is_not_claimed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_unfinished_folder_with_an_equal_plan_is_chosen_even_without_its_manifest(folder):
-    class Cell:
-        def __init__(self, i):
-            self.cell_id = i
-
-    plan = [Cell(i) for i in "abc"]
-    assert folders.choose_folder(folder.parent, None, plan) == folder
-    assert folders.choose_folder(folder.parent, None, plan[:2]) != folder
-    (folder / "manifest.json").write_text("")
-    assert folders.choose_folder(folder.parent, None, plan) == folder
-    cell_files.write_cell(folder, record("c"), {})
-    assert folders.choose_folder(folder.parent, None, plan) != folder
+def test_a_run_that_has_no_table_yet_says_how_many_cells_it_has(folder):
+    words = r"has no results.csv \(planned cells: 3, ended: 2, running: 0\); finish its run"
+    with pytest.raises(UserError, match=words):
+        folders.find_results(str(folder), folder.parent)
 
 
 HOLD = """
@@ -162,10 +155,26 @@ def test_a_folder_is_locked_by_one_process_and_released_if_it_is_killed(tmp_path
         words = rf"is in use by process {process.pid} on .*, a run that started at 20.*; wait until it ends"
         with pytest.raises(UserError, match=words), locks.lock_folder(tmp_path):
             pass
+        assert locks.is_locked(tmp_path)
         process.kill()
+    assert (tmp_path / "run.lock").exists()
+    assert not locks.is_locked(tmp_path)
     with locks.lock_folder(tmp_path):
+        assert locks.is_locked(tmp_path)
         assert json.loads((tmp_path / "run.lock").read_text())["process"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
+    assert not locks.is_locked(tmp_path)
+
+
+@pytest.mark.parametrize(("change", "locked"), [({}, True), ({"process": 2**22 + 1}, False), ({"host": "x"}, True)])
+def test_without_locks_the_owner_is_looked_up(tmp_path, monkeypatch, change, locked):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    owner = {"process": os.getpid(), "host": os.uname().nodename} | change
+    (tmp_path / "run.lock").write_text(json.dumps(owner))
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    assert locks.is_locked(tmp_path) == locked
 
 
 def test_a_lock_file_that_its_owner_deletes_while_it_is_opened_is_retried(tmp_path, monkeypatch):
@@ -190,23 +199,3 @@ def test_rebuilding_a_manifest_does_not_change_the_records(folder):
     before = copy.deepcopy(record_)
     manifests.rebuild_manifest([record_])
     assert record_ == before
-
-
-class Cell:
-    def __init__(self, cell_id):
-        self.cell_id = cell_id
-
-
-def test_the_latest_run_is_the_last_one_by_time(tmp_path):
-    for seconds, name in enumerate("bca"):
-        (tmp_path / name / "cells").mkdir(parents=True)
-        (tmp_path / name / "manifest.json").touch()
-        os.utime(tmp_path / name / "manifest.json", (seconds, seconds))
-    assert [path.name for path in folders.list_runs(tmp_path)] == ["b", "c", "a"]
-    assert folders.find_run("latest", tmp_path) == tmp_path / "a"
-
-
-def test_a_run_of_cells_has_all_of_them(folder):
-    out = folder.parent
-    assert folders.find_run_of_cells(out, [Cell(i) for i in "ab"]) == folder.name
-    assert folders.find_run_of_cells(out, [Cell(i) for i in "bx"]) is None

@@ -1,4 +1,4 @@
-"""The training loop: it equals a plain loop of Adam steps, and measures its speed."""
+"""The training loop: it equals a plain loop of Adam steps, measures its speed, and reports its checkpoints."""
 
 import dataclasses
 
@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from benchmarks.planning.random_streams import make_generator
-from benchmarks.training import step
+from benchmarks.reporting.metrics import TIMINGS
+from benchmarks.runs import running_cells
+from benchmarks.runs.cell_files import read_cell, read_partial
+from benchmarks.training import cell, step
 from benchmarks.training.baseline_fitting import draw_initial_average
 from benchmarks.training.loop import train
 from benchmarks.training.state import initial_state
@@ -92,3 +95,27 @@ def test_each_seed_has_its_own_order_pixels_and_noise(setup_variant):
     states = [initial_state(dataclasses.replace(setup, seed=seed)) for seed in (0, 1)]
     streams = [source.get_state().numpy().tobytes() for state in states for source in state.generators.values()]
     assert len(set(streams)) == 6
+
+
+def test_a_running_cell_writes_its_finished_checkpoints_and_they_change_no_bit(plan, monkeypatch, tmp_path):
+    """Before the model is built, after a snapshot is read, and at each checkpoint."""
+    case, written, write = plan(), [], running_cells.write_bytes
+
+    def keep(path, content, flush):
+        write(path, content, flush)
+        written.append(read_partial(tmp_path, case.cell_id))
+
+    def without_timings(record):
+        return [{k: v for k, v in row.items() if k not in TIMINGS} for row in record["rows"]]
+
+    (tmp_path / "cells").mkdir()
+    monkeypatch.setattr(running_cells, "write_bytes", keep)
+    monkeypatch.setattr(cell.kernels, "configure_kernels", lambda *_: None)
+    cell.run_cell(case, str(tmp_path))
+    record, undisturbed = read_cell(tmp_path, case.cell_id), cell.train_and_measure(case)[0]
+    assert [(partial["epoch"], partial["epochs"]) for partial in written] == [(e, 2) for e in (0, 0, 0, 1, 2)]
+    assert [partial["rows"] for partial in written[2:]] == [record["rows"][:count] for count in (1, 2, 3)]
+    assert written[0]["rows"] == written[1]["rows"] == []
+    assert written[-1]["common"].keys() == record["common"].keys()
+    assert {path.suffix for path in (tmp_path / "cells").iterdir()} == {".json", ".npz"}
+    assert without_timings(record) == without_timings(undisturbed)
