@@ -12,9 +12,8 @@ from benchmarks.common.errors import DamageError, ExitCode, UserError, printable
 from benchmarks.runs import cell_files, manifests
 
 SET_ASIDE = "set-aside"
-LEFTOVER = re.compile(
-    r"\..+\.(json|npz|snapshot|partial|csv)-[a-z0-9_]{8}"
-)  # temporary files of atomic_files.write_bytes
+# temporary files of atomic_files.write_bytes, of this version and of earlier ones
+LEFTOVER = re.compile(r"\..+\.(json|npz|snapshot|partial|csv)-([0-9]+-)?[a-z0-9_]{8}")
 
 
 def _cells(folder: Path) -> Iterator[tuple[Path, Record | DamageError]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import functools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from benchmarks.cli.follow import Page, follow_pages, print_page
 from benchmarks.cli.options import Out, Run, option, split_names
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
@@ -15,6 +16,7 @@ from benchmarks.common.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmarks.reporting.metrics import Metric
     from benchmarks.reporting.summaries import DrawsForOne
 
 
@@ -27,17 +29,24 @@ def show(
     means: Annotated[bool, option("Show means with 95 % t-intervals.", "medians with ranges")] = False,
     format_: Annotated[str, option("Print the table as text, markdown, csv or latex.", "text", "--format")] = "text",
     epoch: Annotated[int | None, option("Show the checkpoint of this epoch.", "the last")] = None,
+    follow: Annotated[
+        bool, option("Print the table again at each checkpoint, until the run ends; Ctrl-C ends it earlier.", "no")
+    ] = False,
     out: Out = Path("results"),
 ) -> None:
     """Print the table of a run: each metric of each variant, with its spread over seeds.
 
+    Of a run that trains now, the table contains the finished checkpoints of running cells, apart from finished cells.
     Of gradient studies, print the findings.
     """
-    from benchmarks.reporting import formats, results_table, summaries
+    from benchmarks.reporting import formats
     from benchmarks.reporting.metrics import METRICS
-    from benchmarks.runs import folders, manifests
+    from benchmarks.runs import folders
 
-    if not metrics and epoch is None and format_ == "text" and (studies := folders.find_study_table(run, out)):
+    studies = folders.find_study_table(run, out)
+    if studies and follow:
+        raise UserError(f"--follow: {studies} is of gradient studies, which have no checkpoints; leave the option out")
+    if studies and not metrics and epoch is None and format_ == "text":
         from benchmarks.gradient_studies.report import findings, tables
 
         print(findings.describe_table(tables.read_gradients(studies)))
@@ -45,18 +54,44 @@ def show(
     if metrics and all_metrics:
         raise UserError("--metrics and --all-metrics exclude each other; use one of them")
     table_metrics = list(METRICS) if all_metrics else formats.choose_metrics(split_names(metrics))
-    path = folders.find_results(run, out)
-    results = results_table.read_results(path)
-    if epoch is not None and epoch not in set(results["epoch"].dropna()):
-        known = ", ".join(f"{e:.0f}" for e in sorted(results["epoch"].dropna().unique()))
+    path = folders.find_results(run, out, with_running=True)
+    make_page = functools.partial(_make_page, path, table_metrics, split_names(metrics), format_, means, epoch)
+    if follow:
+        follow_pages(make_page)
+        return
+    page = make_page()
+    if not page.table:
+        raise UserError(f"there are no results yet: {'; '.join(page.notes)}; wait for a checkpoint, or add --follow")
+    print_page(page)
+
+
+def _make_page(
+    path: Path, metrics: Sequence[Metric], named: Sequence[str], format_: str, means: bool, epoch: int | None
+) -> Page:
+    """Return the table of the run whose results.csv is `path`, and its status; the table may be empty while it runs.
+
+    named: metrics that the user named; a note says which of them have no values.
+    """
+    from benchmarks.reporting import formats, results_table, summaries
+    from benchmarks.runs import folders, manifests, running_cells
+
+    if not path.is_file():  # the run may have ended without results
+        folders.find_results(str(path.parent), path.parent, with_running=True)
+    state = running_cells.read_state(path)
+    results = state.results
+    epochs = sorted(results["epoch"].dropna().unique())
+    if epoch is not None and epoch not in epochs and epoch not in state.checkpoints:
+        known = ", ".join(f"{e:.0f}" for e in epochs)
         raise UserError(f"--epoch {epoch}: the run has no such checkpoint; it has {known}")
-    print(formats.render_table(summaries.summarize(results, epoch), table_metrics, format_, means))
-    if absent := results_table.list_absent(results, split_names(metrics)):
-        print(f"{path} has no values of {', '.join(absent)}", file=sys.stderr)
-    if shortfall := manifests.describe_shortfall(path, results):
-        print(shortfall, file=sys.stderr)
-    if format_ in ("text", "markdown") and (headline := summaries.make_headline(results)):
-        print(f"\n{textwrap.fill(headline, formats.terminal_width())}")
+    table = formats.render_table(state.summarize(epoch), metrics, format_, means)
+    headline = summaries.make_headline(results) if table and format_ in ("text", "markdown") else ""
+    if headline:
+        table += f"\n\n{textwrap.fill(headline, formats.terminal_width())}"
+    status = state.describe(path.parent) if state.is_running else manifests.describe_shortfall(path, results)
+    absent = results_table.list_absent(results, named)
+    notes = [f"{path} has no values of {', '.join(absent)}"] if absent else []
+    notes += [status] if status else []
+    return Page(table, tuple(notes), is_last=not state.is_running or state.finished == state.planned > 0)
 
 
 def plot(

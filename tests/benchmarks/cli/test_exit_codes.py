@@ -157,7 +157,7 @@ def test_run_needs_names_or_all(monkeypatch):
 
 @pytest.mark.parametrize("style", ["text", "markdown", "csv", "latex"])
 def test_the_headline_is_no_part_of_a_table_for_programs(monkeypatch, capsys, style):
-    monkeypatch.setattr(folders, "find_results", lambda run, out: Path("nowhere") / "results.csv")
+    monkeypatch.setattr(folders, "find_results", lambda *_, **__: Path("nowhere") / "results.csv")
     monkeypatch.setattr(results_table, "read_results", lambda path: make_results())
     monkeypatch.setattr(summaries, "make_headline", lambda results: "the headline")
     show.show(metrics="elbo", format_=style)

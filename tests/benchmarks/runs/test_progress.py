@@ -146,9 +146,11 @@ def test_partial_records_of_a_killed_run_are_deleted_and_files_of_others_are_not
     report(folder, "other", 0)
     running_cells.remove_partials(folder, ["a", "b", "c"])
     assert [path.name for path in (folder / "cells").glob("*.partial")] == ["other.partial"]
-    (folder / "cells" / ".c.partial-abcdefgh").touch()
+    names = ".c.partial-abcdefgh", ".c.json-123-0123abcd"
+    for name in names:
+        (folder / "cells" / name).touch()
     recovery.recover_folder(folder)
-    assert not (folder / "cells" / ".c.partial-abcdefgh").exists()
+    assert not any((folder / "cells" / name).exists() for name in names)
 
 
 def test_a_partial_record_is_no_record(folder):
