@@ -117,6 +117,8 @@ def test_follow_prints_a_table_again_and_ends_with_the_last_cell(running):
 def test_follow_prints_each_checkpoint_and_ends_with_the_process_of_the_run(copy):
     record = json.loads(sorted((copy / "cells").glob("*.json"))[0].read_text())
     write_partial(copy, record, [0])
+    table = pd.read_csv(copy / "results.csv", dtype=str)
+    table[table["cell_id"] != record["cell_id"]].to_csv(copy / "results.csv", index=False)
     with contextlib.ExitStack() as lock:
         lock.enter_context(locks.lock_folder(copy))
         with follow(copy) as process:
@@ -133,11 +135,11 @@ def test_follow_prints_each_checkpoint_and_ends_with_the_process_of_the_run(copy
 def test_follow_ends_with_130_after_ctrl_c_and_with_141_if_its_reader_is_gone(running):
     folder, record = running
     with follow(folder) as process:
-        read_until(process.stdout, record["common"]["variant"])
+        line = f"{folder}: finished cells: 3 of 4; running: x seed 1 (epoch 0 of 2)\n"
+        assert read_until(process.stderr, "running") == line
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert errors.splitlines() == [f"{folder}: finished cells: 3 of 4; running: x seed 1 (epoch 0 of 2)"]
+    assert (process.returncode, errors) == (130, "")
     with follow(folder) as process:
         read_until(process.stdout, record["common"]["variant"])
         process.stdout.close()  # no further checkpoint is needed to notice it
