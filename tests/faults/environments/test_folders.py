@@ -12,7 +12,7 @@ import pytest
 from benchmarks.planning import datasets
 from tests.faults.environments.table import ROOT, Environment
 
-NAMES = [b"\xff\xfe", b"a\nb", b" x ", b"'\"$(true)`", b"-dash", b"\x1b[31mred", "ünï".encode(), b"x" * 200]
+FOLDER_NAMES = [b"\xff\xfe", b"a\nb", b" x ", b"'\"$(true)`", b"-dash", b"\x1b[31mred", "ünï".encode(), b"x" * 200]
 STEPS = (
     ["show", "OUT/n"],
     ["plot", "OUT/n"],
@@ -32,7 +32,7 @@ def run(folder, *arguments):
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FOLDER_NAMES)
 def test_a_folder_may_have_any_name(tiny, tmp_path, name):
     out = b"./" + name
     run_arguments = ["run", "vae", "--preset", tiny, "--seeds", "1", b"--out=" + out, "--name", "n"]
