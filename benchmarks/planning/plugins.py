@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import linecache
@@ -61,13 +62,15 @@ def read_plugins(paths: Sequence[Path]) -> list[Plugin]:
 
 
 def load_plugin(plugin: Plugin) -> PluginModule:
-    """Run the file as a module, once per process. It can't import files of its folder, unless Python's path has it."""
+    """Run the file as a module, once per process. It can import files of the working folder, and of Python's path."""
     name = f"vaezoo_plugin_{hashlib.sha256(plugin.source.encode()).hexdigest()[:16]}"
     if name not in sys.modules:
         module = types.ModuleType(name)
         lines = plugin.source.splitlines(keepends=True)
         linecache.cache[f"<{name}>"] = (len(plugin.source), None, lines, f"<{name}>")
         sys.modules[name] = module  # dataclasses and pickle look up definitions there
+        with contextlib.suppress(FileNotFoundError):  # the working folder may have been deleted
+            sys.path.append(str(Path.cwd()))  # last, so that a file there replaces no other module
         try:
             with keep_global_settings():
                 exec(compile(plugin.source, f"<{name}>", "exec"), module.__dict__)

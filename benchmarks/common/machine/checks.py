@@ -122,7 +122,7 @@ def check_temporary_folder(folder: Path, initial: str) -> Check:
             "it can't be written": not Path(initial).is_dir() or not folders.is_writable(Path(initial)),
             f"its path has more than {folders.MAX_LENGTH} bytes": len(os.fsencode(initial)) > folders.MAX_LENGTH,
         }
-        reason = next(text for text, holds in reversed(reasons.items()) if holds)
+        reason = " and ".join(text for text, holds in reasons.items() if holds)
         return make_check("temporary files", f"{fact}; not TMPDIR={initial}: {reason}", "set TMPDIR to another folder")
     if not folders.allows_programs(folder):
         remedy = "set TMPDIR to a folder without noexec"

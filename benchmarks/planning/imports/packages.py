@@ -26,10 +26,13 @@ def load_package(point: metadata.EntryPoint) -> PluginModule:
     label = f"the installed package {package} (entry point {point.name})"
     if reason := try_import(point.load):
         raise UserError(f"{label} can't be loaded: {reason}; fix it, or uninstall it")
-    with keep_global_settings():
-        module = point.load()
-    fingerprint = _hash_package(sys.modules[point.module.partition(".")[0]])
-    version = point.dist.version if point.dist else ""
+    try:
+        with keep_global_settings():
+            module = point.load()
+        fingerprint = _hash_package(sys.modules[point.module.partition(".")[0]])
+        version = point.dist.version if point.dist else ""
+    except Exception as error:  # it differs from the trial, or its description lacks a version
+        raise UserError(f"{label} can't be used: {type(error).__name__}: {error}; fix it, or uninstall it") from error
     return PluginModule(module, label, fingerprint, repository=package, commit=version)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+BASH = shutil.which("bash") or "bash"  # a test may replace PATH
 PACKAGE = {  # what the module of an installed package does at its import
     "exits": "import sys; sys.exit(0)",
     "leaves": "import os; os._exit(0)",
@@ -55,7 +56,7 @@ class Environment:
         program = f"{shlex.quote(sys.executable)} {self.flags} -m benchmarks {shlex.join(arguments)}"
         script = f"{self.shell}\n{program} {self.redirect}"
         return subprocess.run(
-            ["bash", "-c", script], cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False
+            [BASH, "-c", script], cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False
         )
 
 
@@ -76,7 +77,7 @@ def install(*names: str) -> Environment:
         for i, name in enumerate(names):
             info = f"site/package{i}-1.dist-info"
             write(f"site/package{i}.py", PACKAGE[name])(folder)
-            write(f"{info}/METADATA", f"Name: package{i}\n")(folder)
+            write(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: package{i}\nVersion: 1.0\n")(folder)
             write(f"{info}/entry_points.txt", f"[vaezoo.variants]\nzoo = package{i}\n")(folder)
 
     return Environment({"PYTHONPATH": f"{ROOT}:$FOLDER/site"}, setup=setup)
