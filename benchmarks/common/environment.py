@@ -19,6 +19,7 @@ from benchmarks.common import repositories
 from benchmarks.common.machine import cores, inherited_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+CPU_INFO = Path("/proc/cpuinfo")
 PROJECT_PACKAGES = ("vaezoo", "benchmarks")
 PACKAGES = (
     "vaezoo",
@@ -97,8 +98,14 @@ def _version(package: str) -> str:
 @functools.cache
 def read_processor() -> dict[str, str]:
     """Return "model name", "vendor_id" and "flags" of the first CPU from /proc/cpuinfo; empty if unknown."""
-    info = Path("/proc/cpuinfo")
-    return parse_processor(info.read_text(errors="replace") if info.is_file() else "")
+    return parse_processor(CPU_INFO.read_text(errors="replace") if CPU_INFO.is_file() else "")
+
+
+def describe_hidden_processor() -> str:
+    """Return one line if this system hides its processor from torch, which then rounds differently; else \"\"."""
+    if sys.platform != "linux" or CPU_INFO.is_file():
+        return ""
+    return f"{CPU_INFO} is missing, so torch may use slower kernels that round differently; mount /proc"
 
 
 def parse_processor(text: str) -> dict[str, str]:

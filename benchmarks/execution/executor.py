@@ -6,6 +6,7 @@ import math
 import os
 import sys
 
+from benchmarks.common import environment
 from benchmarks.common.errors import UserError, unknown
 from benchmarks.common.machine import cores
 from benchmarks.execution import isolated_call, local
@@ -42,6 +43,8 @@ def make_executor(
     if memory is not None and not sys.platform.startswith("linux"):
         raise UserError(f"--memory {memory}: memory can only be limited on Linux; leave it out on {sys.platform}")
     limits = Limits(timeout, memory)
+    if line := environment.describe_hidden_processor():
+        print(line, file=sys.stderr)
     start_forkserver()
     slots = make_slots(device, threads, workers) if scheduler is None else [{}] * (workers or 1)
     if name == "local":

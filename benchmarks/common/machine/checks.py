@@ -44,7 +44,8 @@ def list_checks(out: Path) -> Iterator[Check]:
     cache = check_user_cache()
     folders.choose_cache()  # the check of the compiler uses it
     yield Check("Python", f"{platform.python_version()}, {sys.executable}; code {environment.read_commit()}")
-    yield Check("processor", f"{environment.read_processor()['model name']}, {platform.machine()}")
+    processor = f"{environment.read_processor()['model name']}, {platform.machine()}"
+    yield make_check("processor", processor, environment.describe_hidden_processor())
     yield check_cores(cores.list_core_limits(), inherited_settings.list_dropped())
     yield check_settings(inherited_settings.list_dropped())
     yield check_compiler()

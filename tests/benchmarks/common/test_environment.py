@@ -51,6 +51,14 @@ def test_a_processor_without_a_name_is_described_by_its_numbers():
     assert environment.parse_processor(ARM.replace("0xd0c", "0xd4f")) != processor
 
 
+def test_a_system_that_hides_its_processor_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment.sys, "platform", "linux")
+    monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "cpuinfo")
+    assert "cpuinfo is missing" in environment.describe_hidden_processor()
+    (tmp_path / "cpuinfo").touch()
+    assert environment.describe_hidden_processor() == ""
+
+
 def test_a_processor_with_a_name_keeps_it():
     text = "processor : 0\nvendor_id : AuthenticAMD\nmodel name : AMD EPYC\nflags : fpu avx2\n"
     expected = {"model name": "AMD EPYC", "vendor_id": "AuthenticAMD", "flags": "fpu avx2"}
