@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import importlib.util
 import linecache
@@ -69,8 +68,7 @@ def load_plugin(plugin: Plugin) -> PluginModule:
         lines = plugin.source.splitlines(keepends=True)
         linecache.cache[f"<{name}>"] = (len(plugin.source), None, lines, f"<{name}>")
         sys.modules[name] = module  # dataclasses and pickle look up definitions there
-        with contextlib.suppress(FileNotFoundError):  # the working folder may have been deleted
-            sys.path.append(str(Path.cwd()))  # last, so that a file there replaces no other module
+        sys.path.append(str(Path.cwd()))  # last, so that a file there replaces no other module
         try:
             with keep_global_settings():
                 exec(compile(plugin.source, f"<{name}>", "exec"), module.__dict__)

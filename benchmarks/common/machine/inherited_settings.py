@@ -6,7 +6,9 @@ import os
 import resource
 import sys
 import warnings
+from pathlib import Path
 
+from benchmarks.common.errors import UserError
 from benchmarks.common.machine import folders
 
 # Threads, instruction sets, rounding and logs of numerical libraries; tqdm and Typer fail on invalid numbers.
@@ -25,8 +27,12 @@ _dropped: dict[str, str] = {}
 def neutralize() -> None:
     """Drop inherited settings, and choose a suitable folder for temporary files; before libraries are imported.
 
-    Processes that are started later inherit the result.
+    Processes that are started later inherit the result. Raises `UserError` if the working folder has been deleted.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working folder has been deleted; change to another folder, and run again") from None
     for name in [name for name in os.environ if name.startswith(PREFIXES) and name not in EXEMPT]:
         if (value := os.environ.pop(name)) != THREADS.get(name):
             _dropped[name] = value

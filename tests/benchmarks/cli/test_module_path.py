@@ -79,9 +79,10 @@ def test_the_working_folder_is_searched_if_pythonpath_names_it(tmp_path, path, i
     assert importable or "No module named 'helper'" in done.stderr
 
 
-def test_a_working_folder_that_was_deleted_is_no_error(tmp_path):
+def test_a_working_folder_that_was_deleted_is_said(tmp_path):
     program = "import os, sys; os.rmdir(os.getcwd()); from benchmarks.__main__ import main; main()"
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", program, "list", "presets"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=variables)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 64
+    assert done.stderr == "error: the working folder has been deleted; change to another folder, and run again\n"

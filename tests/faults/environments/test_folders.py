@@ -90,6 +90,7 @@ def test_incomplete_data_are_replaced(monkeypatch, tmp_path):
     assert datasets.prepare_dataset("digits", tmp_path) == prepared
 
 
+@pytest.mark.faults
 def test_a_failed_download_leaves_the_users_empty_folder(tmp_path):
     (tmp_path / "data").mkdir()
     environment = Environment({"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"})
