@@ -37,7 +37,6 @@ def neutralize() -> None:
         if (value := os.environ.pop(name)) != THREADS.get(name):
             _dropped[name] = value
     os.environ |= THREADS
-    os.environ |= THREADS
     if any(action == "error" for action, *_ in warnings.filters):  # python -W error: libraries warn at their import
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
