@@ -13,6 +13,7 @@ import torch
 from benchmarks.common import cache_paths, environment
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError, unknown
+from benchmarks.common.machine.folders import choose_cache
 from benchmarks.planning import cases, datasets, registry
 from benchmarks.planning.cases import Case, Protocol
 from benchmarks.planning.plugins import Plugin, read_plugins
@@ -30,6 +31,7 @@ def plan_run(
     snapshot: float = Case.snapshot,
 ) -> list[Case]:
     """Return the cases of these variants, of all registered ones if `names` is empty, and prepare their data set."""
+    choose_cache()
     plugins = read_plugins(plugin_files)
     if not names:
         registry.print_faults()

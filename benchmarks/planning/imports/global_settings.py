@@ -18,7 +18,8 @@ def keep_global_settings() -> Iterator[None]:
     variables, errors = dict(os.environ), np.geterr()
     folder = os.open(".", os.O_RDONLY)  # it may have been deleted, so its path is of no use
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    threads, precision = torch.get_num_threads(), _read_precision()
+    products = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
     dtype, is_grad_enabled = torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         with warnings.catch_warnings():
@@ -35,4 +36,14 @@ def keep_global_settings() -> Iterator[None]:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(is_grad_enabled)
         torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
+        if precision:
+            torch.set_float32_matmul_precision(precision)
+        torch.backends.mkldnn.matmul.fp32_precision = products  # type: ignore[attr-defined]
+
+
+def _read_precision() -> str:
+    """Return torch's older setting of matrix products; empty if torch refuses, because the newer one was set."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return ""

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.conftest import TINY
 from tests.faults.environments.table import COMMANDS, ENVIRONMENTS
 
 
@@ -13,6 +14,8 @@ def start_folder(undisturbed, tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
     shutil.copytree(undisturbed, folder / "runs" / "run")
     shutil.copy(tiny, folder / "tiny.toml")
+    studies = "[gradients]\ncheckpoints = [0, 1, 2]\nrepeats = 20\nfewer_seeds = 1\nintegrand_draws = 1000\n"
+    (folder / "study.toml").write_text(TINY.replace("epochs = 2", "epochs = 3") + studies)
     (folder / "worse").mkdir()
     text = (undisturbed / "results.csv").read_text()
     lost = [line.replace(",ok,", ",diverged,") if line.split(",")[3] == "2" else line for line in text.splitlines()]

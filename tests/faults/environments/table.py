@@ -195,9 +195,10 @@ MATRIX = (
     "python -OO", "python -W error", "python -X dev", "python -i", "closed errors", "git hook", "all packages",
 )  # fmt: skip
 RUN = ["--preset", "tiny.toml", "--no-figures", "--no-report", "--out", "out", "--name", "new"]
+STUDY = [word.replace("tiny", "study") for word in RUN]
 COMMANDS = {
     "run": ["run", "vae", "reinforce-vae", *RUN],
-    "gradients": ["gradients", "--study", "counter-example", *RUN],
+    "gradients": ["gradients", "--study", "counter-example", "--study", "draws", *STUDY],
     "show": ["show", "runs/run", "--all-metrics"],
     "show markdown": ["show", "runs/run", "--format", "markdown"],
     "plot": ["plot", "runs/run"],

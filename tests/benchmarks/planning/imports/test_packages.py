@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from benchmarks.planning import registry
 from benchmarks.planning.imports import trial
 from benchmarks.planning.imports.global_settings import keep_global_settings
-from tests.faults.environments.table import PACKAGE, install
+from tests.faults.environments.table import PACKAGE, ROOT, install
 
 
 def fail():
@@ -56,6 +58,24 @@ def test_global_settings_are_restored():
     assert Path.cwd() == folder
     assert dict(os.environ) == before
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def test_global_settings_are_restored_whichever_library_multiplies_matrices():
+    """On some processors the program sets the newer of torch's two settings; torch then refuses to read the older."""
+    code = (
+        "import torch\n"
+        "from benchmarks.planning.imports.global_settings import keep_global_settings\n"
+        "from tests.faults.environments.table import PACKAGE\n"
+        "matmul = torch.backends.mkldnn.matmul\n"
+        "for value in ('ieee', 'bf16'):\n"
+        "    matmul.fp32_precision = value\n"
+        "    with keep_global_settings():\n"
+        "        exec(PACKAGE['changes torch'])\n"
+        "        torch.set_float32_matmul_precision('medium' if value == 'ieee' else 'highest')\n"
+        "    assert matmul.fp32_precision == value, (matmul.fp32_precision, value)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_packages_that_fail_are_left_out(monkeypatch, tmp_path):
