@@ -16,9 +16,14 @@ from vaezoo.evaluation import evidence_lower_bound as evidence_lower_bound
 from vaezoo.gradients import Measurement as Measurement
 from vaezoo.gradients import Moments as Moments
 from vaezoo.gradients import measure as measure
+from vaezoo.models import ARCHITECTURES as ARCHITECTURES
+from vaezoo.models import Architecture as Architecture
+from vaezoo.models import Dataset as Dataset
 from vaezoo.models import DataSpec as DataSpec
 from vaezoo.models import Model as Model
+from vaezoo.models import find_state as find_state
 from vaezoo.models import initialise as initialise
+from vaezoo.models import initialise_output as initialise_output
 from vaezoo.models import mlp_normal as mlp_normal
 from vaezoo.models import mlp_point as mlp_point
 from vaezoo.objectives import Objective as Objective

@@ -43,9 +43,22 @@ Plugin = Annotated[
 Out = Annotated[Path, option("Look for runs in this folder.")]
 Destination = Annotated[Path, option("Write the run folder into this folder.", callback=check_writable)]
 Preset = Annotated[str, option("Use these settings: a name from 'list presets', or the path of a TOML file.")]
-Dataset = Annotated[str | None, data("Use this data set; see 'list datasets'.", PRESET_DEFAULT)]
+Dataset = Annotated[
+    str | None,
+    data(
+        "Use this data set: a name from 'list datasets', an .npz or .csv file, or a folder of images.", PRESET_DEFAULT
+    ),
+]
 DataRoot = Annotated[
     Path | None, data("Read torchvision data from this folder; download what is missing.", "data in the cache folder")
+]
+Architecture = Annotated[
+    str | None,
+    training(
+        "Build encoder and decoder as mlp, mlp-2 (two hidden layers), conv (images only), or as an architecture of "
+        "--plugin.",
+        PRESET_DEFAULT,
+    ),
 ]
 Seeds = Annotated[
     str | None, training("Run this number of seeds (5), a list (0,3,7) or a range (64-103).", PRESET_DEFAULT)

@@ -15,7 +15,6 @@ from torch.profiler import profile as torch_profile
 from benchmarks.common import kernels
 from benchmarks.common.errors import UserError
 from benchmarks.execution.interface import Limits
-from benchmarks.planning import planner
 from benchmarks.planning.cases import Case, Protocol
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.reporting.formats import text_table
@@ -64,7 +63,7 @@ def profile_step(case: Case, steps: int, trace: Path) -> str:
     self_time = "self_device_time_total" if protocol.device == "cuda" else "self_cpu_time_total"
     events = [(e.key, e.count / steps, float(getattr(e, self_time)) / 1e6 / steps) for e in profiler.key_averages()]
     speed = protocol.batch_size / seconds
-    work = speed * count_flops(setup.variant, planner.make_spec(protocol), protocol.latent_dim)
+    work = speed * count_flops(setup.variant, setup.spec, protocol.latent_dim)
     return (
         f"{case.variant} on {protocol.dataset}, {'compiled' if case.step else 'eager'}, threads: {protocol.threads}\n"
         f"{1e3 * seconds:.2f} ms per step of {protocol.batch_size} examples, {speed:,.0f} examples/s\n"

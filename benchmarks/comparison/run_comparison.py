@@ -150,7 +150,8 @@ def _make_metric_test(key: Key, metric: Metric, base: Group, new: Group) -> Pend
     medians = statistics.median(base_values.values()), statistics.median(new_values.values())
     if reason := _find_implausible(metric, base, new):
         return Verdict(*key, metric.name, "failed", *medians, advice=advice, note=reason)
-    draft = Verdict(*key, metric.name, "unchanged", *medians, tolerance=metric.tolerance_on(key[0]), advice=advice)
+    tolerance = base.tolerance(metric, key[0])
+    draft = Verdict(*key, metric.name, "unchanged", *medians, tolerance=tolerance, advice=advice)
     shared = {seed: new_values[seed] for seed in base_values if seed in new_values}
     if shared in (base_values, new_values) and all(base_values[seed] == value for seed, value in shared.items()):
         median = statistics.median(shared.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.comparison.conditions import Conditions, list_conditions
-from benchmarks.reporting.metrics import METRICS
+from benchmarks.reporting.metrics import METRICS, Metric
 from benchmarks.reporting.results_table import SETTINGS
 
 Key = tuple[str, str]  # data set, variant
@@ -39,6 +40,10 @@ class Group:
     settings: Mapping[str, Any]
     conditions: Conditions
     rows: Mapping[str, Columns]
+
+    def tolerance(self, metric: Metric, dataset: str) -> float:
+        """Return the smallest difference of the metric that matters on these data."""
+        return metric.tolerance_on(dataset, float(self.settings.get("dimensions") or math.nan))
 
 
 Groups = Mapping[Key, Group]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.planning import datasets
 from benchmarks.planning.cases import Protocol
+from benchmarks.planning.data.tensors import draw_minibatch
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.training.baseline_fitting import fit_baseline
 from vaezoo import VARIANTS, FittedVariant, Model, Variant, pathwise
@@ -71,7 +71,7 @@ class MeasurementContext:
 
     def minibatch(self) -> Tensor:
         """Return the first minibatch, binarized equally for every seed and checkpoint."""
-        return datasets.draw_minibatch(self.images, self.protocol, make_generator(0, "binarize/gradient"))
+        return draw_minibatch(self.images, self.protocol, make_generator(0, "binarize/gradient"))
 
     def noise(self, draws: int, repeats: int) -> Callable[[slice], Tensor]:
         """Return a function: slice of the minibatch's examples -> noise [R, K, b, D].
@@ -217,4 +217,4 @@ def draw_images(context: MeasurementContext, count: int, source: torch.Generator
     """Draw training images with replacement, each with a new binarization."""
     rows = torch.randint(len(context.images), (count,), generator=source).to(context.images.device)
     protocol = dataclasses.replace(context.protocol, batch_size=count)
-    return datasets.draw_minibatch(context.images[rows], protocol, source)
+    return draw_minibatch(context.images[rows], protocol, source)

@@ -17,8 +17,9 @@ from benchmarks.gradient_studies.columns import CHECKPOINTS, UNITS, Row
 from benchmarks.gradient_studies.measurement import MeasurementContext
 from benchmarks.gradient_studies.studies import STUDIES, compare_pairs
 from benchmarks.planning.cases import Protocol
+from benchmarks.planning.imports.records import Plugin
+from benchmarks.planning.model_specs import read_spec
 from benchmarks.planning.planner import find_described
-from benchmarks.planning.plugins import Plugin
 from benchmarks.planning.registry import find_variant
 from benchmarks.planning.settings import StudySettings
 from benchmarks.runs import cell_files
@@ -56,7 +57,7 @@ class ReferenceModel:
         protocol = cell.protocol
         variants = [find_described(description, cell.plugins).variant for description in cell.fields["variants"]]
         reference = Variant("reference", variants[0].architecture, elbo, pathwise)
-        setup = setup_training(reference, protocol, cell.data_folder, cell.seed)
+        setup = setup_training(reference, read_spec(cell), protocol, cell.data_folder, cell.seed)
         names = dict(zip(protocol.checkpoints, CHECKPOINTS, strict=False))
         # the references of a plug-in's variant are rows of the cell of the project's variants
         measured_elsewhere = {v.name for v in VARIANTS} - {*cell.variants}

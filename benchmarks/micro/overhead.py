@@ -21,7 +21,7 @@ from benchmarks.execution.local import run_processes
 from benchmarks.micro.against import measure_run
 from benchmarks.micro.scale import plan_cases
 from benchmarks.planning.cases import Case
-from benchmarks.planning.datasets import Binarizer
+from benchmarks.planning.data.tensors import Binarizer
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.training import cell, step
 from benchmarks.training.compilation import Step, load_step

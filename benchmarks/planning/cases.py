@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmarks.common.atomic_files import Record
+from benchmarks.planning.imports.records import Plugin
+
+NO_HIDDEN = "none"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,31 @@ class Protocol:
     threads: int
     device: str
     precision: str
+    preprocessing: str = "none"
+    architecture: str = "mlp"
+    hidden: str = ""
+    activation: str = "relu"
+    initialisation: Literal["uniform", "glorot"] = "uniform"
+    output_bias: str = "drawn"
+
+
+def format_widths(hidden: Sequence[int]) -> str:
+    """Return the widths of hidden layers as the option --hidden takes them."""
+    return ",".join(map(str, hidden)) or NO_HIDDEN
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """Return the widths of hidden layers."""
+    return () if text == NO_HIDDEN else tuple(map(int, text.split(",")))
+
+
+def describe_protocol(protocol: Protocol) -> Record:
+    """Return the settings without those that have their default, so that a new setting leaves older ids as they are."""
+    return {
+        field.name: value
+        for field in dataclasses.fields(protocol)
+        if (value := getattr(protocol, field.name)) != field.default
+    }
 
 
 @dataclass(frozen=True)
@@ -37,6 +66,7 @@ class Case:
 
     fields: the variant's name, architecture, objective, estimator, baseline, draws and source hash.
     source: text of the plug-in file that defines the variant; empty if the variant can be imported.
+    architecture_source: the same of the architecture.
     repository, repository_commit: origin of a plug-in.
     commit: commit of the code that planned the cell. snapshot: seconds between snapshots.
     step: path of the compiled training step; empty if the step is not compiled.
@@ -57,10 +87,16 @@ class Case:
     commit: str
     snapshot: float = 60.0
     step: str = ""
+    architecture_source: str = ""
 
     @property
     def label(self) -> str:
         return f"{self.variant} seed {self.seed}"
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """The plug-in files that define the variant and its architecture."""
+        return tuple(Plugin(source) for source in dict.fromkeys((self.source, self.architecture_source)) if source)
 
     @property
     def columns(self) -> Record:

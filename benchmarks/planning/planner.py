@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,28 +11,33 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import cache_paths, environment
+from benchmarks.common import environment
 from benchmarks.common.atomic_files import Record
-from benchmarks.common.errors import UserError, unknown
+from benchmarks.common.errors import UserError, printable, unknown
 from benchmarks.common.machine.folders import choose_cache
-from benchmarks.planning import cases, datasets, registry
+from benchmarks.planning import cases, model_specs, registry
 from benchmarks.planning.cases import Case, Protocol
-from benchmarks.planning.plugins import Plugin, read_plugins
-from benchmarks.planning.registry import RegisteredVariant
+from benchmarks.planning.data.cache import prepare_dataset
+from benchmarks.planning.data.catalogue import find_dataset
+from benchmarks.planning.data.facts import PreparedDataset
+from benchmarks.planning.data.info import DatasetInfo
+from benchmarks.planning.imports.records import Plugin
+from benchmarks.planning.plugins import read_plugins
+from benchmarks.planning.registry import PERCEPTRON, RegisteredArchitecture, RegisteredVariant
 from benchmarks.planning.settings import Settings
-from vaezoo import DataSpec
 from vaezoo.distributions.likelihoods import LIKELIHOODS
+
+VALUES = {"binary": "binary pixels", "unit": "grey pixels", "real": "real numbers"}
 
 
 def plan_run(
     settings: Settings,
     names: Sequence[str],
     plugin_files: Sequence[Path],
-    data_root: Path | None,
+    data_root: Path | None = None,
     snapshot: float = Case.snapshot,
 ) -> list[Case]:
-    """Return the cases of these variants, of all registered ones if `names` is empty, and prepare their data set."""
-    choose_cache()
+    """Plan the cases of these variants, of all registered ones if `names` is empty, and prepare their data set."""
     plugins = read_plugins(plugin_files)
     if not names:
         registry.print_faults()
@@ -39,10 +45,28 @@ def plan_run(
         registry.find_variant(n, settings.draws, plugins)
         for n in dict.fromkeys(names or registry.load_registry(plugins))
     ]
-    protocol = resolve_protocol(settings)
-    prepared = datasets.prepare_dataset(protocol.dataset, data_root or cache_paths.data_root())
+    protocol, prepared = prepare(settings, plugins, data_root)
+    architecture = registry.find_architecture(protocol.architecture, plugins)
+    model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
+    return plan_cells(entries, protocol, settings.seeds, prepared, snapshot, architecture)
+
+
+def prepare(
+    settings: Settings, plugins: Sequence[Plugin] = (), data_root: Path | None = None
+) -> tuple[Protocol, PreparedDataset]:
+    """Return the protocol of these settings and their data set, which is decoded if the cache lacks it.
+
+    Says on standard error what was chosen for a file of the user.
+    """
+    choose_cache()
+    info = find_dataset(settings.dataset, registry.load_datasets(plugins))
+    protocol = resolve_protocol(settings, info)
+    if info.note:
+        print(printable(info.note), file=sys.stderr)
+    prepared = prepare_dataset(info, data_root)
     check_batch_size(protocol, prepared)
-    return plan_cells(entries, protocol, settings.seeds, prepared, snapshot)
+    check_preprocessing(protocol, prepared)
+    return protocol, prepared
 
 
 def describe_variant(entry: RegisteredVariant) -> dict[str, Any]:
@@ -74,37 +98,43 @@ def find_described(description: Record, plugins: Sequence[Plugin]) -> Registered
     return entry
 
 
-def make_spec(protocol: Protocol) -> DataSpec:
-    """Return shape, likelihood and hidden widths: the input from which an architecture builds a model."""
-    info = datasets.find_dataset(protocol.dataset)
-    return DataSpec(info.shape, protocol.likelihood, info.hidden)
-
-
-def resolve_protocol(settings: Settings) -> Protocol:
+def resolve_protocol(settings: Settings, info: DatasetInfo) -> Protocol:
     """Return the protocol of these settings, with defaults of the data set; raise `UserError` if they contradict."""
-    info = datasets.find_dataset(settings.dataset)
     likelihood = info.likelihood if settings.likelihood is None else settings.likelihood
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
-    support = LIKELIHOODS[likelihood]().support
-    default = info.binarization if support == "binary" else "none"
+    support = LIKELIHOODS[likelihood](1).support
+    is_grey, is_real = info.values == "unit", info.values == "real"
+    default = "dynamic" if support == "binary" and is_grey else "none"
     binarization = default if settings.binarization is None else settings.binarization
-    is_grey, is_binarized = info.likelihood == "bernoulli", binarization != "none"
+    preprocessing = settings.preprocessing or info.preprocessing
+    is_binarized, is_standardised = binarization != "none", preprocessing == "standardised"
     method, purpose = f"binarization {binarization}", f"the likelihood {likelihood} is for"
-    is_real, is_not_binary = (
-        f"{settings.dataset} {text}" for text in ("has real numbers", "without binarization is not binary")
+    has_values, is_not_binary = (
+        f"{info.name} {text}" for text in (f"has {VALUES[info.values]}", "without binarization is not binary")
     )
     for_grey = "--binarization dynamic, or --likelihood continuous-bernoulli or" if is_grey else "--likelihood"
     refusals = (  # whether it applies, what is needed, what contradicts it, and what to use instead
-        (is_binarized and not is_grey, f"{method} needs pixels in [0, 1]", is_real, "--binarization none"),
-        (support == "binary" and not is_binarized, f"{purpose} binary data", is_not_binary, f"{for_grey} gaussian"),
+        (is_binarized and not is_grey, f"{method} needs pixels in [0, 1]", has_values, "--binarization none"),
+        (
+            is_standardised and not is_real,
+            "--preprocessing standardised needs real numbers",
+            has_values,
+            "--preprocessing none",
+        ),
+        (
+            support == "binary" and not is_binarized and info.values != "binary",
+            f"{purpose} binary data",
+            is_not_binary,
+            f"{for_grey} gaussian",
+        ),
         (
             support == "unit" and is_binarized,
             f"{purpose} grey pixels",
             f"{method} makes them binary",
             "--binarization none, or --likelihood bernoulli",
         ),
-        (support == "unit" and not is_grey, f"{purpose} data in [0, 1]", is_real, "--likelihood gaussian"),
+        (support == "unit" and is_real, f"{purpose} data in [0, 1]", has_values, "--likelihood gaussian"),
     )
     for applies, need, contradiction, remedy in refusals:
         if applies:
@@ -114,29 +144,38 @@ def resolve_protocol(settings: Settings) -> Protocol:
             "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
         )
     resolved = {
+        "dataset": info.name,
+        "preprocessing": preprocessing,
         "binarization": binarization,
         "likelihood": likelihood,
         "latent_dim": settings.latent_dim or info.latent_dim,
-        "checkpoints": tuple(sorted({c for c in settings.checkpoints if c < settings.epochs} | {settings.epochs})),
+        "checkpoints": list_checkpoints(settings),
     }
     return Protocol(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Protocol)} | resolved)
+
+
+def list_checkpoints(settings: Settings) -> tuple[int, ...]:
+    """Return the epochs at which models are measured; the last epoch is one of them."""
+    return tuple(sorted({c for c in settings.checkpoints if c < settings.epochs} | {settings.epochs}))
 
 
 def plan_cells(
     entries: Sequence[RegisteredVariant],
     protocol: Protocol,
     seeds: Iterable[int],
-    prepared: datasets.PreparedDataset,
+    prepared: PreparedDataset,
     snapshot: float = Case.snapshot,
+    architecture: RegisteredArchitecture = PERCEPTRON,
 ) -> list[Case]:
     """Return one case per seed and variant; seeds are the outer loop, so that an interrupted run is comparable."""
     descriptions = [describe_variant(entry) for entry in entries]
+    spec = model_specs.make_spec(protocol, prepared.facts, architecture.architecture)
     identities: list[dict[str, Any]] = [
         {
             "variant": description,
             "data": prepared.checksum,
-            "spec": dataclasses.asdict(make_spec(protocol)),
-            "protocol": dataclasses.asdict(protocol),
+            "spec": model_specs.describe_spec(spec, architecture.fingerprint),
+            "protocol": cases.describe_protocol(protocol),
         }
         for description in descriptions
     ]
@@ -157,17 +196,28 @@ def plan_cells(
             cell_id=cases.hash_identity(identity | {"seed": seed}),
             commit=environment.read_commit(),
             snapshot=snapshot,
+            architecture_source=architecture.source,
         )
         for seed in seeds
         for entry, identity in zip(entries, identities, strict=True)
     ]
 
 
-def check_batch_size(protocol: Protocol, prepared: datasets.PreparedDataset) -> None:
+def check_batch_size(protocol: Protocol, prepared: PreparedDataset) -> None:
     """Raise `UserError` if a minibatch is larger than the training split."""
     count = len(np.load(Path(prepared.folder) / "train.npy", mmap_mode="r"))
     if protocol.batch_size > count:
         raise UserError(
             f"--batch-size {protocol.batch_size} is larger than the {count} training examples of {protocol.dataset}; "
             f"use {count} or less"
+        )
+
+
+def check_preprocessing(protocol: Protocol, prepared: PreparedDataset) -> None:
+    """Raise `UserError` if a dimension must be divided by its scale, and has none."""
+    constant = [i for i, scale in enumerate(prepared.facts.scale) if not scale > 0]
+    if protocol.preprocessing == "standardised" and constant:
+        raise UserError(
+            f"--preprocessing standardised: dimension {constant[0]} of {protocol.dataset} has the same value in all "
+            "training examples; remove it, or use --preprocessing none"
         )

@@ -10,40 +10,15 @@ import sys
 import traceback
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from benchmarks.common import environment, repositories
 from benchmarks.common.errors import UserError
 from benchmarks.planning.imports.global_settings import keep_global_settings
+from benchmarks.planning.imports.records import Plugin, PluginModule
 
 INSTALLED_FOLDERS = {"site-packages", "dist-packages"}
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """The text of a plug-in file, the repository and the commit from which it was read, and its name in errors."""
-
-    source: str
-    repository: str = ""
-    commit: str = ""
-    label: str = "the plug-in"
-
-
-@dataclass(frozen=True)
-class PluginModule:
-    """The module of a plug-in. source: text of its file, or empty for an installed package.
-
-    label: what error messages call it. fingerprint: hash of all source that the module reaches.
-    """
-
-    module: types.ModuleType
-    label: str
-    fingerprint: str
-    source: str = ""
-    repository: str = ""
-    commit: str = ""
 
 
 def read_plugins(paths: Sequence[Path]) -> list[Plugin]:

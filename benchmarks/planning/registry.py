@@ -10,9 +10,14 @@ from dataclasses import dataclass
 
 from benchmarks.common.atomic_files import NAME_PATTERN, WORD_PATTERN
 from benchmarks.common.errors import UserError, printable, unknown
+from benchmarks.planning.data.catalogue import DATASETS
+from benchmarks.planning.data.user import plugin_datasets
+from benchmarks.planning.data.user.plugin_datasets import PluginDataset
 from benchmarks.planning.imports.packages import list_packages, load_package
-from benchmarks.planning.plugins import Plugin, PluginModule, load_plugin
-from vaezoo import VARIANTS, Variant
+from benchmarks.planning.imports.records import Plugin, PluginModule
+from benchmarks.planning.plugins import load_plugin
+from vaezoo import ARCHITECTURES, VARIANTS, Architecture, Variant
+from vaezoo.models import MLP
 
 EXAMPLE_DEFINITION = 'VARIANTS = [Variant("mine", mlp_normal, elbo, pathwise)]'
 
@@ -34,30 +39,102 @@ class RegisteredVariant:
     commit: str = ""
 
 
+@dataclass(frozen=True)
+class RegisteredArchitecture:
+    """An architecture and its origin; see `RegisteredVariant`."""
+
+    architecture: Architecture
+    source: str = ""
+    fingerprint: str = ""
+
+
+PERCEPTRON = RegisteredArchitecture(MLP)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What the project and installed packages register, by name. faults: packages that are left out, and why."""
+
+    variants: dict[str, RegisteredVariant]
+    datasets: dict[str, PluginDataset]
+    architectures: dict[str, RegisteredArchitecture]
+    faults: list[str]
+
+
 def load_registry(plugins: Iterable[Plugin] = ()) -> dict[str, RegisteredVariant]:
     """Return all variants by name: the project's, then those of installed packages, then those of plug-in files."""
-    entries, _ = load_installed()
+    return _load(plugins).variants
+
+
+def load_datasets(plugins: Iterable[Plugin] = ()) -> dict[str, PluginDataset]:
+    """Return the data sets of installed packages and of plug-in files, by name."""
+    return _load(plugins).datasets
+
+
+def find_architecture(name: str, plugins: Iterable[Plugin] = ()) -> RegisteredArchitecture:
+    """Return the architecture of that name; raise `UserError` if the name is unknown."""
+    entries = _load(plugins).architectures
+    if name not in entries:
+        raise unknown("architecture", name, entries)
+    return entries[name]
+
+
+def _load(plugins: Iterable[Plugin]) -> Installed:
+    registered = load_installed()
     for module in map(load_plugin, plugins):
-        entries = _add_variants(entries, module)
-    return entries
+        registered = _add(registered, module)
+    return registered
 
 
 @functools.cache
-def load_installed() -> tuple[dict[str, RegisteredVariant], list[str]]:
-    """Return the variants of the project and of installed packages, and why packages are left out, one line each."""
-    entries, faults = {v.name: RegisteredVariant(v) for v in VARIANTS}, []
+def load_installed() -> Installed:
+    """Return what the project and installed packages register, and why packages are left out, one line each."""
+    variants = {v.name: RegisteredVariant(v) for v in VARIANTS}
+    registered = Installed(variants, {}, {a.name: RegisteredArchitecture(a) for a in ARCHITECTURES}, [])
     for point in list_packages():
         try:
-            entries = _add_variants(entries, load_package(point))
+            registered = _add(registered, load_package(point))
         except UserError as error:
-            faults.append(str(error))
-    return entries, faults
+            registered.faults.append(str(error))
+    return registered
 
 
 def print_faults() -> None:
     """Print on standard error which installed packages are left out, and why; a line for each."""
-    for fault in load_installed()[1]:
+    for fault in load_installed().faults:
         print(f"left out: {printable(fault)}", file=sys.stderr)
+
+
+def _add(registered: Installed, module: PluginModule) -> Installed:
+    """Return the registry with what a plug-in defines."""
+    if not any(hasattr(module.module, name) for name in ("VARIANTS", "DATASETS", "ARCHITECTURES")):
+        raise UserError(f"{module.label} defines no VARIANTS, a list of Variant; for example: {EXAMPLE_DEFINITION}")
+    return Installed(
+        _add_variants(registered.variants, module),
+        plugin_datasets.add_datasets(registered.datasets, module, DATASETS),
+        _add_architectures(registered.architectures, module),
+        registered.faults,
+    )
+
+
+def _add_architectures(
+    entries: dict[str, RegisteredArchitecture], module: PluginModule
+) -> dict[str, RegisteredArchitecture]:
+    architectures = getattr(module.module, "ARCHITECTURES", ())
+    if not isinstance(architectures, list | tuple) or not all(type(a) is Architecture for a in architectures):
+        raise UserError(f"{module.label}: ARCHITECTURES is no list of Architecture; give a list")
+    added = dict(entries)
+    for architecture in architectures:
+        if not NAME_PATTERN.fullmatch(architecture.name):
+            name = architecture.name[:60]
+            raise UserError(f"'{name}' can't be the name of an architecture; use letters, digits and . _ + -")
+        if architecture.name in added:
+            raise UserError(
+                f"{module.label} defines an architecture '{architecture.name}', but that name is in use; give it "
+                "another name"
+            )
+        added[architecture.name] = RegisteredArchitecture(architecture, module.source, module.fingerprint)
+    return added
 
 
 def _add_variants(entries: dict[str, RegisteredVariant], module: PluginModule) -> dict[str, RegisteredVariant]:
@@ -94,7 +171,7 @@ def find_variant(name: str, draws: int | None = None, plugins: Iterable[Plugin] 
     entries = load_registry(plugins)
     if name not in entries:
         error = unknown("variant", name, entries)
-        raise UserError("; ".join([str(error), *load_installed()[1]]))
+        raise UserError("; ".join([str(error), *load_installed().faults]))
     entry = entries[name]
     if draws is None:
         return entry
@@ -107,6 +184,8 @@ def find_variant(name: str, draws: int | None = None, plugins: Iterable[Plugin] 
 def _read_variants(plugin: PluginModule) -> Iterator[RegisteredVariant]:
     """Yield the variants that a plug-in defines; raise `UserError` if it defines none, or if a name is invalid."""
     variants = getattr(plugin.module, "VARIANTS", None)
+    if variants is None:
+        return
     if not isinstance(variants, list | tuple) or not variants or not all(type(v) is Variant for v in variants):
         raise UserError(f"{plugin.label} defines no VARIANTS, a list of Variant; for example: {EXAMPLE_DEFINITION}")
     for variant in variants:

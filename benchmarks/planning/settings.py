@@ -60,6 +60,14 @@ def _check_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+def _parse_widths(value: object) -> object:
+    """Return widths as text, 400,200; none means no hidden layer. A preset can have a list."""
+    parts = [str(part) for part in value] if isinstance(value, list) else str(value).replace(" ", "").split(",")
+    if not all(re.fullmatch(r"[1-9][0-9]{0,6}", part) for part in parts) and parts != ["none"]:
+        raise ValueError(f"{shorten(repr(value), 40)} is no list of widths such as 400,200; give numbers, or none")
+    return ",".join(parts) or "none"
+
+
 class StudySettings(BaseModel):
     """Settings of the gradient studies, in addition to the settings that they share with runs.
 
@@ -99,8 +107,14 @@ class Settings(BaseModel):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 1e-3
     checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = (0,)
     binarization: Literal["dynamic", "static", "none"] | None = None
+    preprocessing: Literal["none", "standardised"] | None = None
     likelihood: str | None = None
     latent_dim: Count | None = None
+    architecture: str = "mlp"
+    hidden: Annotated[str, BeforeValidator(_parse_widths)] = ""
+    activation: Literal["relu", "leaky-relu", "tanh", "elu", "silu", "softplus"] = "relu"
+    initialisation: Literal["uniform", "glorot"] = "uniform"
+    output_bias: Literal["drawn", "data"] = "drawn"
     draws: Count | None = None
     evaluation_draws: CountAboveOne = 16
     log_likelihood_draws: CountAboveOne = 100

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 Direction = Literal["higher", "lower", "none"]
 NATS = "nats/example"
-SMALL_DATA_TOLERANCE = {"digits": 0.25, "linear-gaussian": 0.1}  # nats, for data with fewer than 28 x 28 dimensions
+DEFAULT_DIMENSIONS = 28 * 28
+SMALL_DATA_TOLERANCE = {"digits": 0.25, "linear-gaussian": 0.1}  # nats; for other data it follows from the dimensions
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,17 @@ class Metric:
     checkpoint: Literal["first", "last"] = "last"
     decimals: int = 2
 
-    def tolerance_on(self, dataset: str) -> float:
-        """Return the tolerance for a data set. Nats are sums over dimensions, so small data have smaller tolerances."""
-        if self.tolerance and self.unit == NATS:
-            return SMALL_DATA_TOLERANCE.get(dataset, self.tolerance)
-        return self.tolerance
+    def tolerance_on(self, dataset: str, dimensions: float = math.nan) -> float:
+        """Return the tolerance for a data set of this number of dimensions; NaN if it is unknown.
+
+        Nats are sums over dimensions, so the tolerance is that of 28 x 28 dimensions times the root of their ratio.
+        """
+        if not self.tolerance or self.unit != NATS:
+            return self.tolerance
+        if dataset in SMALL_DATA_TOLERANCE:
+            return SMALL_DATA_TOLERANCE[dataset]
+        ratio = dimensions / DEFAULT_DIMENSIONS if dimensions > 0 else 1.0
+        return float(f"{self.tolerance * math.sqrt(ratio):.2g}")
 
 
 METRICS = (

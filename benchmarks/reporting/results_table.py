@@ -38,6 +38,13 @@ SETTINGS = (
     Column("learning_rate", "1", "learning rate of Adam", "number"),
     Column("likelihood", "", "distribution p(x|z); empty if a plug-in fails before its model is built", "word"),
     Column("binarization", "", "dynamic (new pixels at each step), static (drawn once) or none"),
+    Column("preprocessing", "", "none, or standardised: each dimension minus its mean, divided by its scale, in train"),
+    Column("dimensions", "count", "numbers in one example", "number"),
+    Column("architecture", "", "networks of encoder and decoder: mlp, mlp-2, conv, or one of a plug-in", "name"),
+    Column("hidden", "", "widths of the encoder's hidden layers (of conv: channels), or none; reversed in the decoder"),
+    Column("activation", "", "function after each hidden layer"),
+    Column("initialisation", "", "distribution of initial weights: uniform, as in torch, or glorot"),
+    Column("output_bias", "", "initial bias of the decoder's last layer: drawn, or data, so that E[x|z] is their mean"),
     Column("evaluation_draws", "count", "draws per test image for elbo and both reconstruction errors", "number"),
     Column("log_likelihood_draws", "count", "draws per test image for log_likelihood", "number"),
     Column("gradient_repeats", "count", "gradient estimates for gradient_variance", "number"),
@@ -84,6 +91,8 @@ ADDED_COLUMNS = {  # first schema version whose tables all have the column
     "processor_throughput": 3,
     **dict.fromkeys(("plugin_source", "plugin_repository", "plugin_commit"), 4),
     **dict.fromkeys(("support", "posterior"), 4),
+    **dict.fromkeys(("dimensions", "preprocessing", "architecture", "hidden", "activation"), 5),
+    **dict.fromkeys(("initialisation", "output_bias"), 5),
 }
 
 

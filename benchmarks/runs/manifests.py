@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import pandas as pd
 from benchmarks.common.atomic_files import NAME_PATTERN, SCHEMA_VERSION, Record, read_json
 from benchmarks.common.errors import DamageError, UserError
 from benchmarks.execution.interface import Cell
+from benchmarks.planning.cases import describe_protocol
 from benchmarks.reporting import results_table
 
 MANIFEST_FILE = "manifest.json"
@@ -27,7 +27,7 @@ def describe_cell(cell: Cell) -> Record:
         "variant": cell.fields,
         "dataset": cell.protocol.dataset,
         "seed": cell.seed,
-        "protocol": dataclasses.asdict(cell.protocol),
+        "protocol": describe_protocol(cell.protocol),
         "data_checksum": cell.data_checksum,
     }
 
@@ -82,10 +82,12 @@ def merge_manifest(folder: Path, existing: Record | None, plans: Sequence[Record
 
 
 def _check_same_protocol(folder: Path, existing: Record, planned: Record) -> None:
-    for key, value in planned["protocol"].items():
-        if existing["protocol"].get(key) != value:
+    there, here = existing["protocol"], planned["protocol"]
+    for key in {**here, **there}:
+        if there.get(key) != here.get(key):
+            values = [content.get(key, "the default") for content in (there, here)]
             raise UserError(
-                f"{folder} has another protocol: {key} is {existing['protocol'].get(key)} there and {value} here; "
+                f"{folder} has another protocol: {key} is {values[0]} there and {values[1]} here; "
                 "use another --name, or the settings of that run"
             )
     if existing["data_checksum"] != planned["data_checksum"]:

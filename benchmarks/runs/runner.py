@@ -77,6 +77,9 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
     missing.sort(key=kind.cost, reverse=True)  # the longest first, so that no core idles at the end
     atomic_files.write_json(folder / manifests.MANIFEST_FILE, manifest)
     atomic_files.write_json(folder / "environment.json", _describe_environment(plan[0].protocol, executor))
+    with contextlib.suppress(FileNotFoundError):  # cells without data
+        facts = (Path(plan[0].data_folder) / "facts.json").read_bytes()
+        atomic_files.write_bytes(folder / "dataset.json", facts)
     display = Display({cell.label: kind.cost(cell) for cell in missing}, len(plan) - len(missing))
     due = time.monotonic() + TABLES_SECONDS
     progress_due = 0.0

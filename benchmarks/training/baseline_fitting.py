@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.planning.cases import Protocol
-from benchmarks.planning.datasets import draw_minibatch
+from benchmarks.planning.data.tensors import draw_minibatch
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.training.step import initial_adam
 from vaezoo import FittedVariant, Model, Variant, estimate_parts, initial_average, initialise

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from benchmarks.common import environment, kernels
 from benchmarks.common.atomic_files import PARTIAL_SUFFIX
-from benchmarks.planning import datasets, planner
-from benchmarks.planning.cases import Case
+from benchmarks.planning.cases import Case, format_widths
+from benchmarks.planning.data.tensors import draw_minibatch
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.runs import cell_files
 from benchmarks.runs.running_cells import Reporter
@@ -60,7 +60,8 @@ def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[st
     def run() -> tuple[str, str]:
         reporter.report(0, is_checkpoint=True)  # so that a cell whose model takes long to build is seen
         setup = setup_case(case)
-        model_columns.update(state.describe_model(setup.model))
+        sizes = {"dimensions": setup.data.train.shape[1], "hidden": format_widths(setup.spec.hidden)}
+        model_columns.update(state.describe_model(setup.model) | sizes)
         arrays.update(_train_and_measure(case, setup, rows, snapshot, reporter))
         return rows[-1]["status"], rows[-1].get("error", "")
 
@@ -100,7 +101,7 @@ def _train_and_measure(case: Case, setup: Setup, rows: list[Row], snapshot: Path
         if snapshot and progress.epoch and time.monotonic() - last_save >= case.snapshot:
             state.save_snapshot(snapshot, case, training_state, rows, earlier_seconds)
             last_save = time.monotonic()
-    return make_image_arrays(setup.model, setup.data, datasets.find_dataset(protocol.dataset).shape, case.seed)
+    return make_image_arrays(setup.model, setup.data, case.seed)
 
 
 def _make_row(setup: Setup, progress: EpochProgress, matrix_rate: float, earlier_seconds: float) -> Row:
@@ -109,7 +110,7 @@ def _make_row(setup: Setup, progress: EpochProgress, matrix_rate: float, earlier
     matrix_rate: FLOP/s of large matrix products. earlier_seconds: processor time of the cell's earlier processes.
     """
     protocol = setup.protocol
-    flops_per_example = count_flops(setup.variant, planner.make_spec(protocol), protocol.latent_dim)
+    flops_per_example = count_flops(setup.variant, setup.spec, protocol.latent_dim)
     flops_per_second = None if progress.throughput is None else progress.throughput * flops_per_example
     metrics = _measure(setup, progress.epoch) if progress.finite else {}
     diverged = not progress.finite or not all(map(math.isfinite, metrics.values()))
@@ -118,7 +119,7 @@ def _make_row(setup: Setup, progress: EpochProgress, matrix_rate: float, earlier
         "step": progress.step,
         "status": "diverged" if diverged else "ok",
         **({} if diverged else metrics),
-        "exact_log_likelihood": setup.data.exact_log_likelihood,
+        "exact_log_likelihood": setup.data.facts.exact_log_likelihood,
         "throughput": progress.throughput,
         "processor_throughput": progress.processor_throughput if protocol.device == "cpu" else None,
         "flops_per_second": flops_per_second,
@@ -135,17 +136,23 @@ def _measure(setup: Setup, epoch: int) -> dict[str, float]:
     model, data, protocol, seed = setup.model, setup.data, setup.protocol, setup.seed
     draws = protocol.evaluation_draws
     source = make_generator(seed, f"evaluation/{epoch}")
-    metrics = evaluate(model, data.test, source, draws, protocol.log_likelihood_draws)
+    metrics = _change_units(evaluate(model, data.test, source, draws, protocol.log_likelihood_draws), data.log_unit)
     if not model.stochastic:
         return metrics
     if len(data.validation):
         source = make_generator(seed, f"validation/{epoch}")
-        metrics["validation_elbo"] = evidence_lower_bound(model, data.validation, source, draws)
-    x = datasets.draw_minibatch(data.train, protocol, make_generator(0, "binarize/gradient"))
+        metrics["validation_elbo"] = evidence_lower_bound(model, data.validation, source, draws) + data.log_unit
+    x = draw_minibatch(data.train, protocol, make_generator(0, "binarize/gradient"))
     source = make_generator(seed, f"gradient/{epoch}")
     noise = draw_noise(protocol, setup.variant.draws, source, protocol.gradient_repeats)
     fitted = fit_baseline(setup.variant, model, data.train, protocol, seed)
     return metrics | measure_gradient(model, fitted, x, noise)
+
+
+def _change_units(metrics: dict[str, float], log_unit: float) -> dict[str, float]:
+    """Return the metrics with log-densities in the units of the data; see `Dataset.log_unit`."""
+    signs = {"elbo": 1.0, "log_likelihood": 1.0, "reconstruction_error": -1.0} if log_unit else {}
+    return {name: value + signs.get(name, 0.0) * log_unit for name, value in metrics.items()}
 
 
 def measure_gradient(model: Model, fitted: FittedVariant, x: Tensor, noise: Tensor) -> dict[str, float]:

@@ -25,20 +25,20 @@ from benchmarks.common import cache_paths
 from benchmarks.common.environment import hash_modules, read_processor
 from benchmarks.common.machine import compiler
 from benchmarks.execution.child_process import lift_memory_limit
-from benchmarks.planning import planner
+from benchmarks.planning import model_specs, planner
 from benchmarks.planning.cases import Case, Protocol, hash_identity
 from benchmarks.training import step
 from benchmarks.training.step import Adam, fused_adam_decomposition, initial_adam, take_step
-from vaezoo import Model, Variant, build
+from vaezoo import DataSpec, Model, Variant, build
 
 SECONDS_SAVED_PER_STEP = 1e-3  # because Python does not launch each operation
 SECONDS_SAVED_PER_FLOP = 1e-12  # because data pass fewer times through memory
 MIN_SAVED_SECONDS = 1.7  # of one cell; compiling takes ten times as long, but only once
 
 
-def estimate_saved_seconds(variant: Variant, protocol: Protocol, examples: int) -> float:
+def estimate_saved_seconds(variant: Variant, spec: DataSpec, protocol: Protocol, examples: int) -> float:
     """Return an estimate of the seconds that a compiled step saves in one cell. examples: size of the training set."""
-    model = build(variant, planner.make_spec(protocol), protocol.latent_dim)
+    model = build(variant, spec, protocol.latent_dim)
     encoder, decoder = (sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder))
     flops = 6 * protocol.batch_size * (encoder + variant.draws * decoder)
     steps = protocol.epochs * (examples // protocol.batch_size)
@@ -48,9 +48,9 @@ def estimate_saved_seconds(variant: Variant, protocol: Protocol, examples: int) 
 def choose_step_path(case: Case) -> Path | None:
     """Return the path of the case's compiled step, which may not exist yet; None if the step runs uncompiled."""
     entry, protocol, cxx = planner.find_registered(case), case.protocol, compiler.find_compiler()
-    examples = len(np.load(Path(case.data_folder) / "train.npy", mmap_mode="r"))
+    spec, examples = model_specs.read_spec(case), len(np.load(Path(case.data_folder) / "train.npy", mmap_mode="r"))
     try:
-        saved_seconds = estimate_saved_seconds(entry.variant, protocol, examples)
+        saved_seconds = estimate_saved_seconds(entry.variant, spec, protocol, examples)
     except (Exception, SystemExit):  # the architecture fails again in the cell, which records the error
         return None
     is_compiled = compiler.name_compiler() != compiler.DISABLED and protocol.device == "cpu"
@@ -60,7 +60,8 @@ def choose_step_path(case: Case) -> Path | None:
     key = hash_identity(
         {
             "variant": planner.describe_variant(entry),
-            "spec": repr(planner.make_spec(protocol)),
+            "spec": model_specs.describe_spec(spec),
+            "plugins": [plugin.source for plugin in case.plugins],
             "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
             "code": hash_modules(vaezoo, step, sys.modules[__name__])[:12],
             "machine": [platform.machine(), read_processor(), torch.__version__, capability],
@@ -105,7 +106,7 @@ def export_step(case: Case) -> torch.export.ExportedProgram:
     """Return a case's step as a program for the compiler."""
     variant, protocol = planner.find_registered(case).variant, case.protocol
     torch.set_num_threads(protocol.threads)  # the compiled code has this number of threads
-    spec = planner.make_spec(protocol)
+    spec = model_specs.read_spec(case)
     model = build(variant, spec, protocol.latent_dim)
     x = torch.zeros(protocol.batch_size, *spec.shape)
     noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)

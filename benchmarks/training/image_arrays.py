@@ -9,30 +9,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.planning.datasets import Dataset
+from benchmarks.planning.data.facts import Facts
+from benchmarks.planning.data.tensors import Dataset
 from benchmarks.planning.random_streams import make_generator
 from vaezoo import Model
 
-SAMPLE_COUNT, INTERPOLATION_STEPS, CODE_COUNT = 30, 8, 500
+SAMPLE_COUNT, INTERPOLATION_STEPS, CODE_COUNT, MAX_EXAMPLES = 30, 8, 500, 10
 
 
 @torch.no_grad()
-def make_image_arrays(model: Model, data: Dataset, shape: tuple[int, ...], seed: int) -> dict[str, NDArray[Any]]:
-    """Return arrays by name; empty if the data are not images of shape (H, W).
+def make_image_arrays(model: Model, data: Dataset, seed: int) -> dict[str, NDArray[Any]]:
+    """Return arrays by name; empty if the data are not grey or colour images.
 
-    originals, reconstructions [10, H, W]: one test image per class. samples [30, H, W]: decoded draws from the prior.
-    interpolation [8, H, W]: decoded points on the line between the codes of two test images. ends [2, D]: these codes.
-    codes, scales [500, D]: means and standard deviations of the approximate posterior of test images. labels [500]:
-    their classes. A pixel is E[x|z] as a byte.
+    Images have the shape [H, W] or [H, W, 3]. originals, reconstructions [10, ...]: one test image per class.
+    samples [30, ...]: decoded draws from the prior. interpolation [8, ...]: decoded points on the line between the
+    codes of two test images. ends [2, D]: these codes. codes, scales [500, D]: means and standard deviations of the
+    approximate posterior of test images. labels [500]: their classes. A pixel is E[x|z] as a byte.
     """
-    if len(shape) != 2:
+    shape = find_image_shape(data.facts)
+    if not shape or len(data.test) < 2:
         return {}
     source = make_generator(seed, "pictures")
 
     def decode(z: Tensor) -> NDArray[Any]:
         return _to_bytes(model.decoder.mean(z[None])[0], shape)
 
-    examples = data.test[np.unique(data.test_labels, return_index=True)[1]]
+    examples = data.test[choose_examples(data.test_labels.numpy())]
     q = model.encoder(examples)
     draws = torch.randn(1, len(examples), model.latent_dim, generator=source).to(examples.device)
     prior = torch.randn(SAMPLE_COUNT, model.latent_dim, generator=source).to(examples.device)
@@ -49,6 +51,19 @@ def make_image_arrays(model: Model, data: Dataset, shape: tuple[int, ...], seed:
         "ends": torch.stack([start, end]).cpu().numpy(),
         "labels": data.test_labels[:CODE_COUNT].numpy(),
     }
+
+
+def find_image_shape(facts: Facts) -> tuple[int, ...]:
+    """Return the shape of an example as an image, [H, W] or [H, W, 3]; empty for other data."""
+    height_width, channels = facts.shape[:2], facts.shape[2:]
+    is_image = facts.values != "real" and len(height_width) == 2 and channels in ((), (1,), (3,))
+    return (*height_width, *(c for c in channels if c > 1)) if is_image else ()
+
+
+def choose_examples(labels: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the rows of the first example of each class, at most 10; the first 10 rows if there is one class only."""
+    rows = np.unique(labels, return_index=True)[1]
+    return (rows if len(rows) > 1 else np.arange(len(labels)))[:MAX_EXAMPLES]
 
 
 def _to_bytes(pixels: Tensor, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.kernels import read_clock
-from benchmarks.planning.datasets import Binarizer
+from benchmarks.planning.data.tensors import Binarizer
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.training import compilation
 from benchmarks.training.state import Setup, TrainingState

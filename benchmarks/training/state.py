@@ -13,14 +13,14 @@ from torch import Tensor
 from benchmarks.common.atomic_files import SCHEMA_VERSION, SNAPSHOT_SUFFIX, WORD_PATTERN, Record
 from benchmarks.common.environment import hash_source, read_processor
 from benchmarks.common.errors import UserError
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import model_specs, planner
 from benchmarks.planning.cases import Case, Protocol
-from benchmarks.planning.datasets import Dataset
+from benchmarks.planning.data.tensors import Dataset, load_dataset
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.runs import cell_files
 from benchmarks.training.baseline_fitting import draw_initial_average
 from benchmarks.training.step import Adam, initial_adam
-from vaezoo import Model, Variant, build, initialise
+from vaezoo import DataSpec, Model, Variant, build, initialise, initialise_output
 from vaezoo.distributions.likelihoods import likelihood_name
 
 SUPPORTS: dict[str, Callable[[Tensor], Tensor]] = {  # whether a pixel is in the support of a likelihood
@@ -40,19 +40,27 @@ class Setup:
 
     variant: Variant
     model: Model
+    spec: DataSpec
     data: Dataset
     protocol: Protocol
     seed: int
     compiled_step: str = ""
 
 
-def setup_training(variant: Variant, protocol: Protocol, data_folder: str, seed: int, compiled_step: str = "") -> Setup:
+def setup_training(
+    variant: Variant, spec: DataSpec, protocol: Protocol, data_folder: str, seed: int, compiled_step: str = ""
+) -> Setup:
     """Load the data, and build the variant's model with the initial weights of this seed."""
-    data = datasets.load_dataset(protocol.dataset, data_folder, protocol.binarization, protocol.device)
-    model = build(variant, planner.make_spec(protocol), protocol.latent_dim)
+    data = load_dataset(data_folder, protocol)
+    with torch.random.fork_rng(devices=[]):  # parameters that `initialise` does not draw keep what the layer draws
+        torch.manual_seed(make_generator(seed, "init").initial_seed())
+        model = build(variant, spec, protocol.latent_dim)
+    model_specs.check_state(f"the variant {variant.name}", model)
     _check_support(model, data.test)
-    initialise(model, lambda name: make_generator(seed, f"init/{name}"))
-    return Setup(variant, model.to(protocol.device), data, protocol, seed, compiled_step)
+    initialise(model, lambda name: make_generator(seed, f"init/{name}"), protocol.initialisation)
+    if protocol.output_bias == "data":
+        initialise_output(model, data.train)
+    return Setup(variant, model.to(protocol.device), spec, data, protocol, seed, compiled_step)
 
 
 def _check_support(model: Model, x: Tensor) -> None:
@@ -84,7 +92,7 @@ def describe_model(model: Model) -> Record:
 
 def setup_case(case: Case) -> Setup:
     variant = planner.find_registered(case).variant
-    return setup_training(variant, case.protocol, case.data_folder, case.seed, case.step)
+    return setup_training(variant, model_specs.read_spec(case), case.protocol, case.data_folder, case.seed, case.step)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.comparison.history.reference_run import MIN_SEEDS
 from benchmarks.gradient_studies.measurement_rows import HEAVY_KURTOSIS
-from benchmarks.planning.datasets import DATASETS
+from benchmarks.planning.data.catalogue import DATASETS
 from benchmarks.planning.settings import list_presets, load_settings
 from benchmarks.training.image_arrays import CODE_COUNT
 from docs import fill

@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.common import cache_paths
 from benchmarks.common.machine import compiler
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting.metrics import TIMINGS
@@ -28,8 +27,7 @@ from vaezoo import VARIANTS
 @pytest.fixture
 def case(tiny):
     def make(variant=VARIANTS[1], **overrides):
-        protocol = planner.resolve_protocol(load_settings(tiny, {"epochs": 6, **overrides}))
-        prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+        protocol, prepared = planner.prepare(load_settings(tiny, {"epochs": 6, **overrides}))
         return planner.plan_cells([RegisteredVariant(variant)], protocol, (0,), prepared, 0.0)[0]
 
     return make

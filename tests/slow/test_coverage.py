@@ -46,15 +46,15 @@ def repetitions():
     """Measure a trained VAE on digits, 64-32-4, 1,000 times; return estimates by estimator or pair of estimators."""
     from sklearn.datasets import load_digits
 
-    from benchmarks.planning.datasets import Dataset
-    from benchmarks.planning.planner import resolve_protocol
+    from benchmarks.planning.data.tensors import Dataset
     from benchmarks.planning.settings import load_settings
     from benchmarks.training.loop import train
     from benchmarks.training.state import Setup, initial_state
+    from tests.planned import resolve
 
     images = torch.from_numpy(load_digits().images).float() / 16
     settings = load_settings("quick", {"epochs": 5, "batch_size": EXAMPLES})
-    protocol = dataclasses.replace(resolve_protocol(settings), latent_dim=LATENTS, checkpoints=(5,))
+    protocol = dataclasses.replace(resolve(settings), latent_dim=LATENTS, checkpoints=(5,))
     variants = {name: next(v for v in VARIANTS if v.name == full) for name, full in VARIANT_NAMES.items()}
     model = mlp_normal(DataSpec((8, 8), "bernoulli", (32,)), LATENTS)
     source = torch.Generator().manual_seed(1)

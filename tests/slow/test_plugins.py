@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.common import cache_paths
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import model_specs, planner
+from benchmarks.planning.data.tensors import draw_minibatch
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.planning.settings import load_settings
 from benchmarks.training.baseline_fitting import fit_baseline
@@ -77,10 +77,10 @@ def test_right_variants_run_and_are_in_every_study(command, tiny, preset, tmp_pa
     assert "softplus, seed 0: failed, StudyError: study posterior-scale: " in done.stderr
 
 
-def loop_variances(variant, protocol, folder):
+def loop_variances(variant, spec, protocol, folder):
     """Variance and standard error by part, in float64, from LOOP_REPEATS backward passes on the first minibatch."""
-    setup = setup_training(variant, protocol, folder, 0)
-    x = datasets.draw_minibatch(setup.data.train, protocol, make_generator(0, "binarize/gradient")).double()
+    setup = setup_training(variant, spec, protocol, folder, 0)
+    x = draw_minibatch(setup.data.train, protocol, make_generator(0, "binarize/gradient")).double()
     fitted = fit_baseline(variant, setup.model, setup.data.train, protocol, 0)
     model = FittedVariant(variant, fitted.baseline.double(), fitted.average.double()).attach_to(setup.model.double())
     noise = draw_noise(protocol, variant.draws, torch.Generator().manual_seed(1), LOOP_REPEATS).double()
@@ -109,11 +109,11 @@ def test_run_and_gradients_report_the_variance_of_a_plain_loop(command, preset, 
     study = pd.read_csv(tmp_path / "g" / "gradients.csv").query(
         "checkpoint == 'initial' and quantity == 'variance' and part == 'latent' and layer.isna()"
     )
-    protocol = planner.resolve_protocol(load_settings(str(preset), {"seeds": "1"}))
-    folder = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root()).folder
+    protocol, prepared = planner.prepare(load_settings(str(preset), {"seeds": "1"}))
+    folder, spec = prepared.folder, model_specs.make_spec(protocol, prepared.facts)
     largest = {}
     for variant in RIGHT:
-        for part, (variance, se) in loop_variances(variant, protocol, folder).items():
+        for part, (variance, se) in loop_variances(variant, spec, protocol, folder).items():
             row = study[(study["variant"] == variant.name) & (study["parameters"] == part)].iloc[0]
             largest[variant.name, part, "gradients"] = abs(row["value"] - variance) / math.hypot(row["se"], se)
             column = "gradient_variance" if part == "encoder" else "decoder_gradient_variance"

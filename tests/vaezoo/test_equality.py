@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.common.errors import UserError
-from benchmarks.planning.plugins import Plugin
+from benchmarks.planning.imports.records import Plugin
 from benchmarks.planning.registry import load_registry
 from tests.vaezoo.testing.right_variants import vr_iwae
 from vaezoo import LEAVE_ONE_OUT, MOVING_AVERAGE, beta_elbo, blocked, ciwae, elbo, pathwise, score_function

@@ -151,9 +151,32 @@ class LearnedGaussian(nn.Module):
         return output
 
 
-LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
-    "bernoulli": Bernoulli,
-    "continuous-bernoulli": ContinuousBernoulli,
-    "gaussian": Gaussian,
-    "gaussian-learned": LearnedGaussian,
+class DiagonalGaussian(nn.Module):
+    """The Gaussian likelihood with a learned scale s_p for each dimension; log s_p are parameters and start at 0.
+
+    For tables, whose columns have different noise. The density of a dimension that never varies is unbounded.
+    """
+
+    name = "gaussian-diagonal"
+    support = "real"
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(dimensions))
+
+    def log_prob(self, x: Float[Tensor, "B P"], output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B"]:
+        standardised = (x - output) / self.log_scale.exp()
+        return -0.5 * standardised.square().sum(-1) - (self.log_scale + HALF_LOG_TWO_PI).sum()
+
+    def mean(self, output: Float[Tensor, "K B P"]) -> Float[Tensor, "K B P"]:
+        return output
+
+
+# by name, functions of the number of dimensions P
+LIKELIHOODS: dict[str, Callable[[int], Likelihood]] = {
+    "bernoulli": lambda dimensions: Bernoulli(),
+    "continuous-bernoulli": lambda dimensions: ContinuousBernoulli(),
+    "gaussian": lambda dimensions: Gaussian(),
+    "gaussian-learned": lambda dimensions: LearnedGaussian(),
+    "gaussian-diagonal": DiagonalGaussian,
 }

@@ -21,6 +21,7 @@ from vaezoo.variants import FittedVariant, estimate
 
 EXAMPLES, REPEATS = 3, 2
 TOLERANCE = 1e-3  # of the gradient in a layer, which is in float32
+MAX_JOINT_NUMBERS = 50_000_000  # 200 MB in float32
 FLOAT32_ROUNDING = 1e-5  # of the gradient in the encoder or the decoder, for layers whose own gradient cancels
 
 
@@ -35,6 +36,7 @@ def measure(
     """Measure variance, signal-to-noise ratio, bias and direction of the gradient of each variant.
 
     A variant is measured by the joint route if that gives correct gradients for a few examples, else by the direct one.
+    Models with large convolutions are measured by the direct route, because the joint one needs much memory for them.
 
     Args:
         model: the model at fixed parameters.
@@ -55,7 +57,12 @@ def measure(
     if unknown := [name for name in variants if name not in known]:
         probe = x[:EXAMPLES]
         draws = noise(slice(0, len(probe)))
-        joint = {name for name in unknown if supports_joint_measurement(model, variants[name], probe, draws)}
+        is_large = estimate_joint_numbers(model, x, len(draws)) > MAX_JOINT_NUMBERS
+        joint = (
+            set()
+            if is_large
+            else {name for name in unknown if supports_joint_measurement(model, variants[name], probe, draws)}
+        )
         known |= {name: "joint" if name in joint else "direct" for name in unknown}
     joint_variants = {name: fitted for name, fitted in variants.items() if known[name] == "joint"}
     measurements: dict[str, Measurement] = {}
@@ -71,6 +78,18 @@ def measure(
         exact = variants[reference] if reference not in (None, name) else None
         measurements[name] = measure_directly(model, fitted, exact, x, repeats)
     return {name: measurements[name] for name in variants}
+
+
+def estimate_joint_numbers(model: Model, x: Float[Tensor, "B ..."], repeats: int) -> int:
+    """Return how many numbers the joint route keeps for parameters outside of linear layers, such as convolutions.
+
+    Their gradients are no outer products, so that each example and repeat needs one of its own.
+    """
+    counts = [
+        sum(part.get_parameter(name).numel() for name in find_other_parameters(part))
+        for part in (model.encoder, model.decoder)
+    ]
+    return max(counts) * len(x) * repeats
 
 
 def _find_reference(fitted: FittedVariant, variants: Mapping[str, FittedVariant]) -> str | None:

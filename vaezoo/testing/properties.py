@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from torch import Tensor
 from torch.func import debug_unwrap
 
+from vaezoo.models import Architecture, DataSpec, Model
 from vaezoo.testing import claims, estimate_properties
 from vaezoo.testing.estimate_properties import small_problem
 from vaezoo.testing.expectation import THOROUGH
@@ -42,21 +44,30 @@ THOROUGH_PROPERTIES: dict[str, Callable[[Variant], Iterator[Finding]]] = {
 }
 
 
-def check(variant: Variant, thorough: bool = False) -> Iterator[Finding]:
+def check(variant: Variant, thorough: bool = False, architecture: Architecture | None = None) -> Iterator[Finding]:
     """Test the properties of a variant and yield a finding for each; if a test raises an error, it does not hold.
 
     Args:
         variant: the variant, of the project or your own.
         thorough: whether to look for a smaller bias, with up to 20 times the work: minutes instead of seconds.
+        architecture: networks in place of the variant's; None for its own.
 
     Returns:
         The findings, in the order of `PROPERTIES`.
     """
+    if architecture is not None:
+        variant = replace(variant, architecture=_use_networks(variant.architecture, architecture))
     for name, test in (THOROUGH_PROPERTIES if thorough else PROPERTIES).items():
         try:
             yield from test(variant)
         except Exception as error:  # functions of a user's variant can raise anything
             yield Finding(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def _use_networks(
+    build: Callable[[DataSpec, int], Model], architecture: Architecture
+) -> Callable[[DataSpec, int], Model]:
+    return lambda spec, latent_dim: build(replace(spec, architecture=architecture), latent_dim)
 
 
 def count_decoder_passes(variant: Variant) -> int:

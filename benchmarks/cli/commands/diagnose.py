@@ -66,4 +66,4 @@ def _look_at_torch() -> tuple[str, list[str]]:
     count = torch.cuda.device_count()
     devices = ", ".join(torch.cuda.get_device_name(i) for i in range(count)) or "none"
     products = f"float32 products by {kernels.choose_library()}, relative error {kernels.measure_product_error():.0e}"
-    return f"{products}; GPUs: {devices}", registry.load_installed()[1]
+    return f"{products}; GPUs: {devices}", registry.load_installed().faults

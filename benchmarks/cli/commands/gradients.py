@@ -42,6 +42,7 @@ def gradients(
     preset: options.Preset = "default",
     dataset: options.Dataset = None,
     data_root: options.DataRoot = None,
+    architecture: options.Architecture = None,
     seeds: options.Seeds = None,
     repeats: Annotated[
         int | None, option("Compute this number of gradient estimates per variance.", PRESET_DEFAULT)
@@ -60,7 +61,7 @@ def gradients(
     from benchmarks.execution.executor import make_executor
     from benchmarks.planning.settings import load_settings
 
-    settings = load_settings(preset, {"dataset": dataset, "seeds": seeds}, repeats)
+    settings = load_settings(preset, {"dataset": dataset, "architecture": architecture, "seeds": seeds}, repeats)
     executor = make_executor("local", None, settings.device, settings.threads, workers, timeout, memory)
     from benchmarks.gradient_studies.plan.study_plan import STUDIES_KIND, plan_studies
     from benchmarks.gradient_studies.report import tables

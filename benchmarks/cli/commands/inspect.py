@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +29,13 @@ def list_(
 
     if what not in LISTS:
         raise unknown("list", what, LISTS)
-    others = {"datasets": _list_datasets, "presets": _list_presets, "metrics": _list_metrics}
-    header, *body = others[what]() if what in others else _list_variants(plugin or [], long)
+    lists: dict[str, Callable[[], Iterator[Row]]] = {
+        "variants": lambda: _list_variants(plugin or [], long),
+        "datasets": lambda: _list_datasets(plugin or []),
+        "presets": _list_presets,
+        "metrics": _list_metrics,
+    }
+    header, *body = lists[what]()
     print(text_table(header, body))
 
 
@@ -39,6 +44,7 @@ def check(
     thorough: Annotated[
         bool, options.option("Look for a smaller bias, with up to 20 times the work: minutes instead of seconds.", "no")
     ] = False,
+    architecture: Annotated[str, options.option("Test the variant with these networks; see 'run'.")] = "mlp",
     plugin: options.Plugin = None,
 ) -> int:
     """Test a variant: shapes, value, gradient, declared bias. Exit code 1 if a test fails."""
@@ -46,11 +52,13 @@ def check(
     from benchmarks.planning.plugins import read_plugins
     from vaezoo.testing import check as find_findings
 
-    v = registry.find_variant(variant, None, read_plugins(plugin or [])).variant
+    plugins = read_plugins(plugin or [])
+    v = registry.find_variant(variant, None, plugins).variant
+    networks = registry.find_architecture(architecture, plugins).architecture
     estimator = f"{v.estimator.name} {v.estimator.baseline_name}".strip()
     print(f"{v.name}: {v.objective.name}, {estimator}, {v.draws} draw{'s' if v.draws > 1 else ''}", flush=True)
     failures = []
-    for finding in find_findings(v, thorough):
+    for finding in find_findings(v, thorough, networks):
         print(f"{'pass' if finding.holds else 'FAIL'}  {finding.property}: {finding.figure}", flush=True)
         failures += [] if finding.holds else [finding.property]
     print(f"{len(failures)} properties do not hold: {'; '.join(failures)}" if failures else "all properties hold")
@@ -101,12 +109,16 @@ def sources_markdown() -> str:
     return "\n".join(f"- `{variant.name}`: {variant.source}" for variant in VARIANTS)
 
 
-def _list_datasets() -> Iterator[Row]:
-    from benchmarks.planning.datasets import DATASETS
+def _list_datasets(files: Sequence[Path]) -> Iterator[Row]:
+    from benchmarks.planning import registry
+    from benchmarks.planning.data.catalogue import DATASETS
+    from benchmarks.planning.plugins import read_plugins
 
     yield ("data set", "shape", "likelihood", "binarization", "latents", "contents")
     for name, d in DATASETS.items():
         yield (name, " x ".join(map(str, d.shape)), d.likelihood, d.binarization, str(d.latent_dim), d.summary)
+    for name, entry in registry.load_datasets(read_plugins(files)).items():
+        yield (name, "", "", "", "", entry.dataset.summary or entry.label)
 
 
 def _list_presets() -> Iterator[Row]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from benchmarks.cli.options import DataRoot, Dataset, Out, Plugin, Preset, Variant, option
+from benchmarks.cli.options import Architecture, DataRoot, Dataset, Out, Plugin, Preset, Variant, option
 
 
 def profile(
@@ -14,6 +14,7 @@ def profile(
     preset: Preset = "default",
     dataset: Dataset = None,
     data_root: DataRoot = None,
+    architecture: Architecture = None,
     steps: Annotated[int, option("Measure this number of training steps.", min=1, max=100_000)] = 200,
     out: Out = Path("results"),
     plugin: Plugin = None,
@@ -24,5 +25,6 @@ def profile(
     from benchmarks.planning.planner import plan_run
     from benchmarks.planning.settings import load_settings
 
-    case, *_ = plan_run(load_settings(preset, {"dataset": dataset}), [variant], plugin or [], data_root)
+    settings = load_settings(preset, {"dataset": dataset, "architecture": architecture})
+    case, *_ = plan_run(settings, [variant], plugin or [], data_root)
     print(profile_step(case, steps, out / f"profile-{variant}.json"))

@@ -23,10 +23,18 @@ def run(
         str | None,
         data("Make grey pixels 0 or 1: dynamic (drawn at each step), static (drawn once) or none.", DATASET_DEFAULT),
     ] = None,
+    preprocessing: Annotated[
+        str | None,
+        data(
+            "Change real numbers: standardised (zero mean and unit variance in each dimension) or none.",
+            DATASET_DEFAULT,
+        ),
+    ] = None,
     likelihood: Annotated[
         str | None,
         data(
-            "Use this decoder distribution p(x|z): bernoulli, continuous-bernoulli, gaussian or gaussian-learned.",
+            "Use this decoder distribution p(x|z): bernoulli, continuous-bernoulli, gaussian, gaussian-learned (one "
+            "learned scale) or gaussian-diagonal (a learned scale for each dimension).",
             DATASET_DEFAULT,
         ),
     ] = None,
@@ -37,6 +45,25 @@ def run(
     batch_size: Annotated[int | None, training("Put this number of examples in a minibatch.", PRESET_DEFAULT)] = None,
     learning_rate: Annotated[float | None, training("Set the learning rate of Adam.", PRESET_DEFAULT)] = None,
     latent_dim: Annotated[int | None, training("Use this number of latent dimensions D.", DATASET_DEFAULT)] = None,
+    architecture: options.Architecture = None,
+    hidden: Annotated[
+        str | None,
+        training("Give the hidden layers these widths (400,200), or none; of conv: channels.", "the architecture's"),
+    ] = None,
+    activation: Annotated[
+        str | None,
+        training("Use relu, leaky-relu, tanh, elu, silu or softplus after each hidden layer.", PRESET_DEFAULT),
+    ] = None,
+    initialisation: Annotated[
+        str | None, training("Draw initial weights as torch does (uniform), or by glorot.", PRESET_DEFAULT)
+    ] = None,
+    output_bias: Annotated[
+        str | None,
+        training(
+            "Set the initial bias of the output: drawn, or data, which gives their mean.",
+            PRESET_DEFAULT,
+        ),
+    ] = None,
     draws: Annotated[
         int | None, training("Use this number of latent draws K per example, for all variants.", "each variant's")
     ] = None,

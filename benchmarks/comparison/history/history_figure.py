@@ -67,7 +67,11 @@ def _draw_panel(axes: Axes, metric: Metric, dataset: str, rows: pd.DataFrame, ru
     unit = first / 100 if metric.name in SPEED_NAMES else 1.0
     change = ((rows["mean"] - first) / unit).to_numpy(dtype=float)
     half_width = np.nan_to_num((rows["half_width"] / unit).to_numpy(dtype=float), posinf=0)
-    tolerance = 100 * SPEED_TOLERANCE if metric.name in SPEED_NAMES else metric.tolerance_on(dataset)
+    tolerance = (
+        100 * SPEED_TOLERANCE
+        if metric.name in SPEED_NAMES
+        else metric.tolerance_on(dataset, rows["dimensions"].iloc[0])
+    )
     if tolerance:
         axes.axhspan(-tolerance, tolerance, color="0.92", linewidth=0)
     axes.axhline(0, color="0.7", linewidth=0.6)

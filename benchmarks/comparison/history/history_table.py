@@ -22,9 +22,9 @@ HISTORY_KINDS: dict[str, Kind] = {
     **dict.fromkeys(("started", "commit", "torch", "processor", "dataset", "variant", "protocol_id"), "text"),
     "plugin_commit": "text",
     **dict.fromkeys(("metric", "unit", "scale"), "text"),
-    **dict.fromkeys(("seeds", "lost", "mean", "half_width", "median", "min", "max"), "unbounded"),
+    **dict.fromkeys(("dimensions", "seeds", "lost", "mean", "half_width", "median", "min", "max"), "unbounded"),
 }
-ADDED_COLUMNS = {"plugin_commit": 4}  # schema version that introduced the column
+ADDED_COLUMNS = {"plugin_commit": 4, "dimensions": 5}  # schema version that introduced the column
 IDENTITY = ("commit", "plugin_commit", "protocol_id")  # equal in the rows that a new run replaces
 LOG_OF_ZERO = math.log(SMALLEST_VALUE) + 1  # means below it are shown as variance 0
 SPEED_NAMES = tuple(metric.name for metric in GATING_SPEED_METRICS)
@@ -49,6 +49,7 @@ def make_rows(results: pd.DataFrame) -> Iterator[Record]:
                 "started": results["started"].min(),
                 **{name: first[name] for name in ("commit", "torch", "processor", "protocol_id", "plugin_commit")},
                 "dataset": key[0],
+                "dimensions": group.settings.get("dimensions"),
                 "variant": key[1],
                 "metric": metric.name,
                 "unit": metric.unit,

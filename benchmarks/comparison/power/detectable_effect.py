@@ -52,7 +52,7 @@ def measure_effects(
 def _measure_effect(
     key: Key, metric: Metric, group: Group, seeds: Sequence[int], level: float, source: np.random.Generator
 ) -> DetectableEffect:
-    tolerance = metric.tolerance_on(key[0])
+    tolerance = group.tolerance(metric, key[0])
     find_drop = functools.partial(_find_drop, get_scaled_values(group, metric), metric, tolerance, level)
     smallest = {}
     for n_new in SEED_COUNTS:

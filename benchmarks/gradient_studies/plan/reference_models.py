@@ -13,13 +13,13 @@ from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError, unknown
 from benchmarks.gradient_studies.measurement import fewest_draws
 from benchmarks.gradient_studies.study_cells import ReferenceModel, StudyCell
-from benchmarks.planning import cases, planner
+from benchmarks.planning import cases, model_specs, planner
 from benchmarks.planning.cases import Protocol
-from benchmarks.planning.datasets import PreparedDataset
-from benchmarks.planning.plugins import Plugin
-from benchmarks.planning.registry import RegisteredVariant
+from benchmarks.planning.data.facts import PreparedDataset
+from benchmarks.planning.imports.records import Plugin
+from benchmarks.planning.registry import PERCEPTRON, RegisteredArchitecture, RegisteredVariant
 from benchmarks.planning.settings import Settings
-from vaezoo import Variant, build
+from vaezoo import DataSpec, Variant, build
 
 PAIRED_STUDY = "training"  # at whose checkpoints pairs are compared
 
@@ -33,18 +33,23 @@ class Inputs:
     settings: Settings
     protocol: Protocol
     prepared: PreparedDataset
+    architecture: RegisteredArchitecture = PERCEPTRON
+
+    def make_spec(self, protocol: Protocol) -> DataSpec:
+        """Return the properties from which the reference models are built."""
+        return model_specs.make_spec(protocol, self.prepared.facts, self.architecture.architecture)
 
 
 def _list_stochastic(inputs: Inputs) -> list[RegisteredVariant]:
-    entries = [entry for entry in inputs.entries if _is_stochastic(entry, inputs.protocol)]
+    entries = [entry for entry in inputs.entries if _is_stochastic(entry, inputs)]
     if not entries:
         raise UserError("no registered variant has latent noise to measure; see 'python -m benchmarks list'")
     return entries
 
 
-def _is_stochastic(entry: RegisteredVariant, protocol: Protocol) -> bool:
+def _is_stochastic(entry: RegisteredVariant, inputs: Inputs) -> bool:
     try:
-        return build(entry.variant, planner.make_spec(protocol), 2).stochastic
+        return build(entry.variant, inputs.make_spec(inputs.protocol), 2).stochastic
     except Exception:  # the architecture of a plug-in can raise anything; its cell reports the error
         return True
 
@@ -57,7 +62,6 @@ def _name_plugin(entry: RegisteredVariant) -> str:
 def plan_reference_cells(inputs: Inputs, studies: Sequence[str]) -> list[StudyCell]:
     """Plan the cells of the reference models that these studies need."""
     protocol, varied, seeds = inputs.protocol, inputs.settings.gradients, inputs.settings.seeds
-    planner.check_batch_size(protocol, inputs.prepared)
     groups: dict[tuple[Any, str], list[RegisteredVariant]] = {}
     for entry in _list_stochastic(inputs):
         groups.setdefault((entry.variant.architecture, _name_plugin(entry)), []).append(entry)
@@ -140,8 +144,8 @@ def _plan_model(
     identity = {
         "variant": fields,
         "data": inputs.prepared.checksum,
-        "spec": dataclasses.asdict(planner.make_spec(protocol)),
-        "protocol": dataclasses.asdict(protocol),
+        "spec": model_specs.describe_spec(inputs.make_spec(protocol), inputs.architecture.fingerprint),
+        "protocol": cases.describe_protocol(protocol),
     }
     return StudyCell(
         label=f"{name}, seed {seed}",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common import cache_paths, environment
+from benchmarks.common import environment
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError, unknown
 from benchmarks.execution.interface import Executor, Task
@@ -17,8 +18,7 @@ from benchmarks.gradient_studies.report import tables
 from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.gradient_studies.study_cells import StudyCell, TrainedRuns
 from benchmarks.gradient_studies.trained_models import TRAINED_STUDIES
-from benchmarks.planning import cases, datasets, planner, registry
-from benchmarks.planning.cases import Protocol
+from benchmarks.planning import cases, model_specs, planner, registry
 from benchmarks.planning.plugins import read_plugins
 from benchmarks.planning.settings import Settings
 from benchmarks.runs import cell_files, folders, runner
@@ -65,8 +65,10 @@ def plan_studies(
     plugins = tuple(read_plugins(plugin_files))
     registry.print_faults()
     entries = list(registry.load_registry(plugins).values())
-    prepared = datasets.prepare_dataset(settings.dataset, data_root or cache_paths.data_root())
-    inputs = Inputs(entries, plugins, settings, _resolve_protocol(settings), prepared)
+    protocol, prepared = planner.prepare(_add_checkpoints(settings), plugins, data_root)
+    architecture = registry.find_architecture(protocol.architecture, plugins)
+    model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
+    inputs = Inputs(entries, plugins, settings, protocol, prepared, architecture)
     plan: list[StudyCell] = []
     if studies := [study for study in STUDIES if study in names or not names]:
         plan += reference_models.plan_reference_cells(inputs, studies)
@@ -78,14 +80,14 @@ def plan_studies(
     return plan
 
 
-def _resolve_protocol(settings: Settings) -> Protocol:
+def _add_checkpoints(settings: Settings) -> Settings:
     checkpoints = settings.gradients.checkpoints
     if list(checkpoints) != sorted({*checkpoints}) or max(checkpoints) >= settings.epochs:
         raise UserError(
             f"the checkpoints {list(checkpoints)} of the gradient studies must ascend and come before the last epoch, "
             f"{settings.epochs}; change the checkpoints or increase the epochs"
         )
-    return planner.resolve_protocol(settings.model_copy(update={"checkpoints": (*checkpoints, settings.epochs)}))
+    return settings.model_copy(update={"checkpoints": (*checkpoints, settings.epochs)})
 
 
 def plan_trained_cell(inputs: Inputs, studies: tuple[str, ...], results: Sequence[Path]) -> StudyCell:
@@ -121,8 +123,10 @@ def make_runs(inputs: Inputs, executor: Executor, out: Path, keep_stale: bool) -
     settings, results = inputs.settings, []
     for rate in settings.gradients.learning_rates:
         seeds = settings.seeds[: settings.gradients.fewer_seeds]
-        protocol = planner.resolve_protocol(settings.model_copy(update={"learning_rate": rate}))
-        plan = planner.plan_cells(inputs.entries, protocol, seeds, inputs.prepared)
+        protocol = dataclasses.replace(
+            inputs.protocol, learning_rate=rate, checkpoints=planner.list_checkpoints(settings)
+        )
+        plan = planner.plan_cells(inputs.entries, protocol, seeds, inputs.prepared, architecture=inputs.architecture)
         name = folders.choose_run_of_cells(out, plan, keep_stale).name
         folder, _ = runner.run_cells(out, name, plan, executor, keep_stale, TRAINING)
         results.append(folder / "results.csv")

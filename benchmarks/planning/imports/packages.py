@@ -9,8 +9,9 @@ from importlib import metadata
 from benchmarks.common import environment
 from benchmarks.common.errors import UserError
 from benchmarks.planning.imports.global_settings import keep_global_settings
+from benchmarks.planning.imports.records import PluginModule
 from benchmarks.planning.imports.trial import try_import
-from benchmarks.planning.plugins import PluginModule, find_imported_files
+from benchmarks.planning.plugins import find_imported_files
 
 ENTRY_POINT_GROUP = "vaezoo.variants"
 

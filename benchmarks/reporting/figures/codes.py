@@ -16,7 +16,7 @@ from benchmarks.reporting.figures.images import draw_strip, has_noise
 from benchmarks.reporting.figures.looks import Looks
 from benchmarks.reporting.image_arrays import Array, Arrays
 
-CODES_SHOWN = 250
+CODES_SHOWN, MAX_CLASSES = 250, 10
 
 
 def choose_pair(rows: pd.DataFrame, by_variant: dict[str, tuple[int, Arrays]]) -> dict[str, tuple[int, Arrays]]:
@@ -55,7 +55,8 @@ def draw_codes(pair: dict[str, tuple[int, Arrays]], dataset: str, looks: Looks) 
             draw_strip(strip, arrays["interpolation"])
             strip.set_xlabel("images between the codes marked ×", fontsize=style.SMALL)
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, title="class", loc="outside right center", markerscale=2)
+        if 1 < len(labels) <= MAX_CLASSES:
+            figure.legend(handles, labels, title="class", loc="outside right center", markerscale=2)
         title = "An autoencoder's codes are vectors anywhere; a VAE's are distributions near the prior"
         style.set_title(figure, title if len(pair) > 1 else "Codes of test images")
         seeds = ", ".join(sorted({str(seed) for seed, _ in pair.values()}))

@@ -37,7 +37,7 @@ def has_noise(arrays: Arrays) -> bool:
 
 def draw_strip(axes: Axes, images: Array, label: str = "", colour: str = "black") -> None:
     """Draw images side by side in one row, with a label on the left in its colour."""
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=0)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))[: images.ndim], constant_values=0)
     axes.imshow(np.concatenate(list(padded), axis=1), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=style.SMALL, color=colour)
@@ -82,7 +82,8 @@ def draw_samples(by_variant: dict[str, tuple[int, Arrays]], dataset: str, looks:
 
 
 def _draw_strips(strips: list[tuple[str, Array, str]], title: str, note: str) -> Figure:
-    height = style.WIDTH * 0.8 / max(len(images) for _, images, _ in strips)
+    ratio = strips[0][1].shape[1] / strips[0][1].shape[2]
+    height = style.WIDTH * 0.8 / max(len(images) for _, images, _ in strips) * ratio
     figure, axes = plt.subplots(len(strips), 1, figsize=(style.WIDTH, height * len(strips) + 0.7), squeeze=False)
     for panel, (label, images, colour) in zip(axes[:, 0], strips, strict=True):
         draw_strip(panel, images, label, colour)

@@ -41,7 +41,7 @@ def render_pictures(pictures: Pictures) -> str:
     """Return the test images, and one block for each variant and seed: reconstructions, samples and codes."""
     cells = [(name, seed, arrays) for name, by_seed in pictures.items() for seed, arrays in by_seed.items()]
     if not cells:
-        return "<p>This run has no pictures.</p>"
+        return "<p>This run has no pictures: they were not made, or its data are no images.</p>"
     strip = render_strip(cells[0][2]["originals"], "test images")
     originals = f'<figure class="all"><figcaption>test images</figcaption>{strip}</figure>'
     return originals + "".join(render_block(*cell) for cell in cells)
@@ -62,10 +62,11 @@ def render_block(variant: str, seed: int, arrays: Arrays) -> str:
 
 
 def render_strip(images: Array, description: str) -> str:
-    """Return images side by side as one image inside the page; white is 0."""
-    padded = np.pad(images[:IMAGES], ((0, 0), (1, 1), (1, 1)))
+    """Return images side by side as one image inside the page; in grey images, white is 0."""
+    padded = np.pad(images[:IMAGES], ((0, 0), (1, 1), (1, 1), (0, 0))[: images.ndim])
+    strip = np.concatenate(list(padded), axis=1)
     file = io.BytesIO()
-    Image.fromarray(255 - np.concatenate(list(padded), axis=1)).save(file, "PNG")
+    Image.fromarray(strip if images.ndim == 4 else 255 - strip).save(file, "PNG")
     return f'<img alt="{description}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
 
 

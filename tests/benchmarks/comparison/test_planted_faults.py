@@ -5,10 +5,9 @@ from unittest import mock
 
 import pytest
 
-from benchmarks.common import cache_paths
 from benchmarks.comparison import run_comparison
 from benchmarks.comparison.verdicts import choose_exit_code
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting import results_table
@@ -24,8 +23,7 @@ LEAVE_ONE_OUT = next(v for v in VARIANTS if v.name == "reinforce-vae-loo")
 def run_cells(tmp_path_factory):
     """Return a function that trains variants on digits with the present code, patches included."""
     changes = {"epochs": 8, "checkpoints": (0,), "gradient_repeats": 20, "log_likelihood_draws": 20}
-    protocol = planner.resolve_protocol(load_settings("quick", changes))
-    prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+    protocol, prepared = planner.prepare(load_settings("quick", changes))
 
     def measure(variants, seeds):
         plan = planner.plan_cells([RegisteredVariant(v) for v in variants], protocol, seeds, prepared)

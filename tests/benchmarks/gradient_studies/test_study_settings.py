@@ -14,13 +14,12 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.common import cache_paths
 from benchmarks.gradient_studies import studies
 from benchmarks.gradient_studies.measurement import MeasurementContext
 from benchmarks.gradient_studies.report import tables
 from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.gradient_studies.study_cells import ReferenceModel, StudyCell
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import planner
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import StudySettings, load_settings
@@ -28,6 +27,7 @@ from benchmarks.training import baseline_fitting
 from benchmarks.training.baseline_fitting import fit_baseline
 from benchmarks.training.loop import train
 from benchmarks.training.state import initial_state, setup_training
+from tests import planned
 from tests.vaezoo.gradients.plain_loops import loop
 from vaezoo import VARIANTS, DataSpec, FittedVariant, Variant, elbo, initialise, mlp_normal, pathwise
 
@@ -42,7 +42,7 @@ CHOSEN = [v for v in VARIANTS if v.name in CHOSEN_NAMES]
 
 
 def make_protocol(**changes):
-    return dataclasses.replace(planner.resolve_protocol(load_settings("quick", {})), **changes)
+    return dataclasses.replace(planned.resolve(load_settings("quick", {})), **changes)
 
 
 PROTOCOL = make_protocol(batch_size=BATCH, latent_dim=LATENTS)
@@ -203,7 +203,7 @@ def test_each_checkpoint_is_the_reference_model_after_its_epochs():
     """Initial, early and middle are the epochs of the settings, the end is the last one; also with other latents."""
     epochs = {"initial": 0, "early": 1, "middle": 2, "end": 3}
     protocol = make_protocol(epochs=3, checkpoints=(0, 1, 2, 3), latent_dim=3, batch_size=50)
-    folder = datasets.prepare_dataset("digits", cache_paths.data_root()).folder
+    folder = planned.prepare("digits").folder
     variants = [planner.describe_variant(RegisteredVariant(CHOSEN[0]))]
     cell = StudyCell(
         label="", name="", models=ReferenceModel(SETTINGS), fields={"variants": variants},
@@ -214,7 +214,8 @@ def test_each_checkpoint_is_the_reference_model_after_its_epochs():
     table = tables.make_frame(list(cell.models.measure(cell)))
     table = table[(table["quantity"] == "variance") & (table["parameters"] == "encoder") & (table["layer"] == "")]
     table = table[(table["part"] == "latent") & (table["variant"] == "vae")].set_index(["study", "checkpoint"])
-    setup = setup_training(Variant("by hand", mlp_normal, elbo, pathwise), protocol, folder, SEED)
+    spec = DataSpec((8, 8), "bernoulli", (100,))
+    setup = setup_training(Variant("by hand", mlp_normal, elbo, pathwise), spec, protocol, folder, SEED)
     for progress in train(initial_state(setup), setup):
         (name,) = [name for name, epoch in epochs.items() if epoch == progress.epoch]
         value, se = measure_by_hand(setup.model, CHOSEN[0], REPEATS, setup.data.train, protocol, name)

@@ -4,23 +4,22 @@ import dataclasses
 
 import pytest
 
-from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError
-from benchmarks.planning import cases, datasets, planner
+from benchmarks.planning import cases, planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
+from tests import planned
+from tests.planned import PREPARED
 from vaezoo import NO_BASELINE, VARIANTS, beta_elbo, score_function
 
 
 def resolve(**overrides):
-    return planner.resolve_protocol(load_settings("quick", overrides))
+    return planned.resolve(load_settings("quick", overrides))
 
 
 def plan(variants=VARIANTS[:1], seeds=(0,), prepared=None, **overrides):
     entries = [v if isinstance(v, RegisteredVariant) else RegisteredVariant(v) for v in variants]
-    return planner.plan_cells(
-        entries, resolve(**overrides), seeds, prepared or datasets.PreparedDataset("folder", "checksum")
-    )
+    return planner.plan_cells(entries, resolve(**overrides), seeds, prepared or PREPARED)
 
 
 def test_defaults_come_from_the_data_set():
@@ -51,7 +50,7 @@ def test_identity_is_stable():
 @pytest.mark.parametrize(
     "change",
     [{"epochs": 3}, {"learning_rate": 1e-4}, {"binarization": "static"}, {"likelihood": "gaussian"}, {"threads": 2},
-     {"gradient_repeats": 3}, {"checkpoints": (0,)}, {"prepared": datasets.PreparedDataset("folder", "other")}],
+     {"gradient_repeats": 3}, {"checkpoints": (0,)}, {"prepared": dataclasses.replace(PREPARED, checksum="other")}],
 )  # fmt: skip
 def test_identity_contains_every_setting(change):
     assert plan(**change)[0].protocol_id != plan()[0].protocol_id
@@ -72,8 +71,17 @@ def test_identity_contains_the_plugin_source():
     assert len(ids) == 3
 
 
+def test_a_new_setting_leaves_older_ids_as_they_are():
+    """The id of the first cell of the quick preset, as in the first version of the protocol."""
+    described = cases.describe_protocol(resolve())
+    assert "preprocessing" not in described
+    assert cases.describe_protocol(dataclasses.replace(resolve(), preprocessing="standardised")) == described | {
+        "preprocessing": "standardised"
+    }
+
+
 def test_identity_does_not_contain_the_data_folder():
-    elsewhere = datasets.PreparedDataset("elsewhere", "checksum")
+    elsewhere = dataclasses.replace(PREPARED, folder="elsewhere")
     assert plan(prepared=elsewhere)[0].cell_id == plan()[0].cell_id
 
 
@@ -96,7 +104,7 @@ def test_contradictory_settings_are_refused(settings, words):
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    prepared = datasets.prepare_dataset("digits", cache_paths.data_root())
+    prepared = planned.prepare("digits")
     with pytest.raises(UserError, match="larger than the 1258 training examples"):
         planner.check_batch_size(resolve(batch_size=1259), prepared)
     planner.check_batch_size(resolve(batch_size=1258), prepared)
@@ -106,11 +114,12 @@ def test_identity_does_not_depend_on_the_order_of_its_fields():
     assert cases.hash_identity({"a": 1, "b": {"c": 2, "d": 3}}) == cases.hash_identity({"b": {"d": 3, "c": 2}, "a": 1})
 
 
-def test_identity_contains_the_hidden_widths(monkeypatch):
-    before = plan()[0].protocol_id
-    wider = dataclasses.replace(datasets.DATASETS["digits"], hidden=(101,))
-    monkeypatch.setitem(datasets.DATASETS, "digits", wider)
-    assert plan()[0].protocol_id != before
+def test_identity_contains_shape_and_hidden_widths():
+    ids = {
+        plan(prepared=dataclasses.replace(PREPARED, facts=dataclasses.replace(PREPARED.facts, **change)))[0].protocol_id
+        for change in ({}, {"hidden": (101,)}, {"shape": (64,)})
+    }
+    assert len(ids) == 3
 
 
 def test_versions_of_a_plug_in_are_comparable_but_not_reused():

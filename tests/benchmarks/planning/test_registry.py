@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.common.errors import UserError
 from benchmarks.planning import planner, registry
-from benchmarks.planning.plugins import Plugin, find_imported_files, read_plugins
+from benchmarks.planning.imports.records import Plugin
+from benchmarks.planning.plugins import find_imported_files, read_plugins
 from vaezoo import VARIANTS
 
 PLUGIN = '''\

@@ -6,11 +6,12 @@ import pytest
 
 from benchmarks.common.errors import UserError
 from benchmarks.execution.interface import Event, Executor, Exit, Task
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.runs import cell_files, runner
 from benchmarks.runs.runner import Kind, check_provenance, classify_exit
+from tests import planned
 from vaezoo import VARIANTS
 
 ROW = {"epoch": 0, "status": "ok"}
@@ -19,8 +20,8 @@ SMALL_TO_LARGE = [next(v for v in VARIANTS if v.draws == draws) for draws in (1,
 
 @pytest.fixture
 def plan():
-    protocol = planner.resolve_protocol(load_settings("quick", {}))
-    prepared = datasets.PreparedDataset("folder", "checksum")
+    protocol = planned.resolve(load_settings("quick", {}))
+    prepared = planned.PREPARED
     return planner.plan_cells([RegisteredVariant(v) for v in SMALL_TO_LARGE], protocol, (0,), prepared)
 
 

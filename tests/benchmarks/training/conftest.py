@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.common import cache_paths
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import model_specs, planner
+from benchmarks.planning.data.tensors import load_dataset
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
@@ -14,8 +14,7 @@ from vaezoo import VARIANTS, build, initialise
 @pytest.fixture
 def plan(tiny):
     def make(variant=VARIANTS[1], **overrides):
-        protocol = planner.resolve_protocol(load_settings(tiny, overrides))
-        prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+        protocol, prepared = planner.prepare(load_settings(tiny, overrides))
         return planner.plan_cells([RegisteredVariant(variant)], protocol, (0,), prepared)[0]
 
     return make
@@ -28,9 +27,10 @@ def setup_variant(plan):
     def make(variant):
         case = plan(variant)
         protocol = case.protocol
-        model = build(variant, planner.make_spec(protocol), protocol.latent_dim)
+        data = load_dataset(case.data_folder, protocol)
+        spec = model_specs.make_spec(protocol, data.facts)
+        model = build(variant, spec, protocol.latent_dim)
         initialise(model, lambda name: make_generator(0, f"init/{name}"))
-        data = datasets.load_dataset(protocol.dataset, case.data_folder, protocol.binarization, "cpu")
-        return Setup(variant, model, data, protocol, seed=0)
+        return Setup(variant, model, spec, data, protocol, seed=0)
 
     return make

@@ -40,13 +40,12 @@ def test_a_cell_gives_the_same_bits_twice(plan):
 PROGRAM = """
 import sys
 from benchmarks.common import cache_paths
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.training import cell, task
 from vaezoo import VARIANTS
-protocol = planner.resolve_protocol(load_settings(sys.argv[1], {"epochs": 1}))
-prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+protocol, prepared = planner.prepare(load_settings(sys.argv[1], {"epochs": 1}))
 for variant in {(v.estimator.name, v.estimator.baseline_name): v for v in VARIANTS}.values():
     case = planner.plan_cells([RegisteredVariant(variant)], protocol, (0,), prepared)[0]
     assert cell.train_and_measure(case)[0]["status"] == "ok"

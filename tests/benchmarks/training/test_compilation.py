@@ -10,8 +10,8 @@ from torch.func import functional_call, grad, vmap
 from benchmarks.common import cache_paths
 from benchmarks.common.machine import compiler
 from benchmarks.execution.interface import Limits
-from benchmarks.planning import datasets, planner, registry, settings
-from benchmarks.planning.datasets import Binarizer
+from benchmarks.planning import model_specs, planner, registry, settings
+from benchmarks.planning.data.tensors import Binarizer
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.training import compilation, step, task
 from benchmarks.training.step import take_step
@@ -85,10 +85,9 @@ def test_the_traced_gradient_is_the_mean_of_the_gradients_of_single_examples(var
 
 
 def plan_case(monkeypatch, tmp_path, name="vae", **changes):
-    protocol = planner.resolve_protocol(settings.load_settings("quick", {"epochs": 2}))
+    protocol, prepared = planner.prepare(settings.load_settings("quick", {"epochs": 2}))
     protocol = dataclasses.replace(protocol, **changes)
     entry = registry.load_registry()[name]
-    prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
     monkeypatch.setattr(cache_paths, "cache_root", lambda: tmp_path)
     # another process would not see the patches of this one
     monkeypatch.setattr(task.isolated_call, "call_within_limits", lambda limits, function, *args: function(*args))
@@ -97,11 +96,9 @@ def plan_case(monkeypatch, tmp_path, name="vae", **changes):
 
 def test_only_steps_of_long_training_are_compiled():
     def saved_seconds(preset, **changes):
-        protocol = planner.resolve_protocol(settings.load_settings(preset, changes))
-        return [
-            compilation.estimate_saved_seconds(v, protocol, {"mnist5k": 3500, "digits": 1300}[protocol.dataset])
-            for v in VARIANTS
-        ]
+        protocol, prepared = planner.prepare(settings.load_settings(preset, changes))
+        spec, examples = model_specs.make_spec(protocol, prepared.facts), {"mnist5k": 3500, "digits": 1300}
+        return [compilation.estimate_saved_seconds(v, spec, protocol, examples[protocol.dataset]) for v in VARIANTS]
 
     default = dict(zip([v.name for v in VARIANTS], saved_seconds("default"), strict=True))
     assert default["vae-2"] > 1.1 * default["vae"]  # each draw is another pass of the decoder
@@ -173,7 +170,7 @@ def test_the_compiled_step_equals_the_eager_one_and_is_compiled_once(monkeypatch
     compilation.compile_program(path, compilation.export_step(long))
     assert task.prepare_cells([long], 1, Limits())[0].step == str(path)
     assert len(compiled_cases) == 1
-    variant, spec = planner.find_registered(long).variant, planner.make_spec(long.protocol)
+    variant, spec = planner.find_registered(long).variant, model_specs.read_spec(long)
     final_tensors = []
     for compiled in (True, True, False):
         model = build(variant, spec, long.protocol.latent_dim)

@@ -1,13 +1,15 @@
 """The arrays of the image figures are what their names say."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
 
+import vaezoo
 from benchmarks.planning.random_streams import make_generator
-from benchmarks.training.image_arrays import make_image_arrays
+from benchmarks.training.image_arrays import choose_examples, make_image_arrays
 from vaezoo import VARIANTS
 
 SEED = 3
@@ -27,7 +29,7 @@ def test_every_array_is_what_its_name_says(setup_variant, labels):
     setup = setup_variant(VARIANTS[1])
     model, x = setup.model, setup.data.test[:7]
     data = dataclasses.replace(setup.data, test=x, test_labels=labels)
-    arrays = make_image_arrays(model, data, (8, 8), SEED)
+    arrays = make_image_arrays(model, data, SEED)
     source, q, first = make_generator(SEED, "pictures"), model.encoder(x), [1, 3, 0]  # the first image of each class
     draws, prior = torch.randn(3, 10, generator=source), torch.randn(30, 10, generator=source)
     weights = torch.arange(8)[:, None] / 7
@@ -48,4 +50,24 @@ def test_every_array_is_what_its_name_says(setup_variant, labels):
 
 def test_data_that_are_no_images_have_no_arrays(setup_variant):
     setup = setup_variant(VARIANTS[1])
-    assert make_image_arrays(setup.model, setup.data, (64,), seed=0) == {}
+    for change in ({"shape": (64,)}, {"values": "real"}, {"shape": (8, 4, 2)}):
+        data = dataclasses.replace(setup.data, facts=dataclasses.replace(setup.data.facts, **change))
+        assert make_image_arrays(setup.model, data, seed=0) == {}
+
+
+@pytest.mark.parametrize(("shape", "pixels"), [((4, 16), (4, 16)), ((8, 8, 1), (8, 8)), ((7, 3, 3), (7, 3, 3))])
+def test_images_of_other_shapes(setup_variant, shape, pixels):
+    """Without classes, the first ten images are the examples."""
+    setup = setup_variant(VARIANTS[1])
+    facts, size = dataclasses.replace(setup.data.facts, shape=shape), math.prod(shape)
+    model = vaezoo.build(VARIANTS[1], vaezoo.DataSpec(shape, "bernoulli", ()), 2)
+    test = setup.data.test[:12, :size]
+    data = dataclasses.replace(setup.data, test=test, test_labels=torch.zeros(12), facts=facts)
+    arrays = make_image_arrays(model, data, SEED)
+    np.testing.assert_array_equal(arrays["originals"], (255 * test[:10]).byte().reshape(10, *pixels))
+    assert arrays["samples"].shape[1:] == pixels
+
+
+def test_at_most_ten_classes_are_shown():
+    labels = torch.arange(40) % 15
+    assert choose_examples(labels.numpy()).tolist() == list(range(10))

@@ -5,10 +5,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError
-from benchmarks.planning import datasets, planner, registry
-from benchmarks.planning.plugins import Plugin
+from benchmarks.planning import model_specs, planner, registry
+from benchmarks.planning.imports.records import Plugin
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting import formats, report, results_table, summaries
 from benchmarks.reporting.figures import curves, style
@@ -56,8 +55,7 @@ DENSITY_TITLE = (
 def mixed(tiny, tmp_path_factory):
     """A run of two plug-in variants and two of the project: its folder, records and rows."""
     folder = tmp_path_factory.mktemp("mixed")
-    protocol = planner.resolve_protocol(load_settings(tiny, {"epochs": 1}))
-    prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+    protocol, prepared = planner.prepare(load_settings(tiny, {"epochs": 1}))
     entries = [registry.find_variant(name, None, [Plugin(SOURCE)]) for name in ("density", "misnamed", "vae", "vae-2")]
     records = [cell.train_and_measure(case)[0] for case in planner.plan_cells(entries, protocol, (0,), prepared)]
     results_table.write_results(folder, records)
@@ -120,9 +118,9 @@ def test_figures_separate_likelihoods(mixed):
 
 
 def set_up(architecture, tiny, **settings):
-    protocol = planner.resolve_protocol(load_settings(tiny, settings))
-    prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
-    return state.setup_training(Variant("a", architecture, elbo, pathwise), protocol, prepared.folder, 0).model
+    protocol, prepared = planner.prepare(load_settings(tiny, settings))
+    variant, spec = Variant("a", architecture, elbo, pathwise), model_specs.make_spec(protocol, prepared.facts)
+    return state.setup_training(variant, spec, protocol, prepared.folder, 0).model
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.planning import datasets
+from benchmarks.planning.data import cache
+from benchmarks.planning.data.catalogue import DATASETS
+from tests import planned
 from tests.faults.environments.table import ROOT, Environment
 
 FOLDER_NAMES = [b"\xff\xfe", b"a\nb", b" x ", b"'\"$(true)`", b"-dash", b"\x1b[31mred", "ünï".encode(), b"x" * 200]
@@ -76,18 +78,18 @@ def test_first_runs_at_the_same_time_share_the_cache(start_folder, numbers, answ
 def test_decoded_data_that_are_whole_are_not_replaced(monkeypatch, tmp_path):
     """A process that reads them must not lose them."""
     monkeypatch.setenv("VAEZOO_CACHE", str(tmp_path))
-    prepared = datasets.prepare_dataset("digits", tmp_path)
+    prepared = planned.prepare("digits", tmp_path)
     before = {path: path.stat().st_ino for path in Path(prepared.folder).iterdir()}
-    datasets._cache_decoded("digits", datasets.find_dataset("digits"), tmp_path, Path(prepared.folder))
+    cache._cache_decoded(DATASETS["digits"], tmp_path, Path(prepared.folder))
     assert {path: path.stat().st_ino for path in Path(prepared.folder).iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == [Path(prepared.folder).name]
 
 
 def test_incomplete_data_are_replaced(monkeypatch, tmp_path):
     monkeypatch.setenv("VAEZOO_CACHE", str(tmp_path))
-    prepared = datasets.prepare_dataset("digits", tmp_path)
+    prepared = planned.prepare("digits", tmp_path)
     (Path(prepared.folder) / "facts.json").unlink()
-    assert datasets.prepare_dataset("digits", tmp_path) == prepared
+    assert planned.prepare("digits", tmp_path) == prepared
 
 
 @pytest.mark.faults

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.common import cache_paths
 from benchmarks.common.atomic_files import SCHEMA_VERSION
 from benchmarks.common.errors import UserError
 from benchmarks.comparison.history import history_figure, history_table, reference_run
-from benchmarks.planning import datasets, planner
+from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting import results_table
@@ -194,8 +193,7 @@ def test_history_reports_inconsistent_runs_and_uncommitted_code(run, tmp_path, a
 def test_committed_reference_run_has_the_present_variants_and_preset():
     """Otherwise 'compare' finds everything incomparable: run preset ci with 20 seeds and install it."""
     installed = results_table.read_results(RESULTS / "baseline" / "results.csv")
-    protocol = planner.resolve_protocol(load_settings("ci", {}))
-    prepared = datasets.prepare_dataset(protocol.dataset, cache_paths.data_root())
+    protocol, prepared = planner.prepare(load_settings("ci", {}))
     plan = planner.plan_cells(
         [RegisteredVariant(v) for v in VARIANTS], protocol, range(reference_run.MIN_SEEDS), prepared
     )

@@ -4,11 +4,10 @@ import dataclasses
 
 import pytest
 
-from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError
 from benchmarks.gradient_studies import study_cells
 from benchmarks.gradient_studies.plan import reference_models, study_plan
-from benchmarks.planning import datasets
+from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import StudySettings, load_settings
 from vaezoo import VARIANTS
@@ -22,9 +21,9 @@ def plan():
         gradients = StudySettings(**{"checkpoints": (0, 1, 2), "latent_dims": (2, 10), "fewer_seeds": 1} | changes)
         loaded = load_settings("quick", {"seeds": seeds, "epochs": 3, "batch_size": 50})
         settings = loaded.model_copy(update={"gradients": gradients})
-        prepared = datasets.prepare_dataset("digits", cache_paths.data_root())
         entries = [RegisteredVariant(VARIANTS[1])]
-        inputs = reference_models.Inputs(entries, (), settings, study_plan._resolve_protocol(settings), prepared)
+        protocol, prepared = planner.prepare(study_plan._add_checkpoints(settings))
+        inputs = reference_models.Inputs(entries, (), settings, protocol, prepared)
         return reference_models.plan_reference_cells(inputs, studies)
 
     return make

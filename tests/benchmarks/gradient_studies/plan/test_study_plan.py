@@ -2,10 +2,9 @@
 
 import pytest
 
-from benchmarks.common import cache_paths
 from benchmarks.gradient_studies.plan import reference_models, study_plan
 from benchmarks.gradient_studies.studies import STUDIES
-from benchmarks.planning import datasets
+from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from vaezoo import VARIANTS
@@ -27,9 +26,9 @@ def inputs(tmp_path_factory):
     path = tmp_path_factory.mktemp("preset") / "plan.toml"
     path.write_text(PRESET)
     settings = load_settings(str(path), {})
-    prepared = datasets.prepare_dataset("digits", cache_paths.data_root())
     entries = [RegisteredVariant(v) for v in VARIANTS]
-    return reference_models.Inputs(entries, (), settings, study_plan._resolve_protocol(settings), prepared)
+    protocol, prepared = planner.prepare(study_plan._add_checkpoints(settings))
+    return reference_models.Inputs(entries, (), settings, protocol, prepared)
 
 
 def test_each_study_has_its_models(inputs):

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vaezoo.baselines import ZeroPrediction
 from vaezoo.distributions.likelihoods import LIKELIHOODS, Likelihood, likelihood_name
-from vaezoo.distributions.posteriors import DIAGONAL_NORMAL, FAMILIES, POINT_MASS, Family, Posterior
-from vaezoo.distributions.priors import STANDARD_NORMAL, Prior
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """The properties of the data from which an architecture builds a model.
-
-    Args:
-        shape: shape of one example, such as (28, 28).
-        likelihood: a name in `vaezoo.distributions.likelihoods.LIKELIHOODS`.
-        hidden: widths of the encoder's hidden layers; the decoder has them in reverse order.
-    """
-
-    shape: tuple[int, ...]
-    likelihood: str
-    hidden: tuple[int, ...] = (400,)
+from vaezoo.distributions.posteriors import FAMILIES, Family, Posterior
+from vaezoo.distributions.priors import Prior
 
 
 class Encoder(nn.Module):
@@ -96,37 +77,6 @@ class Model(nn.Module):
         return function(self, x, noise)
 
 
-def mlp(widths: Sequence[int]) -> nn.Sequential:
-    """Return linear layers from the first width to the last, each followed by ReLU; identity for a single width."""
-    layers = [(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in itertools.pairwise(widths)]
-    return nn.Sequential(*itertools.chain.from_iterable(layers))
-
-
-def _mlp(spec: DataSpec, latent_dim: int, family: Family) -> Model:
-    pixels = math.prod(spec.shape)
-    encoder_widths, decoder_widths = (pixels, *spec.hidden), (latent_dim, *reversed(spec.hidden))
-    encoder = Encoder(mlp(encoder_widths), encoder_widths[-1], latent_dim, family)
-    network = nn.Sequential(*mlp(decoder_widths), nn.Linear(decoder_widths[-1], pixels))
-    return Model(encoder, Decoder(network, LIKELIHOODS[spec.likelihood]()), STANDARD_NORMAL, latent_dim)
-
-
-def mlp_normal(spec: DataSpec, latent_dim: int) -> Model:
-    """Return a VAE of two perceptrons, with a diagonal normal posterior and a standard normal prior.
-
-    Args:
-        spec: shape, likelihood and hidden widths.
-        latent_dim: D, the number of latents.
-
-    Source: Kingma and Welling 2014, arXiv:1312.6114, appendix C.
-    """
-    return _mlp(spec, latent_dim, DIAGONAL_NORMAL)
-
-
-def mlp_point(spec: DataSpec, latent_dim: int) -> Model:
-    """Return an autoencoder: the networks of `mlp_normal` without the head for the scale, with a point mass as q."""
-    return _mlp(spec, latent_dim, POINT_MASS)
-
-
 def check_names(model: Model) -> None:
     """Check that no other likelihood or posterior family has the name of one of vaezoo's.
 
@@ -138,31 +88,10 @@ def check_names(model: Model) -> None:
     """
     likelihood, family = model.decoder.likelihood, model.encoder.family
     name = likelihood_name(likelihood)
-    same_likelihood = name not in LIKELIHOODS or type(likelihood) is type(LIKELIHOODS[name]())
+    same_likelihood = name not in LIKELIHOODS or type(likelihood) is type(LIKELIHOODS[name](1))
     same_family = FAMILIES.get(family.name, family) == family
     for kind, taken, same in (("likelihood", name, same_likelihood), ("posterior family", family.name, same_family)):
         if not same:
             raise ValueError(
                 f"{kind} '{taken}' has another definition than vaezoo's; give it another name, or use vaezoo's"
             )
-
-
-@torch.no_grad()
-def initialise(module: nn.Module, generator: Callable[[str], torch.Generator]) -> None:
-    """Draw every weight and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch for linear layers.
-
-    Parameters that two models share by name start equal if the generators do. Parameters of a module without a weight
-    keep their value.
-
-    Args:
-        module: the model, changed in place.
-        generator: name of a parameter -> the generator from which it is drawn.
-    """
-    for path, layer in module.named_modules():
-        parameters = dict(layer.named_parameters(recurse=False))
-        if "weight" not in parameters:
-            continue
-        bound = parameters["weight"][0].numel() ** -0.5
-        for name, parameter in parameters.items():
-            draw = torch.rand(parameter.shape, generator=generator(f"{path}.{name}"), dtype=parameter.dtype)
-            parameter.copy_((2 * draw - 1) * bound)

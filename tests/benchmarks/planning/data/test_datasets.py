@@ -8,11 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.common import cache_paths
 from benchmarks.common.errors import UserError
-from benchmarks.planning import datasets
-from benchmarks.planning.dataset_sources import IDX_FILES
+from benchmarks.planning.data import cache, tensors
+from benchmarks.planning.data.catalogue import DATASETS, find_dataset
+from benchmarks.planning.data.facts import ARRAY_NAMES
+from benchmarks.planning.data.sources import IDX_FILES
 from benchmarks.planning.random_streams import make_generator
+from tests.planned import prepare
 
 SHIPPED = ["mnist5k", "digits", "linear-gaussian"]
 
@@ -24,13 +26,15 @@ def private_cache(tmp_path, monkeypatch):
 
 
 def load(name, binarization=None):
-    prepared = datasets.prepare_dataset(name, cache_paths.data_root())
-    return datasets.load_dataset(name, prepared.folder, binarization or datasets.find_dataset(name).binarization, "cpu")
+    protocol = SimpleNamespace(
+        binarization=binarization or DATASETS[name].binarization, preprocessing="none", device="cpu"
+    )
+    return tensors.load_dataset(prepare(name).folder, protocol)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_arrays_match_the_declared_shape(name):
-    dataset, pixels = load(name), int(np.prod(datasets.find_dataset(name).shape))
+    dataset, pixels = load(name), int(np.prod(find_dataset(name).shape))
     for split in (dataset.train, dataset.test):
         assert split.shape[1:] == (pixels,)
         assert split.dtype == torch.float32
@@ -39,8 +43,8 @@ def test_arrays_match_the_declared_shape(name):
 
 
 def test_mnist5k_is_split_3500_500_1000_and_balanced():
-    folder = datasets.prepare_dataset("mnist5k", cache_paths.data_root()).folder
-    train, validation, test, labels = (np.load(f"{folder}/{name}.npy") for name in datasets.ARRAY_NAMES)
+    folder = prepare("mnist5k").folder
+    train, validation, test, labels = (np.load(f"{folder}/{name}.npy") for name in ARRAY_NAMES)
     assert [len(a) for a in (train, validation, test)] == [3500, 500, 1000]
     assert (np.bincount(labels) == 100).all()
     everything = np.concatenate([train, validation, test])
@@ -62,7 +66,7 @@ def test_pixels_are_in_the_unit_interval_and_test_pixels_are_binary(name):
 
 def test_mean_of_binarized_pixels_is_the_grey_value():
     grey = torch.tensor([0.0, 0.1, 0.5, 1 / 255, 254 / 255, 1.0])
-    draws = datasets.binarize(grey.expand(100_000, -1), make_generator(0, "test"))
+    draws = tensors.binarize(grey.expand(100_000, -1), make_generator(0, "test"))
     assert (draws[:, 0] == 0).all()
     assert (draws[:, -1] == 1).all()
     error = (draws.mean(0) - grey)[1:-1].abs() / (grey * (1 - grey) / 100_000).sqrt()[1:-1]
@@ -73,7 +77,9 @@ def test_exact_log_likelihood_of_linear_gaussian_data():
     dataset = load("linear-gaussian")
     covariance = torch.cov(dataset.train.double().T)
     normal = torch.distributions.MultivariateNormal(dataset.train.double().mean(0), covariance)
-    assert dataset.exact_log_likelihood == pytest.approx(normal.log_prob(dataset.test.double()).mean().item(), abs=0.02)
+    assert dataset.facts.exact_log_likelihood == pytest.approx(
+        normal.log_prob(dataset.test.double()).mean().item(), abs=0.02
+    )
     assert torch.linalg.eigvalsh(covariance)[:-2].mean().item() == pytest.approx(1, abs=0.02)
 
 
@@ -89,13 +95,13 @@ def test_the_exact_log_likelihood_is_that_of_the_test_split():
     ):
         torch.testing.assert_close(split, rows.float())
     normal = stats.multivariate_normal(offset, weight @ weight.T + torch.eye(10))
-    assert dataset.exact_log_likelihood == pytest.approx(normal.logpdf(x[21_000:]).mean(), rel=1e-6)
+    assert dataset.facts.exact_log_likelihood == pytest.approx(normal.logpdf(x[21_000:]).mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("binarization", ["dynamic", "static"])
 def test_the_pixels_of_each_split_are_drawn_once_from_its_own_stream(binarization):
     dataset = load("digits", binarization)
-    folder = datasets.prepare_dataset("digits", cache_paths.data_root()).folder
+    folder = prepare("digits").folder
     for name in ("train", "validation", "test"):
         x = torch.from_numpy(np.load(f"{folder}/{name}.npy")).float() / 16
         if binarization == "static" or name != "train":
@@ -104,34 +110,34 @@ def test_the_pixels_of_each_split_are_drawn_once_from_its_own_stream(binarizatio
 
 
 def test_preparing_twice_decodes_once(private_cache, monkeypatch):
-    first = datasets.prepare_dataset("digits", cache_paths.data_root())
-    monkeypatch.setattr(datasets, "_cache_decoded", None)
-    assert datasets.prepare_dataset("digits", cache_paths.data_root()) == first
+    first = prepare("digits")
+    monkeypatch.setattr(cache, "_cache_decoded", None)
+    assert prepare("digits") == first
 
 
 def test_corrupt_cache_is_reported(private_cache):
-    folder = datasets.prepare_dataset("digits", cache_paths.data_root()).folder
+    folder = prepare("digits").folder
     array = np.load(f"{folder}/train.npy")
     array[5, 5] += 1
     np.save(f"{folder}/train.npy", array)
     with pytest.raises(UserError, match=r"corrupt: their SHA-256 is .* delete that folder"):
-        datasets.prepare_dataset("digits", cache_paths.data_root())
+        prepare("digits")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"checksum": "x"}'])
 def test_corrupt_facts_are_reported(private_cache, text):
-    folder = datasets.prepare_dataset("digits", cache_paths.data_root()).folder
+    folder = prepare("digits").folder
     (Path(folder) / "facts.json").write_text(text)
     with pytest.raises(UserError, match="corrupt"):
-        datasets.prepare_dataset("digits", cache_paths.data_root())
+        prepare("digits")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY"])
 def test_truncated_cache_is_reported(private_cache, content):
-    folder = datasets.prepare_dataset("digits", cache_paths.data_root()).folder
+    folder = prepare("digits").folder
     (Path(folder) / "train.npy").write_bytes(content)
     with pytest.raises(UserError, match="corrupt"):
-        datasets.prepare_dataset("digits", cache_paths.data_root())
+        prepare("digits")
 
 
 def test_other_data_in_a_package_are_detected(private_cache, monkeypatch):
@@ -140,7 +146,7 @@ def test_other_data_in_a_package_are_detected(private_cache, monkeypatch):
     real = sklearn_datasets.load_digits(return_X_y=True)
     monkeypatch.setattr(sklearn_datasets, "load_digits", lambda **_: (real[0][::-1], real[1][::-1]))
     with pytest.raises(UserError, match=r"digits is corrupt: its SHA-256 is .*, but must be .*; reinstall"):
-        datasets.prepare_dataset("digits", cache_paths.data_root())
+        prepare("digits")
     assert not list(private_cache.glob("digits*"))
 
 
@@ -160,11 +166,13 @@ def fashion(tmp_path):
 
 
 def test_torchvision_files_are_read_and_changes_are_detected(private_cache, fashion):
-    first = datasets.prepare_dataset("fashion-mnist", fashion)
-    loaded = datasets.load_dataset("fashion-mnist", first.folder, "dynamic", "cpu")
+    first = prepare("fashion-mnist", fashion)
+    loaded = tensors.load_dataset(
+        first.folder, SimpleNamespace(binarization="dynamic", preprocessing="none", device="cpu")
+    )
     assert loaded.train.shape == (60000, 784)
     write_idx(fashion / "FashionMNIST" / "raw" / IDX_FILES[0], np.ones((60000, 28, 28)))
-    assert datasets.prepare_dataset("fashion-mnist", fashion).checksum != first.checksum
+    assert prepare("fashion-mnist", fashion).checksum != first.checksum
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "other shape"])
@@ -175,27 +183,27 @@ def test_corrupt_torchvision_file_is_reported(private_cache, fashion, damage):
     else:
         path.write_bytes(path.read_bytes()[: 1000 if damage == "truncated" else 0])
     with pytest.raises(UserError, match=r"FashionMNIST in .*raw is corrupt .* delete the files"):
-        datasets.prepare_dataset("fashion-mnist", fashion)
+        prepare("fashion-mnist", fashion)
 
 
 def test_mnist_files_with_other_digits_are_detected_by_checksum(private_cache, fashion):
     (fashion / "FashionMNIST").rename(fashion / "MNIST")
     with pytest.raises(UserError, match=r"mnist is corrupt: its SHA-256 is .*, but must be"):
-        datasets.prepare_dataset("mnist", fashion)
+        prepare("mnist", fashion)
 
 
 def test_missing_files_without_a_network(private_cache, tmp_path, monkeypatch):
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"can't be downloaded .*; put train-images-idx3-ubyte, .*--data-root"):
-        datasets.prepare_dataset("kmnist", tmp_path / "root")
+        prepare("kmnist", tmp_path / "root")
     assert not (tmp_path / "root").exists()
 
 
 def test_unwritable_cache(monkeypatch):
     monkeypatch.setenv("VAEZOO_CACHE", "/proc/nowhere")
     with pytest.raises(UserError, match="set VAEZOO_CACHE to a writable folder"):
-        datasets.prepare_dataset("linear-gaussian", cache_paths.data_root())
+        prepare("linear-gaussian")
 
 
 def test_random_streams_depend_on_seed_and_purpose():
@@ -211,22 +219,20 @@ def test_random_streams_depend_on_seed_and_purpose():
 def test_pixels_of_each_split_have_a_stream():
     binary, grey = load("digits", "static"), load("digits", "none")
     for name in ("train", "validation", "test"):
-        expected = datasets.binarize(getattr(grey, name), make_generator(0, f"binarize/{name}"))
+        expected = tensors.binarize(getattr(grey, name), make_generator(0, f"binarize/{name}"))
         assert torch.equal(getattr(binary, name), expected), name
 
 
 def test_minibatches_follow_each_other():
     protocol = SimpleNamespace(batch_size=3, binarization="none")
     images = torch.arange(9.0)[:, None]
-    rows = [
-        datasets.draw_minibatch(images, protocol, torch.Generator(), index).flatten().tolist() for index in range(3)
-    ]
+    rows = [tensors.draw_minibatch(images, protocol, torch.Generator(), index).flatten().tolist() for index in range(3)]
     assert rows == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
 def test_white_pixels_are_drawn_as_white_without_exception():
     """A million of them: a limit that is lower by one of 32,768 steps would give about 30 black ones."""
-    binarizer = datasets.Binarizer(torch.ones(1000, 1000), 1000)
+    binarizer = tensors.Binarizer(torch.ones(1000, 1000), 1000)
     assert binarizer.draw(torch.arange(1000), make_generator(0, "test")).all()
 
 

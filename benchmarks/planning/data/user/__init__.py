@@ -1,0 +1,1 @@
+"""Data sets of a user: arrays, files and folders of images."""

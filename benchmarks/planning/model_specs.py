@@ -1,0 +1,66 @@
+"""The properties of data and settings from which a variant builds its model, and the layers that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from benchmarks.common.atomic_files import Record
+from benchmarks.common.errors import UserError, printable, shorten
+from benchmarks.planning import registry
+from benchmarks.planning.cases import Protocol, parse_widths
+from benchmarks.planning.data.facts import Facts, read_facts
+from vaezoo import Architecture, DataSpec, find_state
+from vaezoo.models import MLP
+
+
+def make_spec(protocol: Protocol, facts: Facts, architecture: Architecture = MLP) -> DataSpec:
+    """Return the properties of the data and the settings from which a variant builds its model."""
+    default = facts.hidden if architecture.hidden is None else architecture.hidden
+    hidden = parse_widths(protocol.hidden) if protocol.hidden else default
+    return DataSpec(facts.shape, protocol.likelihood, hidden, architecture, protocol.activation)
+
+
+def read_spec(cell: Any) -> DataSpec:
+    """Return the properties from which a planned cell builds its model. cell: a `Case` or a cell of a study."""
+    architecture = registry.find_architecture(cell.protocol.architecture, cell.plugins).architecture
+    return make_spec(cell.protocol, read_facts(Path(cell.data_folder))[0], architecture)
+
+
+def describe_spec(spec: DataSpec, fingerprint: str = "") -> Record:
+    """Describe a spec by strings and numbers, for the identity of cells; defaults leave older ids as they are.
+
+    fingerprint: hash of the source of a plug-in that defines the architecture.
+    """
+    described: Record = {"shape": spec.shape, "likelihood": spec.likelihood, "hidden": spec.hidden}
+    added = {
+        "architecture": (spec.architecture.name, "mlp"),
+        "activation": (spec.activation, "relu"),
+        "source": (fingerprint, ""),
+    }
+    return described | {name: value for name, (value, default) in added.items() if value != default}
+
+
+def check_architecture(protocol: Protocol, facts: Facts, architecture: Architecture) -> None:
+    """Raise `UserError` if the networks can't be built for these data, or have state of their own."""
+    spec = make_spec(protocol, facts, architecture)
+    try:
+        networks = architecture.encoder(spec)[0], architecture.decoder(spec, protocol.latent_dim)
+    except Exception as error:  # a plug-in's architecture can raise anything
+        reason = printable(shorten(str(error) or type(error).__name__, 200))
+        raise UserError(
+            f"--architecture {architecture.name} can't be built for {protocol.dataset}: {reason}; use another one"
+        ) from error
+    check_state(f"the architecture {architecture.name}", *networks)
+
+
+def check_state(label: str, *modules: nn.Module) -> None:
+    """Raise `UserError` if a layer has state other than parameters, or draws random numbers."""
+    for module in modules:
+        if layer := find_state(module):
+            raise UserError(
+                f"{label} has the layer {layer}, whose output depends on other examples, earlier steps or numbers that "
+                "are not the given noise; remove it, or use LayerNorm or GroupNorm"
+            )

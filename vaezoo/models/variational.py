@@ -1,0 +1,37 @@
+"""Functions from data and settings to a model: the architecture of a variant."""
+
+from __future__ import annotations
+
+import math
+
+from vaezoo.distributions.likelihoods import LIKELIHOODS
+from vaezoo.distributions.posteriors import DIAGONAL_NORMAL, POINT_MASS, Family
+from vaezoo.distributions.priors import STANDARD_NORMAL
+from vaezoo.models.architecture import DataSpec
+from vaezoo.models.model import Decoder, Encoder, Model
+
+
+def _build(spec: DataSpec, latent_dim: int, family: Family) -> Model:
+    trunk, width = spec.architecture.encoder(spec)
+    network = spec.architecture.decoder(spec, latent_dim)
+    likelihood = LIKELIHOODS[spec.likelihood](math.prod(spec.shape))
+    return Model(Encoder(trunk, width, latent_dim, family), Decoder(network, likelihood), STANDARD_NORMAL, latent_dim)
+
+
+def mlp_normal(spec: DataSpec, latent_dim: int) -> Model:
+    """Return a VAE with the networks of the spec, a diagonal normal posterior and a standard normal prior.
+
+    The networks are perceptrons by default; the name is part of the identity of results.
+
+    Args:
+        spec: shape, likelihood, architecture and hidden widths.
+        latent_dim: D, the number of latents.
+
+    Source: Kingma and Welling 2014, arXiv:1312.6114, appendix C.
+    """
+    return _build(spec, latent_dim, DIAGONAL_NORMAL)
+
+
+def mlp_point(spec: DataSpec, latent_dim: int) -> Model:
+    """Return an autoencoder: the networks of `mlp_normal` without the head for the scale, with a point mass as q."""
+    return _build(spec, latent_dim, POINT_MASS)
