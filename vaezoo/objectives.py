@@ -42,13 +42,21 @@ def log_likelihood_weight(model: Model, x: Tensor, z: Tensor, q: Posterior) -> F
 
 
 def importance_weight(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
-    """Return log w = log p(x|z) + log p(z) - log q(z|x), [K, B], nats."""
-    return model.decoder.log_prob(x, z) + model.prior.log_prob(z) - q.log_prob(z)
+    """Return log w = log p(x|z) + log p(z) - log q(z|x), [K, B], nats; the last two times the weight of the KL."""
+    if isinstance(model.kl_weight, float):
+        return model.decoder.log_prob(x, z) + model.prior.log_prob(z) - q.log_prob(z)
+    return model.decoder.log_prob(x, z) + model.kl_weight * (model.prior.log_prob(z) - q.log_prob(z))
 
 
 def zero_exact(model: Model, q: Posterior) -> Float[Tensor, " B"]:
     """Return A(x) = 0, [B]."""
     return q.mean.new_zeros(len(q.mean))
+
+
+def weighted_kl(model: Model, q: Posterior) -> Float[Tensor, " B"]:
+    """Return the KL in closed form times its weight, [B], nats."""
+    kl = model.prior.kl(q)
+    return kl if isinstance(model.kl_weight, float) else model.kl_weight * kl
 
 
 def beta_elbo(beta: float) -> Objective:
@@ -62,7 +70,7 @@ def beta_elbo(beta: float) -> Objective:
         f"beta_elbo({beta:g})",
         log_likelihood_weight,
         MEAN,
-        exact=lambda model, q: -beta * model.prior.kl(q),
+        exact=lambda model, q: -beta * weighted_kl(model, q),
         bound=beta >= 1,
     )
 
@@ -80,6 +88,6 @@ def ciwae(b: float) -> Objective:
 # elbo_mc: the KL estimated from the same draws (equation 2 of the same paper).
 # iwae: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, equation 8).
 reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact, bound=False)
-elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -model.prior.kl(q))
+elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -weighted_kl(model, q))
 elbo_mc = Objective("elbo_mc", importance_weight, MEAN, exact=zero_exact)
 iwae = Objective("iwae", importance_weight, LOG_MEAN_EXP, exact=zero_exact)

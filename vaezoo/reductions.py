@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,16 @@ class Reduction:
     value: Callable[[Float[Tensor, "K *B"]], Float[Tensor, " *B"]]
     path_scale: Callable[[Float[Tensor, "K *B"]], Float[Tensor, "K *B"]]
     reward: Callable[[Float[Tensor, "K *B"]], Float[Tensor, "K *B"]]
+
+
+def weigh_path(reduction: Reduction, weight: Tensor | float) -> Reduction:
+    """Return the reduction for log weights whose -log q(z|x) is multiplied by a weight: 1 - weight F_kk / F_k.
+
+    The score of q in log w has this weight, so the part that doubly reparameterized gradients remove has it, too.
+    """
+    if isinstance(weight, float):
+        return reduction
+    return replace(reduction, path_scale=lambda log_w: 1 - weight * (1 - reduction.path_scale(log_w)))
 
 
 def mean(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, " *B"]:

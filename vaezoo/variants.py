@@ -15,6 +15,7 @@ from vaezoo.distributions.posteriors import Posterior
 from vaezoo.estimators import Estimator, blocked, doubly_reparameterized, pathwise, score_function, sticking_the_landing
 from vaezoo.models import DataSpec, Model, check_names, mlp_normal, mlp_point
 from vaezoo.objectives import Objective, beta_elbo, ciwae, elbo, elbo_mc, iwae, reconstruction
+from vaezoo.reductions import weigh_path
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def estimate_parts_at(
     def log_weight(z: Tensor, q: Posterior) -> Tensor:
         return objective.log_weight(model, x, z, q)
 
-    stochastic = variant.estimator.estimate(log_weight, objective.reduction, q, noise, prediction)
+    reduction = weigh_path(objective.reduction, model.kl_weight)
+    stochastic = variant.estimator.estimate(log_weight, reduction, q, noise, prediction)
     return stochastic, objective.exact(model, q)
 
 

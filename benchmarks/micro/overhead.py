@@ -37,7 +37,7 @@ def run_bare_loop(case: Case) -> float:
     setup = setup_case(case)
     images = setup.data.train
     order, pixels, latents = (make_generator(case.seed, purpose) for purpose in ("batches", "binarize", "noise"))
-    optimizer, average = step.initial_adam(setup.model.parameters(), case.protocol.learning_rate), torch.zeros(())
+    optimizer, average = step.initial_optimizer(setup.model.parameters(), case.protocol.learning_rate), torch.zeros(())
     advance: Step = functools.partial(step.take_step, setup.variant, setup.model, optimizer, average, "float32")
     if case.step:
         advance = load_step(case.step, optimizer, average)
@@ -46,7 +46,7 @@ def run_bare_loop(case: Case) -> float:
     start = time.perf_counter()
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(images), generator=order)[:examples].split(100):
-            advance(binarizer.draw(rows, pixels), torch.randn(1, 100, 20, generator=latents))
+            advance(binarizer.draw(rows, pixels), torch.randn(1, 100, 20, generator=latents), torch.ones(1))
     return EPOCHS * examples / (time.perf_counter() - start)
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from benchmarks.common.atomic_files import Record
 from benchmarks.planning.imports.records import Plugin
+from benchmarks.planning.schedules import CONSTANT
 
 NO_HIDDEN = "none"
 
@@ -39,6 +40,9 @@ class Protocol:
     activation: str = "relu"
     initialisation: Literal["uniform", "glorot"] = "uniform"
     output_bias: str = "drawn"
+    optimizer: str = "adam"
+    schedule: str = CONSTANT
+    kl_schedule: str = CONSTANT
 
 
 def format_widths(hidden: Sequence[int]) -> str:

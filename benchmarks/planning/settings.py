@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from benchmarks.common.errors import UserError, shorten, unknown
+from benchmarks.planning.schedules import CONSTANT, compute_factor, format_optimizer, parse_optimizer
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 CountAboveOne = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
@@ -68,6 +69,11 @@ def _parse_widths(value: object) -> object:
     return ",".join(parts) or "none"
 
 
+def _check_schedule(text: str) -> str:
+    compute_factor(text, 0.0, 1)  # raises `ValueError`
+    return text.replace(" ", "")
+
+
 class StudySettings(BaseModel):
     """Settings of the gradient studies, in addition to the settings that they share with runs.
 
@@ -115,6 +121,9 @@ class Settings(BaseModel):
     activation: Literal["relu", "leaky-relu", "tanh", "elu", "silu", "softplus"] = "relu"
     initialisation: Literal["uniform", "glorot"] = "uniform"
     output_bias: Literal["drawn", "data"] = "drawn"
+    optimizer: Annotated[str, AfterValidator(lambda text: format_optimizer(parse_optimizer(text)))] = "adam"
+    schedule: Annotated[str, AfterValidator(_check_schedule)] = CONSTANT
+    kl_schedule: Annotated[str, AfterValidator(_check_schedule)] = CONSTANT
     draws: Count | None = None
     evaluation_draws: CountAboveOne = 16
     log_likelihood_draws: CountAboveOne = 100

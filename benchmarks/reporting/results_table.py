@@ -35,7 +35,7 @@ SETTINGS = (
     Column("latent_dim", "count", "number of latent variables", "number"),
     Column("draws", "count", "latent draws per example and optimizer step", "number"),
     Column("batch_size", "examples", "examples per minibatch, in training and for gradient_variance", "number"),
-    Column("learning_rate", "1", "learning rate of Adam", "number"),
+    Column("learning_rate", "1", "learning rate; see schedule", "number"),
     Column("likelihood", "", "distribution p(x|z); empty if a plug-in fails before its model is built", "word"),
     Column("binarization", "", "dynamic (new pixels at each step), static (drawn once) or none"),
     Column("preprocessing", "", "none, or standardised: each dimension minus its mean, divided by its scale, in train"),
@@ -45,6 +45,9 @@ SETTINGS = (
     Column("activation", "", "function after each hidden layer"),
     Column("initialisation", "", "distribution of initial weights: uniform, as in torch, or glorot"),
     Column("output_bias", "", "initial bias of the decoder's last layer: drawn, or data, so that E[x|z] is their mean"),
+    Column("optimizer", "", "adam or rmsprop, with the constants that differ from their defaults"),
+    Column("schedule", "", "factor of the learning rate during training: constant, warm-up, cosine or piecewise"),
+    Column("kl_schedule", "", "weight of the KL in the objective during training, in the same form"),
     Column("evaluation_draws", "count", "draws per test image for elbo and both reconstruction errors", "number"),
     Column("log_likelihood_draws", "count", "draws per test image for log_likelihood", "number"),
     Column("gradient_repeats", "count", "gradient estimates for gradient_variance", "number"),
@@ -92,7 +95,7 @@ ADDED_COLUMNS = {  # first schema version whose tables all have the column
     **dict.fromkeys(("plugin_source", "plugin_repository", "plugin_commit"), 4),
     **dict.fromkeys(("support", "posterior"), 4),
     **dict.fromkeys(("dimensions", "preprocessing", "architecture", "hidden", "activation"), 5),
-    **dict.fromkeys(("initialisation", "output_bias"), 5),
+    **dict.fromkeys(("initialisation", "output_bias", "optimizer", "schedule", "kl_schedule"), 5),
 }
 
 

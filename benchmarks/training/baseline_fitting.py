@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmarks.planning.cases import Protocol
 from benchmarks.planning.data.tensors import draw_minibatch
 from benchmarks.planning.random_streams import draw_noise, make_generator
-from benchmarks.training.step import initial_adam
+from benchmarks.planning.schedules import parse_optimizer
+from benchmarks.training.step import initial_optimizer
 from vaezoo import FittedVariant, Model, Variant, estimate_parts, initial_average, initialise
 
 FITTING_STEPS = 100
@@ -37,7 +38,7 @@ def fit_baseline(variant: Variant, model: Model, images: Tensor, protocol: Proto
     frozen = copy.deepcopy(model).requires_grad_(False)
     initialise(frozen.baseline, lambda name: make_generator(seed, f"init/baseline.{name}"))
     learned = list(frozen.baseline.requires_grad_().parameters())
-    optimizer = initial_adam(learned, protocol.learning_rate)
+    optimizer = initial_optimizer(learned, protocol.learning_rate, parse_optimizer(protocol.optimizer))
     count = len(images) // protocol.batch_size
     for step in range(FITTING_STEPS):
         x = draw_minibatch(images, protocol, source, (1 + step % max(1, count - 1)) % count)

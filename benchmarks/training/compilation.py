@@ -27,8 +27,9 @@ from benchmarks.common.machine import compiler
 from benchmarks.execution.child_process import lift_memory_limit
 from benchmarks.planning import model_specs, planner
 from benchmarks.planning.cases import Case, Protocol, hash_identity
+from benchmarks.planning.schedules import CONSTANT, OptimizerSettings, parse_optimizer
 from benchmarks.training import step
-from benchmarks.training.step import Adam, fused_adam_decomposition, initial_adam, take_step
+from benchmarks.training.step import ADAM, Optimizer, fused_adam_decomposition, initial_optimizer, take_step
 from vaezoo import DataSpec, Model, Variant, build
 
 SECONDS_SAVED_PER_STEP = 1e-3  # because Python does not launch each operation
@@ -63,6 +64,7 @@ def choose_step_path(case: Case) -> Path | None:
             "spec": model_specs.describe_spec(spec),
             "plugins": [plugin.source for plugin in case.plugins],
             "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
+            "schedule": [protocol.optimizer, count_scheduled(protocol)],
             "code": hash_modules(vaezoo, step, sys.modules[__name__])[:12],
             "machine": [platform.machine(), read_processor(), torch.__version__, capability],
             "compiler": [cxx, Path(cxx).stat().st_size] if cxx else [],
@@ -99,7 +101,12 @@ def compile_step(case: Case, _: str) -> None:
 
 GRADIENT_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}  # relative
 
-Step = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def count_scheduled(protocol: Protocol) -> int:
+    """Return how many numbers of the progress a step needs: the share of training, and the weight of the KL."""
+    return 1 if protocol.kl_schedule == CONSTANT else 2
 
 
 def export_step(case: Case) -> torch.export.ExportedProgram:
@@ -110,13 +117,21 @@ def export_step(case: Case) -> torch.export.ExportedProgram:
     model = build(variant, spec, protocol.latent_dim)
     x = torch.zeros(protocol.batch_size, *spec.shape)
     noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)
-    return torch.export.export(*trace_step(variant, model, x, noise, protocol.precision), strict=False)
+    settings, progress = parse_optimizer(protocol.optimizer), torch.ones(count_scheduled(protocol))
+    traced = trace_step(variant, model, x, noise, progress, protocol.precision, settings)
+    return torch.export.export(*traced, strict=False)
 
 
 def trace_step(
-    variant: Variant, model: Model, x: Tensor, noise: Tensor, precision: str
+    variant: Variant,
+    model: Model,
+    x: Tensor,
+    noise: Tensor,
+    progress: Tensor,
+    precision: str,
+    settings: OptimizerSettings = ADAM,
 ) -> tuple[torch.nn.Module, tuple[Any, ...]]:
-    """Return the step as a graph of operations on (tensors of Adam, average, x, noise), and example inputs.
+    """Return the step as a graph of operations on (optimizer, average, x, noise, progress), and example inputs.
 
     Raises `TypeError` for a model with buffers.
     """
@@ -127,17 +142,20 @@ def trace_step(
     names = [name for name, _ in model.named_parameters()]
     count = len(names)
 
-    def run(tensors: list[Tensor], average: Tensor, x: Tensor, noise: Tensor) -> Tensor:
-        adam = Adam(tensors[:count], tensors[count : 2 * count], tensors[2 * count : 3 * count], *tensors[3 * count :])
-        leaves = {n: p.detach().requires_grad_() for n, p in zip(names, adam.parameters, strict=True)}
-        loss: Tensor = functional_call(
-            model, leaves, (lambda m, x, noise: take_step(variant, m, adam, average, precision, x, noise), x, noise)
-        )
+    def run(tensors: list[Tensor], average: Tensor, x: Tensor, noise: Tensor, progress: Tensor) -> Tensor:
+        parts = tensors[:count], tensors[count : 2 * count], tensors[2 * count : 3 * count]
+        optimizer = Optimizer(*parts, tensors[-2], tensors[-1], settings)
+        leaves = {n: p.detach().requires_grad_() for n, p in zip(names, optimizer.parameters, strict=True)}
+
+        def step(m: Model, x: Tensor, noise: Tensor) -> Tensor:
+            return take_step(variant, m, optimizer, average, precision, x, noise, progress)
+
+        loss: Tensor = functional_call(model, leaves, (step, x, noise))
         return loss
 
     start = [p.detach().clone() for p in model.parameters()]
     average = vaezoo.initial_average(variant, model, x, noise)
-    inputs = (initial_adam(start, 1e-3).tensors, average, x, noise)
+    inputs = (initial_optimizer(start, 1e-3, settings).tensors, average, x, noise, progress)
     table = {torch.ops.aten._fused_adam_.tensor_lr: fused_adam_decomposition}
     return make_fx(run, decomposition_table=table)(*inputs), inputs
 
@@ -152,18 +170,26 @@ def compile_program(path: Path, program: torch.export.ExportedProgram) -> None:
         Path(aoti_compile_and_package(program, package_path=package, inductor_configs=options)).replace(path)
 
 
-def load_step(path: str, adam: Adam, average: Tensor) -> Step:
+def load_step(path: str, optimizer: Optimizer, average: Tensor) -> Step:
     """Return the compiled step; it changes these tensors in place.
 
     torch's public loader is not used, because it imports the compiler, which takes a second in every cell.
     """
     package = torch._C._aoti.AOTIModelPackageLoader(path, "model", True, 1, -1)
-    state = [*(t.detach() for t in adam.tensors), average]
-    return lambda x, noise: package.boxed_run([*state, x, noise])[0]
+    state = [*(t.detach() for t in optimizer.tensors), average]
+    return lambda x, noise, progress: package.boxed_run([*state, x, noise, progress])[0]
 
 
 def check_step(
-    path: str, variant: Variant, model: Model, average: Tensor, precision: str, x: Tensor, noise: Tensor
+    path: str,
+    variant: Variant,
+    model: Model,
+    average: Tensor,
+    precision: str,
+    x: Tensor,
+    noise: Tensor,
+    progress: Tensor,
+    settings: OptimizerSettings = ADAM,
 ) -> None:
     """Raise `RuntimeError` if the compiled step cannot run or has another gradient than the uncompiled step.
 
@@ -172,11 +198,11 @@ def check_step(
 
     def compute_gradient(compiled: bool) -> Tensor:
         model_copy, average_copy = copy.deepcopy(model), average.clone()
-        optimizer = initial_adam(model_copy.parameters(), 1e-3)
+        optimizer = initial_optimizer(model_copy.parameters(), 1e-3, settings)
         if compiled:
-            load_step(path, optimizer, average_copy)(x, noise)
+            load_step(path, optimizer, average_copy)(x, noise, progress)
         else:
-            take_step(variant, model_copy, optimizer, average_copy, precision, x, noise)
+            take_step(variant, model_copy, optimizer, average_copy, precision, x, noise, progress)
         return torch.cat([m.flatten() for m in optimizer.means])
 
     remedy = "delete that file and run again, or set CXX=none to compile nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.kernels import read_clock
+from benchmarks.planning.cases import Protocol
 from benchmarks.planning.data.tensors import Binarizer
 from benchmarks.planning.random_streams import draw_noise, make_generator
+from benchmarks.planning.schedules import CONSTANT, compute_factor
 from benchmarks.training import compilation
 from benchmarks.training.state import Setup, TrainingState
-from benchmarks.training.step import take_step
+from benchmarks.training.step import Optimizer, take_step
 
 WARM_UP_STEPS = 5
 
@@ -41,6 +44,19 @@ class EpochProgress:
     finite: bool
 
 
+def set_progress(protocol: Protocol, epochs_done: float, optimizer: Optimizer, progress: Tensor) -> None:
+    """Set the learning rate and the progress of training, in place, for the step after `epochs_done` epochs.
+
+    progress: the share of training that is done and, if there is a second number, the weight of the KL.
+    """
+    progress[0] = epochs_done / protocol.epochs
+    if len(progress) > 1:
+        progress[1] = compute_factor(protocol.kl_schedule, epochs_done, protocol.epochs)
+    if protocol.schedule != CONSTANT:
+        factor = compute_factor(protocol.schedule, epochs_done, protocol.epochs)
+        optimizer.learning_rate.fill_(protocol.learning_rate * factor)
+
+
 def make_step(state: TrainingState, setup: Setup) -> Advance:
     """Return the function that the loop repeats: row numbers of a minibatch -> loss.
 
@@ -49,16 +65,21 @@ def make_step(state: TrainingState, setup: Setup) -> Advance:
     variant, model, protocol, images = setup.variant, state.model, setup.protocol, setup.data.train
     optimizer, average, generators = state.optimizer, state.average, state.generators
     descend: compilation.Step = functools.partial(take_step, variant, model, optimizer, average, protocol.precision)
+    progress = torch.ones(compilation.count_scheduled(protocol), device=images.device)
     if setup.compiled_step:
         noise = draw_noise(protocol, variant.draws, make_generator(0, "check-step"))
         x = images[: protocol.batch_size]
-        compilation.check_step(setup.compiled_step, variant, model, average, protocol.precision, x, noise)
+        inputs = (average, protocol.precision, x, noise, progress, optimizer.settings)
+        compilation.check_step(setup.compiled_step, variant, model, *inputs)
         descend = compilation.load_step(setup.compiled_step, optimizer, average)
+    batches = len(images) // protocol.batch_size
+    steps = itertools.count(state.epoch * batches)
     binarizer = Binarizer(images, protocol.batch_size) if protocol.binarization == "dynamic" else None
 
     def advance(rows: Tensor) -> Tensor:
+        set_progress(protocol, next(steps) / batches, optimizer, progress)
         x = binarizer.draw(rows, generators["binarize"]) if binarizer else images.index_select(0, rows)
-        return descend(x, draw_noise(protocol, variant.draws, generators["noise"]))
+        return descend(x, draw_noise(protocol, variant.draws, generators["noise"]), progress)
 
     return advance
 

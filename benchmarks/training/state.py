@@ -17,9 +17,10 @@ from benchmarks.planning import model_specs, planner
 from benchmarks.planning.cases import Case, Protocol
 from benchmarks.planning.data.tensors import Dataset, load_dataset
 from benchmarks.planning.random_streams import make_generator
+from benchmarks.planning.schedules import parse_optimizer
 from benchmarks.runs import cell_files
 from benchmarks.training.baseline_fitting import draw_initial_average
-from benchmarks.training.step import Adam, initial_adam
+from benchmarks.training.step import Optimizer, initial_optimizer
 from vaezoo import DataSpec, Model, Variant, build, initialise, initialise_output
 from vaezoo.distributions.likelihoods import likelihood_name
 
@@ -104,7 +105,7 @@ class TrainingState:
     """
 
     model: Model
-    optimizer: Adam
+    optimizer: Optimizer
     average: Tensor
     generators: dict[str, torch.Generator]
     epoch: int = 0
@@ -115,7 +116,8 @@ class TrainingState:
 def initial_state(setup: Setup) -> TrainingState:
     source = make_generator(setup.seed, "start-baseline")
     average = draw_initial_average(setup.variant, setup.model, setup.data.train, setup.protocol, source)
-    optimizer = initial_adam(setup.model.parameters(), setup.protocol.learning_rate)
+    settings = parse_optimizer(setup.protocol.optimizer)
+    optimizer = initial_optimizer(setup.model.parameters(), setup.protocol.learning_rate, settings)
     generators = {purpose: make_generator(setup.seed, purpose) for purpose in ("batches", "binarize", "noise")}
     return TrainingState(setup.model, optimizer, average, generators)
 

@@ -14,15 +14,19 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from benchmarks.planning.schedules import OptimizerSettings
 from vaezoo import DataSpec, Model, Variant, build, estimate_parts
+
+ADAM = OptimizerSettings()
 
 
 @dataclass(frozen=True)
-class Adam:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) by torch's fused kernel; all tensors change in place.
+class Optimizer:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) or RMSprop; all tensors change in place.
 
-    It computes the same bits as `torch.optim.Adam(fused=True)`. That class imports torch's compiler at its first use,
-    which takes two seconds in every process.
+    Adam is torch's fused kernel and computes the same bits as `torch.optim.Adam(fused=True)`. That class imports
+    torch's compiler at its first use, which takes two seconds in every process. RMSprop divides the gradient by the
+    root of its mean square plus epsilon, as `torch.optim.RMSprop`; its `means` are the last gradient.
     """
 
     parameters: list[Tensor]
@@ -30,6 +34,7 @@ class Adam:
     squares: list[Tensor]
     count: Tensor
     learning_rate: Tensor
+    settings: OptimizerSettings = ADAM
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -39,6 +44,9 @@ class Adam:
     def descend(self, gradients: Sequence[Tensor]) -> None:
         """Take one step. gradients: in the order of the parameters."""
         self.count.add_(1)
+        if self.settings.method == "rmsprop":
+            self._descend_by_rmsprop(gradients)
+            return
         torch._fused_adam_(
             self.parameters,
             list(gradients),
@@ -47,24 +55,34 @@ class Adam:
             [],
             [self.count] * len(self.parameters),
             lr=self.learning_rate,
-            beta1=0.9,
-            beta2=0.999,
+            beta1=self.settings.beta1,
+            beta2=self.settings.beta2,
             weight_decay=0.0,
-            eps=1e-8,
+            eps=self.settings.epsilon,
             amsgrad=False,
             maximize=False,
         )
 
+    def _descend_by_rmsprop(self, gradients: Sequence[Tensor]) -> None:
+        decay, epsilon = self.settings.beta2, self.settings.epsilon
+        for p, g, m, s in zip(self.parameters, gradients, self.means, self.squares, strict=True):
+            m.copy_(g)
+            s.mul_(decay).addcmul_(g, g, value=1 - decay)
+            p.sub_(self.learning_rate.to(p.dtype) * (g / (s.sqrt() + epsilon)))
 
-def initial_adam(parameters: Iterable[Tensor], learning_rate: float) -> Adam:
+
+def initial_optimizer(
+    parameters: Iterable[Tensor], learning_rate: float, settings: OptimizerSettings = ADAM
+) -> Optimizer:
     tensors = list(parameters)
     device = tensors[0].device if tensors else None
-    return Adam(
+    return Optimizer(
         tensors,
         [torch.zeros_like(p) for p in tensors],
         [torch.zeros_like(p) for p in tensors],
         torch.zeros((), device=device),
         torch.tensor(learning_rate, dtype=torch.float64),  # in CPU memory, also for a CUDA device
+        settings,
     )
 
 
@@ -86,21 +104,25 @@ def fused_adam_decomposition(
 def take_step(
     variant: Variant,
     model: Model,
-    adam: Adam,
+    optimizer: Optimizer,
     average: Float[Tensor, ""],
     precision: str,
     x: Float[Tensor, "B ..."],
     noise: Float[Tensor, "K B D"],
+    progress: Float[Tensor, " _"],
 ) -> Float[Tensor, ""]:
     """Take one optimizer step, update the baseline's moving average, both in place, and return the loss.
 
-    precision: of the matrix products, "float32" or "bfloat16"; the parameters are float32 in both cases.
+    precision: of the matrix products, "float32" or "bfloat16"; the parameters are float32 in both cases. progress: the
+    share of training that is done, and the weight of the KL if it is scheduled.
     """
+    model.training_share, model.kl_weight = progress[0], progress[1] if len(progress) > 1 else 1.0
     with torch.autocast(x.device.type, torch.bfloat16, precision == "bfloat16", cache_enabled=False):
         stochastic, exact = estimate_parts(variant, model, x, noise, average)
     loss = -(stochastic + exact).mean()
     gradients = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
-    adam.descend(gradients)
+    model.training_share = model.kl_weight = 1.0  # everything that is measured is the whole objective
+    optimizer.descend(gradients)
     average.copy_(variant.estimator.update_average(average, stochastic))
     return loss.detach()
 

@@ -5,9 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from benchmarks.planning.data.catalogue import DATASETS, find_dataset
+from benchmarks.planning.random_streams import make_generator
 from tests.benchmarks.planning.data.user_files import blobs, images
 from tests.conftest import TINY
+from vaezoo.testing.oracles import LinearGaussian
 
 VARIANTS = ("vae", "reinforce-vae-loo", "iwae-dreg", "autoencoder")
 STUDIES = """
@@ -87,3 +91,25 @@ def test_every_command_on_data_of_a_user(command, numbers, folder, tmp_path, nam
     assert done.returncode == 0, done.stderr
     measured = pd.read_csv(tmp_path / "studies" / "gradients.csv")
     assert {*VARIANTS[:3]} <= {*measured["variant"]}
+
+
+@pytest.mark.slow
+def test_the_log_likelihood_of_a_table_is_the_true_one_in_its_units(command, folder, tmp_path):
+    """The data set linear-gaussian as a table in other units; a linear model can have the true density."""
+    oracle = DATASETS["linear-gaussian"].decode(tmp_path)
+    scales = np.logspace(-3, 3, 10)
+    rows = np.concatenate([oracle.arrays[name] for name in ("train", "test")]).astype(float) * scales
+    pd.DataFrame(rows, columns=list("abcdefghij")).to_csv(tmp_path / "linear.csv", index=False)
+    words = ["--dataset", tmp_path / "linear.csv", "--hidden", "none", "--seeds", 1, "--epochs", 30]
+    done = command("run", "vae", "iwae-dreg", *words, "--preset", "quick", "--out", tmp_path, "--name", "x")
+    assert done.returncode == 0, done.stderr
+    results = pd.read_csv(tmp_path / "x" / "results.csv").query("epoch == 30")
+    info = find_dataset(str(tmp_path / "linear.csv"))
+    test = info.decode(tmp_path).arrays["test"] / scales
+    source = make_generator(0, "data/linear-gaussian")
+    columns, _ = torch.linalg.qr(torch.randn(10, 2, generator=source, dtype=torch.float64))
+    offset = torch.randn(10, generator=source, dtype=torch.float64)
+    truth = LinearGaussian(columns * torch.tensor([3.0, 1.5], dtype=torch.float64), offset)
+    exact = truth.log_px(torch.from_numpy(test)).mean().item() - np.log(scales).sum()
+    for row in results.itertuples():
+        assert row.log_likelihood == pytest.approx(exact, abs=0.05), row.variant

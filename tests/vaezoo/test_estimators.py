@@ -3,12 +3,26 @@
 import pytest
 import torch
 
-from vaezoo import LEAVE_ONE_OUT, NO_BASELINE, beta_elbo, blocked, elbo, elbo_mc, pathwise, score_function
+from vaezoo import (
+    LEAVE_ONE_OUT,
+    NO_BASELINE,
+    beta_elbo,
+    blocked,
+    ciwae,
+    doubly_reparameterized,
+    elbo,
+    elbo_mc,
+    estimate,
+    iwae,
+    pathwise,
+    score_function,
+)
 from vaezoo.baselines import zero
 from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.estimators import Estimator
 from vaezoo.reductions import LOG_MEAN_EXP, MEAN
 from vaezoo.testing.oracles import centred, cosine, quadratic
+from vaezoo.testing.quadrature import grid_rule
 
 REPEATS = 20_000
 PAIRS = [
@@ -190,3 +204,19 @@ def test_blocked_gives_the_encoder_the_gradient_of_the_closed_form_alone(objecti
     exact = objective.exact(model, model.encoder(x)).mean() + 0 * model.encoder(x).mean.sum()
     actual, expected = (tools.flat_gradient(model, scalar)["encoder"] for scalar in (value, exact))
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("objective", [iwae, ciwae(0.3), elbo_mc], ids=lambda o: o.name)
+def test_doubly_reparameterized_gradients_are_exact_at_any_weight_of_the_kl(objective, tools):
+    """By quadrature over the noise of two draws, against reparameterization."""
+    model, x = tools.build(latent_dim=1), tools.normal(1, 3)
+    points, weights = grid_rule(2, 1, 24)
+    model.kl_weight = torch.tensor(0.3).double()
+    gradients = []
+    for estimator in (pathwise, doubly_reparameterized):
+        v = tools.variant(objective, estimator, draws=2)
+        value = estimate(v, model, x.expand(len(weights), 3), points, torch.zeros(()).double())
+        parameters = list(model.encoder.parameters())
+        gradient = torch.autograd.grad((weights * value).sum(), parameters)
+        gradients.append(torch.cat([g.flatten() for g in gradient]))
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-8)

@@ -43,7 +43,22 @@ def run(
         int | None, training("Train for this number of passes over the training data.", PRESET_DEFAULT)
     ] = None,
     batch_size: Annotated[int | None, training("Put this number of examples in a minibatch.", PRESET_DEFAULT)] = None,
-    learning_rate: Annotated[float | None, training("Set the learning rate of Adam.", PRESET_DEFAULT)] = None,
+    learning_rate: Annotated[float | None, training("Set the learning rate.", PRESET_DEFAULT)] = None,
+    optimizer: Annotated[
+        str | None,
+        training("Use adam, rmsprop, or either with constants: 'adam(epsilon=1e-4)'.", PRESET_DEFAULT),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        training(
+            "Multiply the learning rate by warm-up(EPOCHS), cosine, cosine(LAST), piecewise(EPOCH:FACTOR,...), or a "
+            "product.",
+            PRESET_DEFAULT,
+        ),
+    ] = None,
+    kl_schedule: Annotated[
+        str | None, training("Multiply the KL in the objective by such a schedule: warm-up(10).", PRESET_DEFAULT)
+    ] = None,
     latent_dim: Annotated[int | None, training("Use this number of latent dimensions D.", DATASET_DEFAULT)] = None,
     architecture: options.Architecture = None,
     hidden: Annotated[

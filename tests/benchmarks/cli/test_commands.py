@@ -34,7 +34,7 @@ def without_torch(tmp_path_factory):
 def test_run_writes_every_file_and_column(finished):
     folder = finished.folder
     names = {path.name for path in folder.iterdir()}
-    tables = {"results.csv", "summary.csv", "manifest.json", "environment.json"}
+    tables = {"results.csv", "summary.csv", "manifest.json", "environment.json", "dataset.json"}
     assert names == {"cells", "figures", "report.html"} | tables
     results = pd.read_csv(folder / "results.csv")
     assert tuple(results.columns) == (*RESULT_COLUMNS, "schema_version")
@@ -124,8 +124,8 @@ VERBS = frozenset(
     re.findall(
         r"\w+",
         """
-        Accept Compare Compute Connect Draw Keep Limit Load Look Make Measure Name Print Put Read Replace Run Save Set
-        Show Stop Take Train Use Write
+        Accept Build Change Compare Compute Connect Draw Give Keep Limit Load Look Make Measure Multiply Name Print Put
+        Read Replace Run Save Set Show Stop Take Test Train Use Write
         """,
     )
 )

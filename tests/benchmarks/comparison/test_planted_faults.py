@@ -62,8 +62,9 @@ def test_same_seeds_are_identical(base, run_cells):
 
 
 def test_halved_learning_rate(base, run_cells):
-    initial_adam = state.initial_adam
-    with mock.patch.object(state, "initial_adam", lambda parameters, rate: initial_adam(parameters, rate / 2)):
+    initial_optimizer = state.initial_optimizer
+    halved = lambda parameters, rate, settings: initial_optimizer(parameters, rate / 2, settings)  # noqa: E731
+    with mock.patch.object(state, "initial_optimizer", halved):
         words, code = verdicts(base, run_cells([VAE], NEW))
     assert (words["elbo"], code) == ("regressed", 1)
 
@@ -115,7 +116,7 @@ def test_reward_averaged_over_the_batch(run_cells):
 
 
 def test_diverging_variant(base, run_cells):
-    initial_adam = state.initial_adam
-    with mock.patch.object(state, "initial_adam", lambda parameters, rate: initial_adam(parameters, 1e30)):
+    initial_optimizer = state.initial_optimizer
+    with mock.patch.object(state, "initial_optimizer", lambda parameters, rate: initial_optimizer(parameters, 1e30)):
         words, code = verdicts(base, run_cells([VAE], NEW))
     assert (words, code) == ({"seeds": "regressed"}, 1)

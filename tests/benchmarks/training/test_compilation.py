@@ -18,6 +18,7 @@ from benchmarks.training.step import take_step
 from vaezoo import VARIANTS, DataSpec, build, estimate, estimate_parts, initial_average, initialise
 
 BATCH, LATENTS = 20, 5
+DONE = torch.ones(1)  # the share of training
 
 
 def make_training(variant):
@@ -31,20 +32,20 @@ def make_training(variant):
         return x, torch.randn(variant.draws, BATCH, LATENTS, generator=source)
 
     average = initial_average(variant, model, *draw())
-    return model, step.initial_adam(model.parameters(), 1e-3), average, draw
+    return model, step.initial_optimizer(model.parameters(), 1e-3), average, draw
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
 def test_the_traced_step_equals_the_eager_one_with_adam_of_torch(variant):
     """Gradients within 1e-5 and, after 20 steps on equal noise, parameters within 1e-4, relative."""
     model, optimizer, average, draw = make_training(variant)
-    graph, _ = compilation.trace_step(variant, model, *draw(), "float32")
+    graph, _ = compilation.trace_step(variant, model, *draw(), DONE, "float32")
     reference, _, mean, draw_again = make_training(variant)
     draw_again()
     adam = torch.optim.Adam(reference.parameters(), lr=1e-3)
     for number in range(20):
         x, noise = draw()
-        loss = graph([t.detach() for t in optimizer.tensors], average, x, noise)
+        loss = graph([t.detach() for t in optimizer.tensors], average, x, noise, DONE)
         stochastic, exact = estimate_parts(variant, reference, *draw_again(), mean)
         expected = -(stochastic + exact).mean()
         adam.zero_grad()
@@ -65,9 +66,9 @@ def test_the_traced_step_equals_the_eager_one_with_adam_of_torch(variant):
 def test_the_traced_gradient_is_the_mean_of_the_gradients_of_single_examples(variant):
     """In float64, by `vmap(grad(loss))`. The first mean of Adam is a tenth of the gradient."""
     model, _, average, draw = make_training(variant)
-    optimizer, average = step.initial_adam(model.double().parameters(), 1e-3), average.double()
+    optimizer, average = step.initial_optimizer(model.double().parameters(), 1e-3), average.double()
     x, noise = (t.double() for t in draw())
-    graph, _ = compilation.trace_step(variant, model, x, noise, "float32")
+    graph, _ = compilation.trace_step(variant, model, x, noise, DONE, "float32")
     parameters = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     def loss(parameters, x, noise):
@@ -78,7 +79,7 @@ def test_the_traced_gradient_is_the_mean_of_the_gradients_of_single_examples(var
         return estimate(variant, model, x, noise, average)
 
     single = vmap(grad(loss), (None, 0, 1))(parameters, x, noise)
-    graph([t.detach() for t in optimizer.tensors], average.clone(), x, noise)
+    graph([t.detach() for t in optimizer.tensors], average.clone(), x, noise, DONE)
     traced = torch.cat([m.flatten() for m in optimizer.means]) * 10
     expected = torch.cat([single[name].mean(0).flatten() for name in parameters])
     assert (traced - expected).norm() <= 1e-12 * expected.norm()
@@ -181,16 +182,16 @@ def test_the_compiled_step_equals_the_eager_one_and_is_compiled_once(monkeypatch
             x = (torch.rand(50, 8, 8, generator=source) < 0.3).float()
             return x, torch.randn(variant.draws, 50, long.protocol.latent_dim, generator=source)
 
-        optimizer, average = step.initial_adam(model.parameters(), 1e-3), initial_average(variant, model, *draw())
+        optimizer, average = step.initial_optimizer(model.parameters(), 1e-3), initial_average(variant, model, *draw())
         run = compilation.load_step(str(path), optimizer, average)
         for _ in range(20):
-            run(*draw()) if compiled else take_step(variant, model, optimizer, average, "float32", *draw())
+            run(*draw(), DONE) if compiled else take_step(variant, model, optimizer, average, "float32", *draw(), DONE)
         final_tensors.append([*(p.detach().clone() for p in model.parameters()), average])
     assert all(torch.equal(a, b) for a, b in zip(final_tensors[0], final_tensors[1], strict=True))
     for a, b in zip(final_tensors[0], final_tensors[2], strict=True):
         assert (a - b).norm() <= 1e-4 * b.norm()
 
-    arguments = (variant, model, average, "float32", *draw())
+    arguments = (variant, model, average, "float32", *draw(), DONE)
     compilation.check_step(str(path), *arguments)
     model.encoder.trunk[1] = torch.nn.Tanh()  # as if a module that a plug-in imports had been edited
     with pytest.raises(
@@ -207,7 +208,7 @@ def test_a_model_with_buffers_is_not_compiled():
     model, _, _, draw = make_training(VARIANTS[1])
     model.encoder.register_buffer("offset", torch.randn(5))
     with pytest.raises(TypeError, match=r"buffers \(encoder\.offset\)"):
-        compilation.trace_step(VARIANTS[1], model, *draw(), "float32")
+        compilation.trace_step(VARIANTS[1], model, *draw(), DONE, "float32")
 
 
 def test_a_step_that_cannot_be_compiled_is_reported_and_not_tried_again(monkeypatch, tmp_path, capfd):

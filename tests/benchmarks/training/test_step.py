@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.training import compilation
-from benchmarks.training.step import count_flops, fused_adam_decomposition, initial_adam, take_step
+from benchmarks.training.step import count_flops, fused_adam_decomposition, initial_optimizer, take_step
 from vaezoo import VARIANTS, DataSpec, build, estimate_parts, initialise, mlp_normal
 
 SPEC = DataSpec((8, 8), "bernoulli", (16,))
@@ -21,7 +21,7 @@ def test_adam_has_the_same_bits_as_torch_also_for_zero_gradients():
     torch.manual_seed(0)
     layer, torch_layer = (nn.Linear(7, 5) for _ in range(2))
     torch_layer.load_state_dict(layer.state_dict())
-    adam = initial_adam(layer.parameters(), 0.01)
+    adam = initial_optimizer(layer.parameters(), 0.01)
     torch_adam = torch.optim.Adam(torch_layer.parameters(), lr=0.01, fused=True)
     for step in range(20):
         gradients = [torch.randn_like(p) * (step % 3) for p in torch_layer.parameters()]
@@ -35,7 +35,7 @@ def test_adam_has_the_same_bits_as_torch_also_for_zero_gradients():
 def test_the_decomposition_of_adam_differs_by_rounding_only():
     torch.manual_seed(0)
     start = [torch.randn(7, 5), torch.randn(5)]
-    fused, decomposed = (initial_adam([p.clone() for p in start], 0.01) for _ in range(2))
+    fused, decomposed = (initial_optimizer([p.clone() for p in start], 0.01) for _ in range(2))
     for _ in range(20):
         gradients = [torch.randn_like(p) for p in start]
         fused.descend(gradients)
@@ -90,8 +90,8 @@ def test_the_gradient_may_differ_by_a_thousandth_of_its_size(monkeypatch, error,
     x, noise = scale * torch.ones(20, 8, 8), torch.randn(1, 20, 5, generator=make_generator(0, "noise"))
 
     def load(path, adam, average):
-        def take(x, noise):
-            loss = take_step(VARIANTS[1], copy.deepcopy(model), adam, average, "float32", x, noise)
+        def take(x, noise, progress):
+            loss = take_step(VARIANTS[1], copy.deepcopy(model), adam, average, "float32", x, noise, progress)
             for mean in adam.means:
                 mean.mul_(1 + error)
             return loss
@@ -100,4 +100,4 @@ def test_the_gradient_may_differ_by_a_thousandth_of_its_size(monkeypatch, error,
 
     monkeypatch.setattr(compilation, "load_step", load)
     with pytest.raises(RuntimeError, match="differs from") if is_refused else contextlib.nullcontext():
-        compilation.check_step("step.pt2", VARIANTS[1], model, torch.zeros(()), "float32", x, noise)
+        compilation.check_step("step.pt2", VARIANTS[1], model, torch.zeros(()), "float32", x, noise, torch.ones(1))

@@ -1,0 +1,106 @@
+"""Schedules over training, and the optimizer: short texts that are settings, columns and part of a cell's identity."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+
+from benchmarks.common.errors import shorten
+
+CONSTANT = "constant"
+PART = re.compile(r"([a-z-]+)(?:\(([^()]*)\))?")
+SCHEDULES = (
+    "constant, warm-up(EPOCHS), cosine, cosine(LAST), piecewise(EPOCH:FACTOR,...), or a product as warm-up(5)*cosine"
+)
+OPTIMIZERS = "adam, adam(beta1=0.9,beta2=0.999,epsilon=1e-8), rmsprop or rmsprop(decay=0.99,epsilon=1e-8)"
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The method, adam or rmsprop, and its constants. beta2 is the decay of the mean square of both methods."""
+
+    method: str = "adam"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+
+DEFAULTS = {"adam": OptimizerSettings(), "rmsprop": OptimizerSettings("rmsprop", beta1=0.0, beta2=0.99)}
+ARGUMENTS = {"adam": ("beta1", "beta2", "epsilon"), "rmsprop": ("decay", "epsilon")}
+
+
+def parse_optimizer(text: str) -> OptimizerSettings:
+    """Return the settings of an optimizer; raise `ValueError` if the text is invalid."""
+    refusal = ValueError(f"{shorten(repr(text), 60)} is no optimizer; use {OPTIMIZERS}")
+    match = PART.fullmatch(text.replace(" ", ""))
+    if not match or match[1] not in DEFAULTS:
+        raise refusal
+    constants = {}
+    for argument in filter(None, (match[2] or "").split(",")):
+        name, _, value = argument.partition("=")
+        number = _parse_number(value)
+        is_rate = name != "epsilon"
+        if name not in ARGUMENTS[match[1]] or not (0 <= number < 1 if is_rate else 0 < number < 1):
+            raise refusal
+        constants["beta2" if name == "decay" else name] = number
+    default = DEFAULTS[match[1]]
+    values = {field.name: getattr(default, field.name) for field in fields(default)}
+    return OptimizerSettings(**values | constants)
+
+
+def format_optimizer(settings: OptimizerSettings) -> str:
+    """Return the text of an optimizer without the constants that have their default."""
+    default = DEFAULTS[settings.method]
+    names = {"beta2": "decay"} if settings.method == "rmsprop" else {}
+    constants = [
+        f"{names.get(name, name)}={getattr(settings, name):g}"
+        for name in ("beta1", "beta2", "epsilon")
+        if getattr(settings, name) != getattr(default, name)
+    ]
+    return settings.method + (f"({','.join(constants)})" if constants else "")
+
+
+def compute_factor(schedule: str, epochs_done: float, epochs: int) -> float:
+    """Return the factor of a schedule after this number of epochs, which may be fractional, of `epochs`.
+
+    warm-up(E): rises from 0 to 1 in E epochs. cosine(F): falls from 1 to F along half a period. piecewise: the factor
+    of the last epoch that has passed, 1 before the first. A product multiplies.
+
+    Raises:
+        ValueError: the schedule is invalid.
+    """
+    factor = 1.0
+    for part in schedule.replace(" ", "").split("*"):
+        match = PART.fullmatch(part)
+        if not match:
+            raise _refuse(schedule)
+        factor *= _compute_part(schedule, match[1], match[2], epochs_done, epochs)
+    return factor
+
+
+def _compute_part(schedule: str, name: str, arguments: str | None, done: float, epochs: int) -> float:
+    if name == CONSTANT and arguments is None:
+        return 1.0
+    if name == "warm-up" and (duration := _parse_number(arguments or "")) > 0:
+        return min(1.0, done / duration)
+    if name == "cosine" and 0 <= (last := 0.0 if arguments is None else _parse_number(arguments)) < math.inf:
+        return last + (1 - last) * (1 + math.cos(math.pi * min(1.0, done / epochs))) / 2
+    if name == "piecewise" and arguments:
+        pairs = [tuple(map(_parse_number, pair.split(":"))) for pair in arguments.split(",")]
+        starts = [pair[0] for pair in pairs]
+        if all(len(pair) == 2 and pair[1] >= 0 and pair[0] >= 0 for pair in pairs) and starts == sorted({*starts}):
+            return next((factor for start, factor in reversed(pairs) if done >= start), 1.0)
+    raise _refuse(schedule)
+
+
+def _parse_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _refuse(schedule: str) -> ValueError:
+    return ValueError(f"{shorten(repr(schedule), 60)} is no schedule; use {SCHEDULES}")
