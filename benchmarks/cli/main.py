@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from benchmarks.cli.commands import compare, diagnose, gradients, inspect, profile, report, run, show
+from benchmarks.common import environment
 from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # not a mistake of the user
@@ -51,7 +51,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
 def print_version(requested: bool) -> None:
     """Print the version and end, if it is requested."""
     if requested:
-        print(f"vaezoo {importlib.metadata.version('vaezoo')}")
+        print(f"vaezoo {environment.read_project_version()}")
         raise typer.Exit
 
 

@@ -88,6 +88,12 @@ def read_torch_version() -> str:
     return str(runpy.run_path(str(Path(folder) / "version.py"))["__version__"])
 
 
+def read_project_version() -> str:
+    """Return the version of vaezoo from its source, so that a checkout that is not installed has one, too."""
+    text = (Path(__file__).parents[2] / "vaezoo" / "__init__.py").read_text(encoding="utf-8")
+    return next(line.split('"')[1] for line in text.splitlines() if line.startswith("__version__"))
+
+
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

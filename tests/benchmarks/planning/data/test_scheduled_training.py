@@ -5,6 +5,7 @@ import torch
 
 from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
+from benchmarks.planning.schedules import parse_optimizer
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting.metrics import TIMINGS
 from benchmarks.training import cell, compilation, loop, state
