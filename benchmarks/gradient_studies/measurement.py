@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.planning.cases import Protocol
 from benchmarks.planning.data.tensors import draw_minibatch
+from benchmarks.planning.planner import name_function
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.training.baseline_fitting import fit_baseline
 from vaezoo import VARIANTS, FittedVariant, Model, Variant, pathwise
@@ -131,7 +132,7 @@ def add_references(variants: Iterable[Variant]) -> list[Variant]:
 def _name_reference(variant: Variant, draws: int) -> str:
     same_model = [v for v in VARIANTS if v.architecture is variant.architecture]
     if not same_model:
-        return f"pathwise {variant.objective.name} ({variant.architecture.__name__})"
+        return f"pathwise {variant.objective.name} ({name_function(variant.architecture)})"
     equal = (v.name for v in same_model if is_reference(v, variant, draws))
     return next(equal, f"pathwise {variant.objective.name}")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,21 @@ def describe_variant(entry: RegisteredVariant) -> dict[str, Any]:
     variant = entry.variant
     return {
         "name": variant.name,
-        "architecture": variant.architecture.__name__,
+        "architecture": name_function(variant.architecture),
         "objective": variant.objective.name,
         "estimator": variant.estimator.name,
         "baseline": variant.estimator.baseline_name,
         "draws": variant.draws,
         "source": entry.fingerprint,
     }
+
+
+def name_function(function: Callable[..., object]) -> str:
+    """Return the name of a function, with the arguments of a `functools.partial`, or of the class of a callable."""
+    if isinstance(function, functools.partial):
+        named = [f"{key}={value!r}" for key, value in sorted(function.keywords.items())]
+        return f"{name_function(function.func)}({', '.join([*map(repr, function.args), *named])})"
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def find_registered(case: Case) -> RegisteredVariant:

@@ -71,9 +71,14 @@ def load_datasets(plugins: Iterable[Plugin] = ()) -> dict[str, PluginDataset]:
     return _load(plugins).datasets
 
 
+def load_architectures(plugins: Iterable[Plugin] = ()) -> dict[str, RegisteredArchitecture]:
+    """Return all architectures by name: the project's, then those of packages and of plug-in files."""
+    return _load(plugins).architectures
+
+
 def find_architecture(name: str, plugins: Iterable[Plugin] = ()) -> RegisteredArchitecture:
     """Return the architecture of that name; raise `UserError` if the name is unknown."""
-    entries = _load(plugins).architectures
+    entries = load_architectures(plugins)
     if name not in entries:
         raise unknown("architecture", name, entries)
     return entries[name]

@@ -19,7 +19,7 @@ from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.planning.schedules import CONSTANT, compute_factor
 from benchmarks.training import compilation
 from benchmarks.training.state import Setup, TrainingState
-from benchmarks.training.step import Optimizer, take_step
+from benchmarks.training.step import Optimizer, check_hidden_state, take_step
 
 WARM_UP_STEPS = 5
 
@@ -66,9 +66,10 @@ def make_step(state: TrainingState, setup: Setup) -> Advance:
     optimizer, average, generators = state.optimizer, state.average, state.generators
     descend: compilation.Step = functools.partial(take_step, variant, model, optimizer, average, protocol.precision)
     progress = torch.ones(compilation.count_scheduled(protocol), device=images.device)
+    noise = draw_noise(protocol, variant.draws, make_generator(0, "check-step"))
+    x = images[: protocol.batch_size]
+    check_hidden_state(variant, model, average, x[:2], noise[:, :2])
     if setup.compiled_step:
-        noise = draw_noise(protocol, variant.draws, make_generator(0, "check-step"))
-        x = images[: protocol.batch_size]
         inputs = (average, protocol.precision, x, noise, progress, optimizer.settings)
         compilation.check_step(setup.compiled_step, variant, model, *inputs)
         descend = compilation.load_step(setup.compiled_step, optimizer, average)

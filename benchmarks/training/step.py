@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from benchmarks.common.errors import UserError
 from benchmarks.planning.schedules import OptimizerSettings
 from vaezoo import DataSpec, Model, Variant, build, estimate_parts
 
@@ -127,6 +128,23 @@ def take_step(
     return loss.detach()
 
 
+def check_hidden_state(
+    variant: Variant, model: Model, average: Float[Tensor, ""], x: Float[Tensor, "B ..."], noise: Float[Tensor, "K B D"]
+) -> None:
+    """Raise `UserError` if the objective of the same numbers changes after some steps.
+
+    Hidden state, such as a counter of steps, is frozen in a compiled step and lost when a cell continues.
+    """
+    with torch.no_grad():
+        values = [sum(estimate_parts(variant, model, x, noise, average)) for _ in range(REPEATED_STEPS)]
+    if not torch.equal(*(torch.as_tensor(value).nan_to_num() for value in (values[0], values[-1]))):
+        raise UserError(
+            f"the objective of {variant.name} changes when it is computed again from the same numbers, so it has "
+            "hidden state or noise; read the share of training from model.training_share, and noise from its argument"
+        )
+
+
+REPEATED_STEPS = 50
 CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
 TRANSPOSED = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
 PRODUCTS = (torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.mm, Tensor.bmm, Tensor.__matmul__)

@@ -29,14 +29,14 @@ class Architecture:
             approximate posterior follows.
         decoder: (spec, latent_dim) -> network from z [K, B, D] to the parameters of the likelihood [K, B, P].
         hidden: widths by default; None for those of the data set.
-        source: paper and arXiv number.
+        summary: one line for `list architectures`, with the source.
     """
 
     name: str
     encoder: Callable[[DataSpec], tuple[nn.Module, int]]
     decoder: Callable[[DataSpec, int], nn.Module]
     hidden: tuple[int, ...] | None = None
-    source: str = ""
+    summary: str = ""
 
 
 def mlp(widths: Sequence[int], activation: str = "relu") -> nn.Sequential:
@@ -56,10 +56,16 @@ def _perceptron_decoder(spec: DataSpec, latent_dim: int) -> nn.Module:
     return nn.Sequential(*mlp(widths, spec.activation), nn.Linear(widths[-1], math.prod(spec.shape)))
 
 
-# Perceptrons with the hidden widths of the data set (Kingma and Welling 2014, arXiv:1312.6114, appendix C).
-MLP = Architecture("mlp", _perceptron_encoder, _perceptron_decoder)
-# Two hidden layers of 200 units (Burda et al. 2016, arXiv:1509.00519, section 5).
-MLP_2 = Architecture("mlp-2", _perceptron_encoder, _perceptron_decoder, hidden=(200, 200))
+MLP = Architecture(
+    "mlp", _perceptron_encoder, _perceptron_decoder, summary="perceptrons (Kingma and Welling 2014, arXiv:1312.6114)"
+)
+MLP_2 = Architecture(
+    "mlp-2",
+    _perceptron_encoder,
+    _perceptron_decoder,
+    hidden=(200, 200),
+    summary="perceptrons with two hidden layers (Burda et al. 2016, arXiv:1509.00519, section 5)",
+)
 
 
 @dataclass(frozen=True)

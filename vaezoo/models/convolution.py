@@ -77,6 +77,10 @@ def _make_encoder(spec: DataSpec) -> tuple[nn.Module, int]:
     return encoder, encoder.width
 
 
-# Convolutions as in Radford et al. 2016, Unsupervised representation learning with deep convolutional generative
-# adversarial networks, arXiv:1511.06434, without batch normalization.
-CONV = Architecture("conv", _make_encoder, ConvolutionalDecoder, hidden=(32, 64))
+CONV = Architecture(
+    "conv",
+    _make_encoder,
+    ConvolutionalDecoder,
+    hidden=(32, 64),
+    summary="convolutions for images of any size, without batch normalization (Radford et al. 2016, arXiv:1511.06434)",
+)

@@ -13,7 +13,7 @@ from benchmarks.reporting.metrics import METRICS, Metric
 if TYPE_CHECKING:  # imports torch, which most lists do not need
     from vaezoo import Variant
 
-LISTS = ("variants", "datasets", "presets", "metrics")
+LISTS = ("variants", "datasets", "architectures", "presets", "metrics")
 SUMMARY_HEADER = ("variant", "what it does", "source")
 VARIANT_HEADER = ("variant", "objective", "estimator", "baseline", "draws", "decoder passes", "unbiased", "source")
 Row = Sequence[str]
@@ -24,7 +24,7 @@ def list_(
     long: Annotated[bool, options.option("Show all fields and the full sources of variants.", "no")] = False,
     plugin: options.Plugin = None,
 ) -> None:
-    """List variants, data sets, presets or metrics."""
+    """List variants, data sets, architectures, presets or metrics."""
     from benchmarks.reporting.formats import text_table
 
     if what not in LISTS:
@@ -32,6 +32,7 @@ def list_(
     lists: dict[str, Callable[[], Iterator[Row]]] = {
         "variants": lambda: _list_variants(plugin or [], long),
         "datasets": lambda: _list_datasets(plugin or []),
+        "architectures": lambda: _list_architectures(plugin or []),
         "presets": _list_presets,
         "metrics": _list_metrics,
     }
@@ -119,6 +120,18 @@ def _list_datasets(files: Sequence[Path]) -> Iterator[Row]:
         yield (name, " x ".join(map(str, d.shape)), d.likelihood, d.binarization, str(d.latent_dim), d.summary)
     for name, entry in registry.load_datasets(read_plugins(files)).items():
         yield (name, "", "", "", "", entry.dataset.summary or entry.label)
+
+
+def _list_architectures(files: Sequence[Path]) -> Iterator[Row]:
+    from benchmarks.planning import registry
+    from benchmarks.planning.cases import format_widths
+    from benchmarks.planning.plugins import read_plugins
+
+    yield ("architecture", "hidden", "contents")
+    for name, entry in registry.load_architectures(read_plugins(files)).items():
+        hidden = entry.architecture.hidden
+        widths = "the data set's" if hidden is None else format_widths(hidden)
+        yield (name, widths, entry.architecture.summary)
 
 
 def _list_presets() -> Iterator[Row]:

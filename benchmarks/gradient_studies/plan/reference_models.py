@@ -84,7 +84,7 @@ def plan_reference_cells(inputs: Inputs, studies: Sequence[str]) -> list[StudyCe
             )
         name = f"{latents} latents"
         if plugin or len(architectures) > 1:
-            name += f", {plugin or architecture.__name__}"
+            name += f", {plugin or planner.name_function(architecture)}"
         cells.append(_plan_model(inputs, name, model_studies, group, seed, model_protocol))
     return cells
 

@@ -90,8 +90,9 @@ def test_show_finds_runs_by_name_and_latest(finished, ask):
     ("what", "words"),
     [
         ("variants", [v.name for v in VARIANTS]),
-        ("datasets", ["mnist5k", "digits", "mnist", "fashion-mnist", "kmnist", "linear-gaussian"]),
-        ("presets", ["default", "quick"]),
+        ("datasets", ["mnist5k", "digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "svhn", "linear-gaussian"]),
+        ("architectures", ["mlp", "mlp-2", "conv"]),
+        ("presets", ["default", "quick", "conv"]),
         ("metrics", [m.name for m in METRICS]),
     ],
 )

@@ -1,6 +1,7 @@
 """Planner: defaults of the protocol, the identity of cells, and contradictory settings."""
 
 import dataclasses
+import functools
 
 import pytest
 
@@ -10,7 +11,7 @@ from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from tests import planned
 from tests.planned import PREPARED
-from vaezoo import NO_BASELINE, VARIANTS, beta_elbo, score_function
+from vaezoo import NO_BASELINE, VARIANTS, beta_elbo, mlp_normal, score_function
 
 
 def resolve(**overrides):
@@ -137,3 +138,14 @@ def test_columns_name_the_mode_of_the_training_step():
     case = plan()[0]
     assert case.columns["mode"] == "eager"
     assert dataclasses.replace(case, step="step.pt2").columns["mode"] == "compiled"
+
+
+def test_architectures_that_are_no_plain_functions_have_names():
+    class Network:
+        def __call__(self, spec, latent_dim):
+            return mlp_normal(spec, latent_dim)
+
+    partial = functools.partial(functools.partial(mlp_normal, "spec"), latent_dim=3)
+    assert planner.name_function(mlp_normal) == "mlp_normal"
+    assert planner.name_function(partial) == "mlp_normal('spec', latent_dim=3)"
+    assert planner.name_function(Network()) == "Network"

@@ -1,8 +1,12 @@
 """Training with schedules: the same compiled and uncompiled, continued with the same bits, and as asked."""
 
+import dataclasses
+import itertools
+
 import pytest
 import torch
 
+from benchmarks.common.errors import UserError
 from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.schedules import parse_optimizer
@@ -125,3 +129,36 @@ def test_rmsprop_is_that_of_torch():
         reference.step()
     for a, b in zip(parameters, expected, strict=True):
         torch.testing.assert_close(a, b.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_hidden_state_of_an_objective_is_refused(setup):
+    """A counter of steps, as for a warm-up, would be frozen in a compiled step, and start again in a continued cell."""
+    _, prepared = setup()
+    steps = itertools.count()
+    exact = prepared.variant.objective.exact
+    counting = dataclasses.replace(
+        prepared.variant.objective,
+        name="counting",
+        exact=lambda model, q: exact(model, q) * min(1, (next(steps) // 40) / 10),
+    )
+    variant = dataclasses.replace(prepared.variant, objective=counting)
+    with pytest.raises(UserError, match="changes when it is computed again from the same numbers"):
+        next(loop.train(state.initial_state(prepared), dataclasses.replace(prepared, variant=variant)))
+
+
+def test_the_share_of_training_is_known_to_objectives(setup):
+    _, prepared = setup()
+    seen = []
+
+    def exact(model, q):
+        seen.append(float(model.training_share))
+        return q.mean.sum(-1)
+
+    objective = dataclasses.replace(prepared.variant.objective, name="mine", exact=exact)
+    mine = dataclasses.replace(prepared, variant=dataclasses.replace(prepared.variant, objective=objective))
+    initial = state.initial_state(mine)
+    seen.clear()
+    list(loop.train(initial, mine))
+    trained = [share for share in seen[50:] if share < 1]
+    steps = 3 * (len(prepared.data.train) // 50)
+    assert trained == pytest.approx([step / steps for step in range(steps)], abs=1e-6)
