@@ -32,7 +32,9 @@ from vaezoo.objectives import ciwae as ciwae
 from vaezoo.objectives import elbo as elbo
 from vaezoo.objectives import elbo_mc as elbo_mc
 from vaezoo.objectives import iwae as iwae
+from vaezoo.objectives import miwae as miwae
 from vaezoo.objectives import reconstruction as reconstruction
+from vaezoo.objectives import vr_iwae as vr_iwae
 from vaezoo.variants import VARIANTS as VARIANTS
 from vaezoo.variants import FittedVariant as FittedVariant
 from vaezoo.variants import Variant as Variant

@@ -11,7 +11,7 @@ from torch import Tensor
 from vaezoo.distributions.posteriors import Posterior
 from vaezoo.equality import equal_by_content
 from vaezoo.models import Model
-from vaezoo.reductions import LOG_MEAN_EXP, MEAN, Reduction, convex
+from vaezoo.reductions import LOG_MEAN_EXP, MEAN, Reduction, convex, grouped, renyi
 
 LogWeight = Callable[[Model, Tensor, Tensor, Posterior], Float[Tensor, "K B"]]
 
@@ -81,6 +81,22 @@ def ciwae(b: float) -> Objective:
     Source: Rainforth et al. 2018, arXiv:1802.04537 (CIWAE).
     """
     return Objective(f"ciwae({b:g})", importance_weight, convex(b), exact=zero_exact)
+
+
+def vr_iwae(alpha: float) -> Objective:
+    """Return the VR-IWAE bound, alpha in [0, 1): iwae for alpha = 0; for alpha near 1 it is close to elbo_mc.
+
+    Source: Daudel et al. 2023, arXiv:2210.06226.
+    """
+    return Objective(f"vr_iwae({alpha:g})", importance_weight, renyi(alpha), exact=zero_exact)
+
+
+def miwae(groups: int) -> Objective:
+    """Return the mean of `groups` importance-weighted bounds; K draws are divided among them.
+
+    Source: Rainforth et al. 2018, arXiv:1802.04537 (MIWAE).
+    """
+    return Objective(f"miwae({groups})", importance_weight, grouped(groups), exact=zero_exact)
 
 
 # reconstruction: E[log p(x|z)] only, the objective of the autoencoder.

@@ -85,3 +85,46 @@ def convex(b: float) -> Reduction:
         path_scale=path_scale,
         reward=lambda log_w: b * mean_reward(log_w) + (1 - b) * log_mean_exp_reward(log_w),
     )
+
+
+def renyi(alpha: float) -> Reduction:
+    """Return F = 1/(1 - alpha) log-mean-exp((1 - alpha) log w), alpha in [0, 1): between log-mean-exp and the mean.
+
+    With v the normalised weights w^(1 - alpha), F_k = v_k and F_kk = (1 - alpha) v_k (1 - v_k).
+    Source: Daudel et al. 2023, Alpha-divergence variational inference meets importance weighted auto-encoders,
+    arXiv:2210.06226 (VR-IWAE).
+    """
+
+    def value(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, " *B"]:
+        return log_mean_exp((1 - alpha) * log_w) / (1 - alpha)
+
+    return Reduction(
+        f"renyi({alpha:g})",
+        value=value,
+        path_scale=lambda log_w: alpha + (1 - alpha) * ((1 - alpha) * log_w).softmax(0),
+        reward=lambda log_w: value(log_w).expand_as(log_w),
+    )
+
+
+def grouped(groups: int) -> Reduction:
+    """Return F = (1/M) sum_m log-mean-exp of group m: draws m, m + M, m + 2M and so on; fewer groups for fewer draws.
+
+    Source: Rainforth et al. 2018, Tighter variational bounds are not necessarily better, arXiv:1802.04537 (MIWAE).
+    """
+
+    def apply(
+        function: Callable[[Float[Tensor, "_ *B"]], Float[Tensor, "_ *B"]], log_w: Float[Tensor, "K *B"]
+    ) -> Float[Tensor, "K *B"]:
+        """Apply a function to each group, and return the results in the order of the draws."""
+        order = torch.cat([torch.arange(len(log_w))[m::groups] for m in range(groups)])
+        return torch.cat([function(log_w[m::groups]) for m in range(min(groups, len(log_w)))])[order.argsort()]
+
+    def value(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, " *B"]:
+        return torch.stack([log_mean_exp(log_w[m::groups]) for m in range(min(groups, len(log_w)))]).mean(0)
+
+    return Reduction(
+        f"grouped({groups})",
+        value=value,
+        path_scale=lambda log_w: apply(lambda group: group.softmax(0), log_w),
+        reward=lambda log_w: apply(log_mean_exp_reward, log_w) / min(groups, len(log_w)),
+    )

@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from vaezoo.distributions.posteriors import DiagonalNormal, PointMass
 from vaezoo.distributions.priors import STANDARD_NORMAL
-from vaezoo.reductions import LOG_MEAN_EXP, MEAN, convex
+from vaezoo.reductions import LOG_MEAN_EXP, MEAN, convex, grouped, renyi
 
 
 @pytest.fixture
@@ -68,7 +68,11 @@ def test_a_point_mass_draws_its_mean_and_has_no_density(tools):
         q.log_prob(tools.normal(2, 4, 3))
 
 
-REDUCTIONS = pytest.mark.parametrize("reduction", [MEAN, LOG_MEAN_EXP, convex(0.3), convex(0.05)], ids=lambda r: r.name)
+REDUCTIONS = pytest.mark.parametrize(
+    "reduction",
+    [MEAN, LOG_MEAN_EXP, convex(0.3), convex(0.05), renyi(0.4), grouped(2)],
+    ids=lambda r: r.name,
+)
 
 
 @REDUCTIONS
@@ -99,3 +103,25 @@ def test_reductions_are_their_formulas(tools):
 def test_log_mean_exp_survives_extremes():
     log_w = torch.tensor([[-1e4], [-1e4]], dtype=torch.float64)
     assert LOG_MEAN_EXP.value(log_w).item() == pytest.approx(-1e4)
+
+
+def test_special_cases_of_other_bounds(tools):
+    """alpha = 0 and one group are log-mean-exp; alpha near 1 and a group for each draw are the mean."""
+    log_w = tools.normal(6, 5)
+    for special, reduction in (
+        (renyi(0), LOG_MEAN_EXP),
+        (grouped(1), LOG_MEAN_EXP),
+        (grouped(6), MEAN),
+        (grouped(9), MEAN),
+    ):
+        for part in ("value", "path_scale", "reward"):
+            actual, expected = getattr(special, part)(log_w), getattr(reduction, part)(log_w)
+            torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(renyi(1 - 1e-7).value(log_w), MEAN.value(log_w), rtol=1e-5, atol=1e-5)
+
+
+def test_groups_of_draws_have_bounds_of_their_own(tools):
+    log_w = tools.normal(5, 3)
+    first, second = (log_w[rows].exp().mean(0).log() for rows in ([0, 2, 4], [1, 3]))
+    torch.testing.assert_close(grouped(2).value(log_w), (first + second) / 2, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(grouped(2).reward(log_w)[3], second / 2, rtol=1e-12, atol=1e-12)
