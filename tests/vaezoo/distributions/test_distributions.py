@@ -109,7 +109,7 @@ def test_special_cases_of_other_bounds(tools):
     """alpha = 0 and one group are log-mean-exp; alpha near 1 and a group for each draw are the mean."""
     log_w = tools.normal(6, 5)
     for special, reduction in (
-        (renyi(0), LOG_MEAN_EXP),
+        (renyi(0.0), LOG_MEAN_EXP),
         (grouped(1), LOG_MEAN_EXP),
         (grouped(6), MEAN),
         (grouped(9), MEAN),
