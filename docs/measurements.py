@@ -65,10 +65,28 @@ def compute_numbers() -> dict[str, str]:
         medians = rows[rows["epoch"] == rows["epoch"].max()].groupby("variant")["elbo"].median().dropna()
         rate = name.removeprefix("learning-")
         numbers |= {f"{variant}.elbo.{rate}": format_tenths(value) for variant, value in medians.items()}
+    numbers |= _describe_networks()
     laboratory = read_laboratory()
     numbers["lab.seeds"] = str(laboratory.loc[laboratory["study"] == "training", "seed"].nunique())
     parts = (_describe_exchange_rates, _describe_parts, _describe_slopes, _describe_trained)
     return functools.reduce(lambda merged, describe: merged | describe(laboratory), parts, numbers)
+
+
+def _describe_networks() -> dict[str, str]:
+    """Return ELBO and log-likelihood with convolutions and with perceptrons under the preset conv, and the gains."""
+    finals = {}
+    for name in ("default", "conv", "conv-mlp"):
+        rows = read_run(name)
+        last = rows[(rows["epoch"] == rows["epoch"].max()) & (rows["status"] == "ok")]
+        finals[name] = last.groupby("variant")[["elbo", "log_likelihood"]].median().dropna()
+    numbers = {
+        f"{variant}.{metric}.{name}": format_tenths(row[metric])
+        for name in ("conv", "conv-mlp")
+        for variant, row in finals[name].iterrows()
+        for metric in ("elbo", "log_likelihood")
+    }
+    gains = finals["conv"]["elbo"] - finals["default"]["elbo"]
+    return numbers | {f"{variant}.gain.conv": format_tenths(gain) for variant, gain in gains.dropna().items()}
 
 
 def _measure_minutes(results: pd.DataFrame) -> float:

@@ -27,6 +27,7 @@ class Objective:
         exact: (model, q) -> A(x) [B], nats: the part with a closed form. Its gradient is computed by autograd.
         bound: whether L(x) is declared to be at most log p(x); `check` tests it. If A = 0, it also tests that the mean
             of w is p(x).
+        weighs_kl: whether the functions multiply the KL, or log p(z) - log q(z|x), by `model.kl_weight`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Objective:
     reduction: Reduction
     exact: Callable[[Model, Posterior], Float[Tensor, " B"]]
     bound: bool = True
+    weighs_kl: bool = False
 
 
 def log_likelihood_weight(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
@@ -72,6 +74,7 @@ def beta_elbo(beta: float) -> Objective:
         MEAN,
         exact=lambda model, q: -beta * weighted_kl(model, q),
         bound=beta >= 1,
+        weighs_kl=True,
     )
 
 
@@ -80,7 +83,7 @@ def ciwae(b: float) -> Objective:
 
     Source: Rainforth et al. 2018, arXiv:1802.04537 (CIWAE).
     """
-    return Objective(f"ciwae({b:g})", importance_weight, convex(b), exact=zero_exact)
+    return Objective(f"ciwae({b:g})", importance_weight, convex(b), exact=zero_exact, weighs_kl=True)
 
 
 def vr_iwae(alpha: float) -> Objective:
@@ -88,7 +91,7 @@ def vr_iwae(alpha: float) -> Objective:
 
     Source: Daudel et al. 2023, arXiv:2210.06226.
     """
-    return Objective(f"vr_iwae({alpha:g})", importance_weight, renyi(alpha), exact=zero_exact)
+    return Objective(f"vr_iwae({alpha:g})", importance_weight, renyi(alpha), exact=zero_exact, weighs_kl=True)
 
 
 def miwae(groups: int) -> Objective:
@@ -96,14 +99,14 @@ def miwae(groups: int) -> Objective:
 
     Source: Rainforth et al. 2018, arXiv:1802.04537 (MIWAE).
     """
-    return Objective(f"miwae({groups})", importance_weight, grouped(groups), exact=zero_exact)
+    return Objective(f"miwae({groups})", importance_weight, grouped(groups), exact=zero_exact, weighs_kl=True)
 
 
 # reconstruction: E[log p(x|z)] only, the objective of the autoencoder.
 # elbo: the KL in closed form (Kingma and Welling 2014, arXiv:1312.6114, equation 3).
 # elbo_mc: the KL estimated from the same draws (equation 2 of the same paper).
 # iwae: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, equation 8).
-reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact, bound=False)
-elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -weighted_kl(model, q))
-elbo_mc = Objective("elbo_mc", importance_weight, MEAN, exact=zero_exact)
-iwae = Objective("iwae", importance_weight, LOG_MEAN_EXP, exact=zero_exact)
+reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact, bound=False, weighs_kl=True)
+elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -weighted_kl(model, q), weighs_kl=True)
+elbo_mc = Objective("elbo_mc", importance_weight, MEAN, exact=zero_exact, weighs_kl=True)
+iwae = Objective("iwae", importance_weight, LOG_MEAN_EXP, exact=zero_exact, weighs_kl=True)

@@ -95,7 +95,7 @@ def estimate_parts_at(
     def log_weight(z: Tensor, q: Posterior) -> Tensor:
         return objective.log_weight(model, x, z, q)
 
-    reduction = weigh_path(objective.reduction, model.kl_weight)
+    reduction = weigh_path(objective.reduction, model.kl_weight if objective.weighs_kl else 1.0)
     stochastic = variant.estimator.estimate(log_weight, reduction, q, noise, prediction)
     return stochastic, objective.exact(model, q)
 

@@ -130,6 +130,7 @@ class StudyCell:
     seed: int
     protocol: Protocol
     data_folder: str = ""
+    architecture_fingerprint: str = ""
     data_checksum: str
     protocol_id: str
     cell_id: str

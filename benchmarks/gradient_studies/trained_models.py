@@ -18,14 +18,21 @@ from benchmarks.gradient_studies.columns import BEST, BEST_AT_EDGE, DIVERGED, UN
 from benchmarks.reporting import results_table
 
 TRAINED_STUDIES = ("learning-rate", "budget")
-SHARED_COLUMNS = ("dataset", "binarization", "latent_dim", "batch_size", "evaluation_draws")
+SHARED_COLUMNS = (
+    "dataset", "data_checksum", "binarization", "preprocessing", "latent_dim", "batch_size", "evaluation_draws",
+    "architecture", "hidden", "activation", "initialisation", "output_bias", "optimizer", "schedule", "kl_schedule",
+)  # fmt: skip
 
 
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the rows of all variants with latent noise; raises `UserError` if the runs cannot be compared."""
     parts = [results_table.read_results(path) for path in paths]
     for column in SHARED_COLUMNS:
-        seen = {str(value): path for path, part in zip(paths, parts, strict=True) for value in part[column].unique()}
+        seen = {
+            str(value): path
+            for path, part in zip(paths, parts, strict=True)
+            for value in part[column].dropna().unique()
+        }
         if len(seen) > 1:
             (value, path), (other_value, other_path) = list(seen.items())[:2]
             raise UserError(

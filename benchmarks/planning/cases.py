@@ -70,7 +70,7 @@ class Case:
 
     fields: the variant's name, architecture, objective, estimator, baseline, draws and source hash.
     source: text of the plug-in file that defines the variant; empty if the variant can be imported.
-    architecture_source: the same of the architecture.
+    architecture_source, architecture_fingerprint: the same of the architecture, and the hash of all that it reaches.
     repository, repository_commit: origin of a plug-in.
     commit: commit of the code that planned the cell. snapshot: seconds between snapshots.
     step: path of the compiled training step; empty if the step is not compiled.
@@ -92,6 +92,7 @@ class Case:
     snapshot: float = 60.0
     step: str = ""
     architecture_source: str = ""
+    architecture_fingerprint: str = ""
 
     @property
     def label(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from benchmarks.common.atomic_files import Record
@@ -20,13 +22,18 @@ def make_spec(protocol: Protocol, facts: Facts, architecture: Architecture = MLP
     """Return the properties of the data and the settings from which a variant builds its model."""
     default = facts.hidden if architecture.hidden is None else architecture.hidden
     hidden = parse_widths(protocol.hidden) if protocol.hidden else default
-    return DataSpec(facts.shape, protocol.likelihood, hidden, architecture, protocol.activation)
+    return DataSpec(facts.shape, protocol.likelihood, tuple(hidden), architecture, protocol.activation)
 
 
 def read_spec(cell: Any) -> DataSpec:
     """Return the properties from which a planned cell builds its model. cell: a `Case` or a cell of a study."""
-    architecture = registry.find_architecture(cell.protocol.architecture, cell.plugins).architecture
-    return make_spec(cell.protocol, read_facts(Path(cell.data_folder))[0], architecture)
+    entry = registry.find_architecture(cell.protocol.architecture, cell.plugins)
+    if entry.fingerprint != cell.architecture_fingerprint:
+        raise UserError(
+            f"the source of the architecture {cell.protocol.architecture}, or of a module that it imports, has changed "
+            "since the start of this command; run the command again"
+        )
+    return make_spec(cell.protocol, read_facts(Path(cell.data_folder))[0], entry.architecture)
 
 
 def describe_spec(spec: DataSpec, fingerprint: str = "") -> Record:
@@ -47,13 +54,24 @@ def check_architecture(protocol: Protocol, facts: Facts, architecture: Architect
     """Raise `UserError` if the networks can't be built for these data, or have state of their own."""
     spec = make_spec(protocol, facts, architecture)
     try:
-        networks = architecture.encoder(spec)[0], architecture.decoder(spec, protocol.latent_dim)
-    except Exception as error:  # a plug-in's architecture can raise anything
+        encoder, width = architecture.encoder(spec)
+        decoder = architecture.decoder(spec, protocol.latent_dim)
+        check_state(f"the architecture {architecture.name}", encoder, decoder)
+        pixels = math.prod(spec.shape)
+        features, output = encoder(torch.zeros(2, pixels)), decoder(torch.zeros(1, 2, protocol.latent_dim))
+        for name, shape, expected in (
+            ("encoder", features.shape, (2, width)),
+            ("decoder", output.shape, (1, 2, pixels)),
+        ):
+            if tuple(shape) != expected:
+                raise ValueError(f"its {name} returns the shape {tuple(shape)} for two examples, not {expected}")
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # a plug-in's architecture can raise anything
         reason = printable(shorten(str(error) or type(error).__name__, 200))
         raise UserError(
             f"--architecture {architecture.name} can't be built for {protocol.dataset}: {reason}; use another one"
         ) from error
-    check_state(f"the architecture {architecture.name}", *networks)
 
 
 def check_state(label: str, *modules: nn.Module) -> None:

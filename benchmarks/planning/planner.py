@@ -25,6 +25,7 @@ from benchmarks.planning.data.info import DatasetInfo
 from benchmarks.planning.imports.records import Plugin
 from benchmarks.planning.plugins import read_plugins
 from benchmarks.planning.registry import PERCEPTRON, RegisteredArchitecture, RegisteredVariant
+from benchmarks.planning.schedules import CONSTANT
 from benchmarks.planning.settings import Settings
 from vaezoo.distributions.likelihoods import LIKELIHOODS
 
@@ -49,6 +50,7 @@ def plan_run(
     protocol, prepared = prepare(settings, plugins, data_root)
     architecture = registry.find_architecture(protocol.architecture, plugins)
     model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
+    check_kl_schedule(protocol, entries)
     return plan_cells(entries, protocol, settings.seeds, prepared, snapshot, architecture)
 
 
@@ -201,15 +203,28 @@ def plan_cells(
             data_folder=prepared.folder,
             data_checksum=prepared.checksum,
             # another source is comparable: the comparison is there to say what it changed
-            protocol_id=cases.hash_identity(identity | {"variant": identity["variant"] | {"source": ""}}),
+            protocol_id=cases.hash_identity(
+                identity | {"variant": identity["variant"] | {"source": ""}, "spec": model_specs.describe_spec(spec)}
+            ),
             cell_id=cases.hash_identity(identity | {"seed": seed}),
             commit=environment.read_commit(),
             snapshot=snapshot,
             architecture_source=architecture.source,
+            architecture_fingerprint=architecture.fingerprint,
         )
         for seed in seeds
         for entry, identity in zip(entries, identities, strict=True)
     ]
+
+
+def check_kl_schedule(protocol: Protocol, entries: Sequence[RegisteredVariant]) -> None:
+    """Raise `UserError` if the weight of the KL changes, and an objective does not use it."""
+    others = [entry.variant for entry in entries if not entry.variant.objective.weighs_kl]
+    if protocol.kl_schedule != CONSTANT and others:
+        raise UserError(
+            f"--kl-schedule {protocol.kl_schedule}: the objective {others[0].objective.name} of {others[0].name} does "
+            "not declare that it uses model.kl_weight (weighs_kl=True); leave out the variant, or the schedule"
+        )
 
 
 def check_batch_size(protocol: Protocol, prepared: PreparedDataset) -> None:
@@ -217,8 +232,8 @@ def check_batch_size(protocol: Protocol, prepared: PreparedDataset) -> None:
     count = len(np.load(Path(prepared.folder) / "train.npy", mmap_mode="r"))
     if protocol.batch_size > count:
         raise UserError(
-            f"--batch-size {protocol.batch_size} is larger than the {count} training examples of {protocol.dataset}; "
-            f"use {count} or less"
+            f"the batch size {protocol.batch_size} is larger than the {count} training examples of {protocol.dataset}; "
+            f"use {count} or less: --batch-size of run, or batch_size in a preset"
         )
 
 

@@ -54,7 +54,7 @@ def format_optimizer(settings: OptimizerSettings) -> str:
     default = DEFAULTS[settings.method]
     names = {"beta2": "decay"} if settings.method == "rmsprop" else {}
     constants = [
-        f"{names.get(name, name)}={getattr(settings, name):g}"
+        f"{names.get(name, name)}={getattr(settings, name)!r}"
         for name in ("beta1", "beta2", "epsilon")
         if getattr(settings, name) != getattr(default, name)
     ]

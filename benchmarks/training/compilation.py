@@ -61,8 +61,7 @@ def choose_step_path(case: Case) -> Path | None:
     key = hash_identity(
         {
             "variant": planner.describe_variant(entry),
-            "spec": model_specs.describe_spec(spec),
-            "plugins": [plugin.source for plugin in case.plugins],
+            "spec": model_specs.describe_spec(spec, case.architecture_fingerprint),
             "settings": [protocol.batch_size, protocol.latent_dim, protocol.precision, protocol.threads],
             "schedule": [protocol.optimizer, count_scheduled(protocol)],
             "code": hash_modules(vaezoo, step, sys.modules[__name__])[:12],

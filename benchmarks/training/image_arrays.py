@@ -15,6 +15,7 @@ from benchmarks.planning.random_streams import make_generator
 from vaezoo import Model
 
 SAMPLE_COUNT, INTERPOLATION_STEPS, CODE_COUNT, MAX_EXAMPLES = 30, 8, 500, 10
+MAX_RATIO = 8  # of the sides of an image; longer ones are sequences
 
 
 @torch.no_grad()
@@ -54,9 +55,10 @@ def make_image_arrays(model: Model, data: Dataset, seed: int) -> dict[str, NDArr
 
 
 def find_image_shape(facts: Facts) -> tuple[int, ...]:
-    """Return the shape of an example as an image, [H, W] or [H, W, 3]; empty for other data."""
+    """Return the shape of an example as an image, [H, W] or [H, W, 3]; empty for other data and sequences."""
     height_width, channels = facts.shape[:2], facts.shape[2:]
     is_image = facts.values != "real" and len(height_width) == 2 and channels in ((), (1,), (3,))
+    is_image = is_image and max(height_width) <= MAX_RATIO * min(height_width)
     return (*height_width, *(c for c in channels if c > 1)) if is_image else ()
 
 

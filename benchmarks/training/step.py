@@ -19,6 +19,7 @@ from benchmarks.planning.schedules import OptimizerSettings
 from vaezoo import DataSpec, Model, Variant, build, estimate_parts
 
 ADAM = OptimizerSettings()
+COMPLETE = torch.ones(())  # the share of training
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def fused_adam_decomposition(
     parameters, gradients, means, squares, _, counts = lists
     # exponentials, because the compiler would compute a power again for each element of each parameter
     count = counts[0].double()
-    correction = (1 - (math.log(beta2) * count).exp()).sqrt()
-    step_size, epsilon = lr * correction / (1 - (math.log(beta1) * count).exp()), eps * correction
+    powers = [(math.log(beta) * count).exp() if beta else 0.0 * count for beta in (beta1, beta2)]
+    correction = (1 - powers[1]).sqrt()
+    step_size, epsilon = lr * correction / (1 - powers[0]), eps * correction
     for p, g, m, s in zip(parameters, gradients, means, squares, strict=True):
         m.lerp_(g, 1 - beta1)
         s.mul_(beta2).addcmul_(g, g, value=1 - beta2)
@@ -122,7 +124,7 @@ def take_step(
         stochastic, exact = estimate_parts(variant, model, x, noise, average)
     loss = -(stochastic + exact).mean()
     gradients = torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
-    model.training_share = model.kl_weight = 1.0  # everything that is measured is the whole objective
+    model.training_share, model.kl_weight = COMPLETE, 1.0  # everything that is measured is the whole objective
     optimizer.descend(gradients)
     average.copy_(variant.estimator.update_average(average, stochastic))
     return loss.detach()
@@ -131,17 +133,29 @@ def take_step(
 def check_hidden_state(
     variant: Variant, model: Model, average: Float[Tensor, ""], x: Float[Tensor, "B ..."], noise: Float[Tensor, "K B D"]
 ) -> None:
-    """Raise `UserError` if the objective of the same numbers changes after some steps.
+    """Raise `UserError` if value or gradient of the same numbers, or a buffer, change after some steps.
 
     Hidden state, such as a counter of steps, is frozen in a compiled step and lost when a cell continues.
     """
-    with torch.no_grad():
-        values = [sum(estimate_parts(variant, model, x, noise, average)) for _ in range(REPEATED_STEPS)]
-    if not torch.equal(*(torch.as_tensor(value).nan_to_num() for value in (values[0], values[-1]))):
+    parameters = list(model.parameters())
+    buffers = [buffer.clone() for buffer in model.buffers()]
+
+    def compute() -> list[Tensor]:
+        value = sum(estimate_parts(variant, model, x, noise, average), torch.zeros(()))
+        return [value.detach(), *torch.autograd.grad(value.sum(), parameters, materialize_grads=True)]
+
+    first = compute()
+    for _ in range(REPEATED_STEPS):
+        estimate_parts(variant, model, x, noise, average)
+    if not all(map(_equal, [*first, *buffers], [*compute(), *model.buffers()])):
         raise UserError(
             f"the objective of {variant.name} changes when it is computed again from the same numbers, so it has "
             "hidden state or noise; read the share of training from model.training_share, and noise from its argument"
         )
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
 REPEATED_STEPS = 50

@@ -54,6 +54,8 @@ class ConvolutionalDecoder(nn.Module):
     def __init__(self, spec: DataSpec, latent_dim: int) -> None:
         super().__init__()
         _, _, channels = split_shape(spec)
+        if not spec.hidden:
+            raise ValueError("convolutions need at least one layer; give the channels of each layer, such as 32,64")
         self.sizes = list_sizes(spec)[::-1]
         counts = (*reversed(spec.hidden), channels)
         self.shape = (counts[0], *self.sizes[0])

@@ -77,21 +77,26 @@ def initialise_output(model: Model, x: Float[Tensor, "N ..."]) -> None:
 
 
 def _find_output_bias(decoder: Decoder, pixels: int) -> nn.Parameter:
-    biases = [value for name, value in decoder.network.named_parameters() if name.split(".")[-1] == "bias"]
-    if not biases or pixels % len(biases[-1]):
+    layers = [layer for layer in decoder.network.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]
+    bias = getattr(layers[-1], "bias", None) if layers else None
+    is_convolution = bool(layers) and layers[-1].weight.ndim > 2  # type: ignore[operator]
+    if not isinstance(bias, nn.Parameter) or (pixels % len(bias) if is_convolution else pixels != len(bias)):
         raise ValueError("the last layer of the decoder has no bias for each pixel or channel; draw it instead")
-    return biases[-1]
+    return bias
 
 
 def find_state(module: nn.Module) -> str:
     """Return the path and type of a layer with state or randomness of its own, as batch normalization and dropout.
 
     Such a layer couples examples, or draws numbers that are not in the noise. The text is empty without such a layer.
+    Constant buffers are no such state.
     """
     for path, layer in module.named_modules():
         rate = layer.p if isinstance(layer, nn.modules.dropout._DropoutNd) else getattr(layer, "dropout", 0.0)
         is_random = isinstance(rate, float) and rate > 0
-        is_batch_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-        if is_random or is_batch_norm or next(layer.buffers(recurse=False), None) is not None:
+        is_batch_norm = isinstance(layer, nn.modules.batchnorm._NormBase) and (
+            isinstance(layer, nn.modules.batchnorm._BatchNorm) or layer.track_running_stats
+        )
+        if is_random or is_batch_norm:
             return f"{path} ({type(layer).__name__})"
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -57,9 +58,9 @@ class Model(nn.Module):
     """A latent-variable model: q(z|x), p(x|z) and p(z), with D = latent_dim latents.
 
     baseline: the network of a baseline that predicts; it belongs neither to the encoder nor to the decoder.
-    training_share: the share of training that is done, from 0 to 1, for objectives that change during training; a
-    tensor [] in a training step, else 1. kl_weight: the weight of the KL in the objective, if it is scheduled; a tensor
-    [] in such a training step, else 1.
+    training_share: the share of training that is done, a tensor [] from 0 to 1, for objectives that change during
+    training; 1 outside of training steps. kl_weight: the weight of the KL in the objective, a tensor [] in a training
+    step with a schedule of the KL, else the number 1.
     """
 
     def __init__(self, encoder: Encoder, decoder: Decoder, prior: Prior, latent_dim: int) -> None:
@@ -69,7 +70,7 @@ class Model(nn.Module):
         self.prior = prior
         self.latent_dim = latent_dim
         self.baseline: nn.Module = ZeroPrediction()
-        self.training_share: Tensor | float = 1.0
+        self.training_share: Tensor = torch.ones(())
         self.kl_weight: Tensor | float = 1.0
 
     @property

@@ -158,6 +158,7 @@ def _plan_model(
         seed=seed,
         protocol=protocol,
         data_folder=inputs.prepared.folder,
+        architecture_fingerprint=inputs.architecture.fingerprint,
         data_checksum=inputs.prepared.checksum,
         protocol_id=cases.hash_identity(identity),
         cell_id=cases.hash_identity(identity | {"seed": seed}),

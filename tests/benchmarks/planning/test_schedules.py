@@ -44,7 +44,8 @@ def test_other_texts_are_refused(schedule):
     [
         ("adam", OptimizerSettings("adam", 0.9, 0.999, 1e-8), "adam"),
         ("adam(beta1=0.9, epsilon=1e-4)", OptimizerSettings("adam", 0.9, 0.999, 1e-4), "adam(epsilon=0.0001)"),
-        ("adam(beta1=0,beta2=0.5)", OptimizerSettings("adam", 0, 0.5, 1e-8), "adam(beta1=0,beta2=0.5)"),
+        ("adam(beta1=0,beta2=0.5)", OptimizerSettings("adam", 0.0, 0.5, 1e-8), "adam(beta1=0.0,beta2=0.5)"),
+        ("adam(beta2=0.9999999)", OptimizerSettings("adam", 0.9, 0.9999999, 1e-8), "adam(beta2=0.9999999)"),
         ("rmsprop", OptimizerSettings("rmsprop", 0, 0.99, 1e-8), "rmsprop"),
         ("rmsprop(decay=0.9)", OptimizerSettings("rmsprop", 0, 0.9, 1e-8), "rmsprop(decay=0.9)"),
     ],

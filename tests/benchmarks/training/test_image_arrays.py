@@ -50,7 +50,7 @@ def test_every_array_is_what_its_name_says(setup_variant, labels):
 
 def test_data_that_are_no_images_have_no_arrays(setup_variant):
     setup = setup_variant(VARIANTS[1])
-    for change in ({"shape": (64,)}, {"values": "real"}, {"shape": (8, 4, 2)}):
+    for change in ({"shape": (64,)}, {"values": "real"}, {"shape": (8, 4, 2)}, {"shape": (2, 32)}):
         data = dataclasses.replace(setup.data, facts=dataclasses.replace(setup.data.facts, **change))
         assert make_image_arrays(setup.model, data, seed=0) == {}
 

@@ -89,7 +89,7 @@ def test_step_counts_the_optimizer_steps(plan_seed, monkeypatch):
     sizes, take_step = [], loop.take_step
 
     def count(*arguments):
-        sizes.append(len(arguments[-2]))
+        sizes.append(len(arguments[-3]))
         return take_step(*arguments)
 
     monkeypatch.setattr(loop, "take_step", count)

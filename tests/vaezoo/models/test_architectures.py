@@ -14,6 +14,12 @@ VAE = next(v for v in VARIANTS if v.name == "vae")
 SHAPES = [(28, 28), (32, 32, 3), (7, 5), (1, 1), (12, 20, 1)]
 
 
+def with_buffer():
+    layer = nn.Linear(4, 4)
+    layer.register_buffer("frequencies", torch.arange(4))
+    return layer
+
+
 def draw(model, scheme="uniform"):
     initialise(model, lambda name: torch.Generator().manual_seed(sum(map(ord, name))), scheme)
 
@@ -129,6 +135,22 @@ def test_an_output_without_a_bias_for_each_pixel_is_refused():
         initialise_output(model, torch.zeros(5, 3))
 
 
+def test_the_bias_of_a_hidden_layer_is_no_output_bias():
+    """A hidden width of 4 divides the 12 pixels, as channels of a convolution would."""
+
+    def decoder(spec, latent_dim):
+        return nn.Sequential(nn.Linear(latent_dim, 4), nn.ReLU(), nn.Linear(4, 12, bias=False))
+
+    model = build(VAE, DataSpec((12,), "gaussian", (4,), Architecture("mine", MLP.encoder, decoder)), 2)
+    with pytest.raises(ValueError, match="has no bias for each pixel or channel"):
+        initialise_output(model, torch.zeros(5, 12))
+
+
+def test_convolutions_need_a_layer():
+    with pytest.raises(ValueError, match="need at least one layer"):
+        build(VAE, DataSpec((4, 4), "bernoulli", (), CONV), 2)
+
+
 @pytest.mark.parametrize(
     ("layer", "is_refused"),
     [
@@ -137,6 +159,7 @@ def test_an_output_without_a_bias_for_each_pixel_is_refused():
         (nn.GRU(4, 4, 2, dropout=0.2), True),
         (nn.InstanceNorm1d(4, track_running_stats=True), True), (nn.LayerNorm(4), False), (nn.GroupNorm(2, 4), False),
         (nn.MultiheadAttention(4, 2), False), (nn.GRU(4, 4), False), (nn.PReLU(), False), (nn.Dropout(0.0), False),
+        (with_buffer(), False), (nn.InstanceNorm1d(4), False),
     ],
     ids=str,
 )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.errors import UserError, printable, shorten
+from benchmarks.planning.cases import hash_identity
 from benchmarks.planning.data.facts import ARRAY_NAMES, SPLITS, Arrays, RawDataset, Values, compute_checksum
 from benchmarks.planning.data.info import DatasetInfo
 
@@ -50,8 +51,9 @@ def describe_arrays(data: UserArrays) -> DatasetInfo:
     flat: Arrays = {name: np.ascontiguousarray(x.reshape(len(x), math.prod(shape))) for name, x in splits.items()}
     flat["test_labels"] = np.zeros(len(flat["test"]), np.uint8) if labels is None else np.asarray(labels)
     size = math.prod(shape)
-    for column, scale in zip(data.columns, splits["train"].std(0), strict=False):
-        if not scale > 0:
+    is_constant = (splits["train"] == splits["train"][0]).reshape(len(splits["train"]), -1).all(0)
+    for column, has_one_value in zip(data.columns, is_constant, strict=False):
+        if has_one_value:
             raise _refuse(data, f"column {shorten(column, 40)} has one value in all training rows; remove the column")
     latents, hidden = next((latents, hidden) for least, latents, hidden in SIZES if size >= least)
     is_colour = values == "unit" and len(shape) == 3 and shape[-1] > 1
@@ -66,7 +68,9 @@ def describe_arrays(data: UserArrays) -> DatasetInfo:
         hidden=hidden,
         maximum=255.0 if values == "unit" and flat["train"].dtype == np.uint8 else 1.0,
         preprocessing="standardised" if data.columns else "none",
-        fingerprint=lambda root: compute_checksum(flat)[:16],
+        fingerprint=lambda root: hash_identity(
+            {"data": compute_checksum(flat), "shape": shape, "columns": data.columns}
+        ),
     )
     return replace(info, note=_describe(info, flat, made))
 
@@ -159,4 +163,4 @@ def _classify(arrays: Any) -> Values:
 
 def make_name(stem: str) -> str:
     """Return a name that results allow: other characters become _."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", stem).lstrip(".-+") or "data"
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", stem).lstrip("._-+")[:100] or "data"

@@ -86,12 +86,17 @@ def _check_memory(size: int, label: str) -> None:
 
 def _read_csv(path: Path, label: str) -> pd.DataFrame:
     """Read a table of numbers with a header."""
+    _check_memory(path.stat().st_size, label)
     try:
-        table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, index_col=False)
+        table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         reason = shorten(" ".join(str(error).split()), 200)
         raise UserError(f"{label}: it is no table with commas ({reason}); export it as CSV in UTF-8") from error
     names = [str(name) for name in table.columns]
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(f"{label}: its rows have more values than its header; export decimals with points")
+    if unnamed := [i for i, name in enumerate(names, 1) if name.startswith("Unnamed: ")]:
+        raise UserError(f"{label}: column {unnamed[0]} has no name; name it, or export the table without row numbers")
     if len(names) == 1 and ";" in names[0]:
         raise UserError(f"{label}: its columns are separated by semicolons; export it with commas")
     if any(_is_number(name) for name in names):

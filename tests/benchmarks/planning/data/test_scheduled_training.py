@@ -74,7 +74,7 @@ def test_the_loss_has_the_weight_and_measurements_have_the_whole_kl(setup, name)
     assert (model.kl_weight, model.training_share) == (1.0, 1.0)
 
 
-@pytest.mark.parametrize("optimizer", ["adam(epsilon=1e-4)", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adam(epsilon=1e-4)", "rmsprop", "adam(beta1=0)"])
 def test_the_traced_step_equals_the_plain_one_at_each_weight(setup, optimizer):
     _, prepared = setup(kl_schedule="warm-up(2)", optimizer=optimizer)
     plain, traced = (state.initial_state(prepared) for _ in range(2))
@@ -139,7 +139,7 @@ def test_hidden_state_of_an_objective_is_refused(setup):
     counting = dataclasses.replace(
         prepared.variant.objective,
         name="counting",
-        exact=lambda model, q: exact(model, q) * min(1, (next(steps) // 40) / 10),
+        exact=lambda model, q: exact(model, q) * min(1, (next(steps) // 40) / 10),  # it changes after 40 steps
     )
     variant = dataclasses.replace(prepared.variant, objective=counting)
     with pytest.raises(UserError, match="changes when it is computed again from the same numbers"):
@@ -151,7 +151,7 @@ def test_the_share_of_training_is_known_to_objectives(setup):
     seen = []
 
     def exact(model, q):
-        seen.append(float(model.training_share))
+        seen.append(model.training_share.clamp(max=1).item())
         return q.mean.sum(-1)
 
     objective = dataclasses.replace(prepared.variant.objective, name="mine", exact=exact)
@@ -162,3 +162,27 @@ def test_the_share_of_training_is_known_to_objectives(setup):
     trained = [share for share in seen[50:] if share < 1]
     steps = 3 * (len(prepared.data.train) // 50)
     assert trained == pytest.approx([step / steps for step in range(steps)], abs=1e-6)
+
+
+def test_hidden_state_of_a_gradient_alone_is_refused(setup):
+    _, prepared = setup("reinforce-vae")
+    steps, right = itertools.count(), prepared.variant.estimator
+
+    def estimate(log_weight, reduction, q, noise, prediction):
+        value = right.estimate(log_weight, reduction, q, noise, prediction)
+        return value.detach() + (1 + next(steps)) * (value - value.detach())
+
+    variant = dataclasses.replace(prepared.variant, estimator=dataclasses.replace(right, estimate=estimate))
+    with pytest.raises(UserError, match="changes when it is computed again from the same numbers"):
+        next(loop.train(state.initial_state(prepared), dataclasses.replace(prepared, variant=variant)))
+
+
+def test_a_schedule_of_the_kl_needs_objectives_that_use_it(setup, tiny):
+    vae = BY_NAME["vae"]
+    objective = dataclasses.replace(vae.objective, name="mine", weighs_kl=False)
+    protocol, _ = planner.prepare(load_settings(tiny, {"kl_schedule": "warm-up(1)"}))
+    entries = [RegisteredVariant(dataclasses.replace(vae, objective=objective))]
+    with pytest.raises(UserError, match=r"does not declare that it uses model\.kl_weight"):
+        planner.check_kl_schedule(protocol, entries)
+    planner.check_kl_schedule(protocol, [RegisteredVariant(v) for v in VARIANTS])
+    planner.check_kl_schedule(dataclasses.replace(protocol, kl_schedule="constant"), entries)

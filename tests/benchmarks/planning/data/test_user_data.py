@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.common.atomic_files import NAME_PATTERN
 from benchmarks.common.errors import UserError
 from benchmarks.planning import planner
 from benchmarks.planning.data.catalogue import DATASETS, find_dataset
 from benchmarks.planning.data.tensors import load_dataset
+from benchmarks.planning.data.user.arrays import make_name
 from benchmarks.planning.settings import load_settings
 from tests.benchmarks.planning.data.user_files import BYTES, FAULTY, blobs, images, save
 from tests.planned import prepare
@@ -81,6 +83,19 @@ def test_identity_is_that_of_the_content(tmp_path):
     assert prepare(str(tmp_path / "x.npz")) == first
     np.savez(tmp_path / "x.npz", train=blobs(11, 3, 3))
     assert prepare(str(tmp_path / "x.npz")).checksum != first.checksum
+
+
+def test_the_same_numbers_in_another_shape_are_other_data(tmp_path):
+    flat = blobs(10, 3, 4).reshape(10, 12)
+    np.savez(tmp_path / "x.npz", train=flat)
+    first = prepare(str(tmp_path / "x.npz"))
+    np.savez(tmp_path / "x.npz", train=flat.reshape(10, 3, 4))
+    assert (first.facts.shape, prepare(str(tmp_path / "x.npz")).facts.shape) == ((12,), (3, 4))
+
+
+@pytest.mark.parametrize("stem", ["_data", "\u6570\u636e", "\u00e9coles", "x" * 150, ".-+", "a b$c"])
+def test_any_file_name_gives_a_name_that_results_allow(stem):
+    assert NAME_PATTERN.fullmatch(make_name(f"{stem}.npz"))
 
 
 def test_a_table_is_standardised_and_its_densities_have_the_units_of_the_file(tmp_path):

@@ -9,6 +9,7 @@ from numpy.lib import format as npy
 from PIL import Image
 
 BYTES = np.zeros((10, 4, 4), np.uint8)
+TEST_ROW = int(np.random.RandomState(0).permutation(20)[0])  # of 20 rows, in the test split
 SOME_NANS = np.where(np.arange(160).reshape(10, 16) == 37, np.nan, 0.5)
 
 
@@ -102,6 +103,12 @@ FAULTY = {  # file name: how to write it, words of the error
     "word.csv": (text("a,b\n1,2\nx,3\n4,5\n"), "line 3, column a has 'x', which is no finite number"),
     "gap.csv": (text("a,b\n1,2\n4,\n4,5\n"), "line 3, column b has no value"),
     "infinite.csv": (text("a,b\n1,inf\n4,1\n4,5\n"), "line 2, column b has 'inf', which is no finite number"),
+    "commas.csv": (text("a,b\n1,5,2,7\n2,5,3,7\n"), "its rows have more values than its header"),
+    "row-numbers.csv": (text(",a,b\n0,1,2\n1,3,4\n2,5,7\n"), "column 1 has no name"),
+    "almost-constant.csv": (
+        text("a,b\n" + "".join(f"{0.2 if i == TEST_ROW else 0.1},{i}\n" for i in range(20))),
+        "column a has one value in all training rows",
+    ),
     "constant.csv": (text("a,b\n1,2\n1,3\n1,5\n1,8\n"), "column a has the value 1 in all rows; remove the column"),
     "short.csv": (text("a,b\n1,2\n3,4\n"), "it has 2 rows; a table for training and test needs at least 3"),
     "nothing.csv": (text(""), "it is no table with commas"),
