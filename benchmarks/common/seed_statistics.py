@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
+LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -95,4 +97,8 @@ def geometric_mean(ratios: Sequence[float]) -> Estimate:
     """Return the geometric mean of positive ratios with its 95 % t-interval, computed on the logarithms."""
     logarithms = np.log(np.asarray(ratios, dtype=float))
     middle, half = float(logarithms.mean()), t_half_width(list(logarithms))
-    return Estimate(len(logarithms), math.exp(middle), math.exp(middle - half), math.exp(middle + half))
+    # an interval of exploded seeds may end beyond the largest number
+    value, low, high = (
+        math.exp(x) if x < LARGEST_EXPONENT else math.inf for x in (middle, middle - half, middle + half)
+    )
+    return Estimate(len(logarithms), value, low, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,7 +198,9 @@ def _format_rate(rate: Estimate) -> str:
 
 
 def format_three_digits(value: float) -> str:
-    """Return the value with three digits and thousands separators: 583,000, 27.1."""
+    """Return the value with three digits and thousands separators: 583,000, 27.1; the limits of numbers in words."""
+    if not 0 < value < math.inf:
+        return "0" if value == 0 else f"more than {sys.float_info.max:.0e}"
     return f"{float(f'{value:.3g}'):,.{max(0, 2 - math.floor(math.log10(value)))}f}"
 
 

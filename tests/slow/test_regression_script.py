@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = "vae vae-mc-kl"
 STEP = "benchmarks/training/step.py"
-COMMENT = (STEP, "            beta1=0.9,\n", "            # values of the paper\n            beta1=0.9,\n")
+COMMENT = (STEP, "            weight_decay=0.0,\n", "            # as in the paper\n            weight_decay=0.0,\n")
 HALVED_RATE = (STEP, "torch.tensor(learning_rate,", "torch.tensor(learning_rate / 2,")
 
 

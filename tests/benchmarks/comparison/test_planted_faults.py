@@ -117,6 +117,6 @@ def test_reward_averaged_over_the_batch(run_cells):
 
 def test_diverging_variant(base, run_cells):
     initial_optimizer = state.initial_optimizer
-    with mock.patch.object(state, "initial_optimizer", lambda parameters, rate: initial_optimizer(parameters, 1e30)):
+    with mock.patch.object(state, "initial_optimizer", lambda parameters, *rest: initial_optimizer(parameters, 1e30)):
         words, code = verdicts(base, run_cells([VAE], NEW))
     assert (words, code) == ({"seeds": "regressed"}, 1)

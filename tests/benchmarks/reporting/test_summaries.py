@@ -200,3 +200,10 @@ def test_the_headline_compares_within_a_likelihood():
     assert summaries.make_headline(results(*rows)) == summaries.make_headline(results(*headline_rows())).replace(
         "On digits,", "On digits, likelihood bernoulli,"
     )
+
+
+def test_an_interval_of_exploded_seeds_ends_at_the_limits_of_numbers():
+    rate = seed_statistics.geometric_mean([1e-200, 1e200])
+    assert (rate.value, rate.low, rate.high) == (pytest.approx(1), 0, math.inf)
+    texts = [summaries.format_three_digits(value) for value in (rate.value, rate.low, rate.high, 583_123, 27.06)]
+    assert texts == ["1.00", "0", "more than 2e+308", "583,000", "27.1"]
