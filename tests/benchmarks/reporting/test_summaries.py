@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.common.atomic_files import SCHEMA_VERSION
-from benchmarks.common.seed_statistics import Estimate
+from benchmarks.common.seed_statistics import Estimate, geometric_mean
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.metrics import METRICS
 from benchmarks.reporting.results_table import RESULT_COLUMNS
@@ -203,7 +203,7 @@ def test_the_headline_compares_within_a_likelihood():
 
 
 def test_an_interval_of_exploded_seeds_ends_at_the_limits_of_numbers():
-    rate = seed_statistics.geometric_mean([1e-200, 1e200])
+    rate = geometric_mean([1e-200, 1e200])
     assert (rate.value, rate.low, rate.high) == (pytest.approx(1), 0, math.inf)
     texts = [summaries.format_three_digits(value) for value in (rate.value, rate.low, rate.high, 583_123, 27.06)]
     assert texts == ["1.00", "0", "more than 2e+308", "583,000", "27.1"]
