@@ -99,6 +99,6 @@ def geometric_mean(ratios: Sequence[float]) -> Estimate:
     middle, half = float(logarithms.mean()), t_half_width(list(logarithms))
     # an interval of exploded seeds may end beyond the largest number
     value, low, high = (
-        math.exp(x) if x < LARGEST_EXPONENT else math.inf for x in (middle, middle - half, middle + half)
+        math.inf if x >= LARGEST_EXPONENT else math.exp(x) for x in (middle, middle - half, middle + half)
     )
     return Estimate(len(logarithms), value, low, high)
