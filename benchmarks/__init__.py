@@ -1,1 +1,25 @@
-"""The harness: runs variants under one protocol and makes tables and figures of what they leave."""
+"""The harness: runs variants under one protocol and makes tables and figures of what they leave.
+
+In Python, `benchmarks.run` trains as the command `run` does, and `benchmarks.read` reads a run folder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.api import Run as Run
+    from benchmarks.api import UserError as UserError
+    from benchmarks.api import read as read
+    from benchmarks.api import run as run
+
+__all__ = ["Run", "UserError", "read", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the interface at its first use: the command line prepares its process before it imports libraries."""
+    if name not in __all__:
+        raise AttributeError(f"module 'benchmarks' has no attribute {name!r}")
+    from benchmarks import api
+
+    return getattr(api, name)

@@ -184,7 +184,7 @@ def make_once(tmp_path_factory, worker_id):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, make_once, command, tiny):
     """A finished run of all variants on the tiny preset: a copy of its folder, and what the command printed."""
-    run = ("run", "--all", "--preset", tiny, "--name", "tiny", "--workers", 2)
+    run = ("run", "--all", "--preset", tiny, "--name", "tiny", "--workers", 2, "--keep-models")
     shared = make_once("all-variants", lambda out: command(*run, "--out", out))
     folder = tmp_path_factory.mktemp("results") / "tiny"
     shutil.copytree(shared.folder / "tiny", folder)

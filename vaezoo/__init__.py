@@ -35,6 +35,9 @@ from vaezoo.objectives import iwae as iwae
 from vaezoo.objectives import miwae as miwae
 from vaezoo.objectives import reconstruction as reconstruction
 from vaezoo.objectives import vr_iwae as vr_iwae
+from vaezoo.trained_models import TrainedModel as TrainedModel
+from vaezoo.trained_models import load_model as load_model
+from vaezoo.trained_models import serialize_model as serialize_model
 from vaezoo.variants import VARIANTS as VARIANTS
 from vaezoo.variants import FittedVariant as FittedVariant
 from vaezoo.variants import Variant as Variant

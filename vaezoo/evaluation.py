@@ -59,14 +59,8 @@ def log_likelihood(
     draws have most of the weight; then the error of the delta method is too small by a factor of 2 to 3.
     Source: Burda et al. 2016, Importance weighted autoencoders, arXiv:1509.00519, equation 8.
     """
-    groups = min(draws, JACKKNIFE_GROUPS)
-    sums = torch.full((groups, len(x)), -math.inf, dtype=torch.float64, device=x.device)
-    for draw in range(draws):
-        z = q.sample(_draw_noise(model, x, generator))
-        log_w = (model.prior.log_prob(z) - q.log_prob(z))[0].double()
-        for rows, pixels, output in _decode_blocks(model, x, z):
-            log_w[rows] += model.decoder.likelihood.log_prob(pixels, output)[0].double()
-        sums[draw % groups] = torch.logaddexp(sums[draw % groups], log_w)
+    sums = _sum_weights(model, x, q, draws, generator)
+    groups = len(sums)
     value = (sums.logsumexp(0) - math.log(draws)).mean().item()
     sizes = torch.tensor([len(range(g, draws, groups)) for g in range(groups)], dtype=torch.float64, device=x.device)
     log_zero = sums.new_full((1, len(x)), -math.inf)
@@ -75,6 +69,29 @@ def log_likelihood(
     left_out = torch.logaddexp(before, after)
     left_out -= (draws - sizes).log()[:, None]
     return value, (left_out.var(0) * (groups - 1) ** 2 / groups).sum().sqrt().item() / len(x)
+
+
+@torch.no_grad()
+def log_likelihood_bounds(
+    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
+) -> Float[Tensor, " N"]:
+    """Return the importance-weighted bound log (1/K) sum_k w_k of each example, nats; see `log_likelihood`."""
+    return _sum_weights(model, x, q, draws, generator).logsumexp(0) - math.log(draws)
+
+
+def _sum_weights(
+    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
+) -> Float[Tensor, "G N"]:
+    """Return the logarithm of the sum of the weights w of each group of draws."""
+    groups = min(draws, JACKKNIFE_GROUPS)
+    sums = torch.full((groups, len(x)), -math.inf, dtype=torch.float64, device=x.device)
+    for draw in range(draws):
+        z = q.sample(_draw_noise(model, x, generator))
+        log_w = (model.prior.log_prob(z) - q.log_prob(z))[0].double()
+        for rows, pixels, output in _decode_blocks(model, x, z):
+            log_w[rows] += model.decoder.likelihood.log_prob(pixels, output)[0].double()
+        sums[draw % groups] = torch.logaddexp(sums[draw % groups], log_w)
+    return sums
 
 
 @torch.no_grad()

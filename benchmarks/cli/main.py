@@ -12,6 +12,8 @@ import typer
 from typer.exceptions import TyperException
 
 from benchmarks.cli.commands import compare, diagnose, gradients, inspect, profile, report, run, show
+from benchmarks.cli.commands.files import merge, rebuild
+from benchmarks.cli.commands.models import evaluate, sample
 from benchmarks.common import environment
 from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
 
@@ -44,7 +46,15 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
         "history": (compare.history, "history --metrics elbo"),
         "power": (compare.power, "power results/hundred-seeds"),
     },
-    "Repair": {"rebuild": (show.rebuild, "rebuild latest"), "doctor": (diagnose.diagnose, "doctor --json")},
+    "Use trained models": {
+        "evaluate": (evaluate.evaluate, "evaluate latest --log-likelihood-draws 5000"),
+        "sample": (sample.sample, "sample latest vae --out samples.png"),
+    },
+    "Repair and move": {
+        "rebuild": (rebuild.rebuild, "rebuild latest"),
+        "merge": (merge.merge, "merge part-0 part-1 part-2 --name all"),
+        "doctor": (diagnose.diagnose, "doctor --json"),
+    },
 }
 
 

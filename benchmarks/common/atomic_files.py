@@ -20,6 +20,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 # names of objectives, estimators and baselines: they appear in figures, where $ starts a formula
 WORD_PATTERN = re.compile(r"[^$\x00-\x1f\x7f-\x9f]*")
 SNAPSHOT_SUFFIX = ".snapshot"
+MODEL_SUFFIX = ".safetensors"
 PARTIAL_SUFFIX = ".partial"  # the rows so far of a running cell
 Record = dict[str, Any]
 

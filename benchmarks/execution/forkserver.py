@@ -26,10 +26,9 @@ def start_forkserver() -> None:
 
     It starts with SIGINT blocked, so that only this process handles Ctrl-C.
     """
-    inherited_settings.neutralize()  # the server inherits this process's environment
-    folders.choose_cache()
     multiprocessing.set_forkserver_preload(["benchmarks.preload"])
-    with block_sigint():
+    with inherited_settings.neutral_environment(), block_sigint():  # the server inherits it
+        folders.choose_cache()
         multiprocessing.forkserver.ensure_running()
 
 

@@ -155,7 +155,7 @@ def run_cell(cell: StudyCell, folder: str) -> None:
         return "ok", ""
 
     status, error, log = attempt(run)
-    cell_files.write_cell(Path(folder), cell_files.make_record(cell, rows, status, error, log, started), {})
+    cell_files.write_cell(Path(folder), cell_files.make_record(cell, rows, status, error, log, started))
 
 
 def _replace_infinities(row: Row) -> Row:

@@ -27,7 +27,7 @@ CELL_COUNTS = (1_000, 10_000)
 
 def write_empty_cell(case: Case, folder: str) -> None:
     row = {"epoch": 0, "step": 0, "status": "ok", "reconstruction_error": 1.0, "processor_seconds": 0.0}
-    cell_files.write_cell(Path(folder), cell_files.make_record(case, [row]), {})
+    cell_files.write_cell(Path(folder), cell_files.make_record(case, [row]))
 
 
 def run_all(executor_name: str, count: int) -> tuple[float, float, float]:
@@ -40,7 +40,7 @@ def run_all(executor_name: str, count: int) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         settings = load_settings("quick", {"seeds": str(count)})
-        plan = task.plan_run(settings, ["autoencoder"], [], None, 60.0)
+        plan = task.plan_run(settings, ["autoencoder"], [], None, 60.0, False)
         _, records = runner.run_cells(Path(out), "many", plan, cell_executor, False, kind)
         seconds = time.perf_counter() - start
         assert {record["status"] for record in records} == {"ok"}, records[0]

@@ -73,7 +73,8 @@ class Case:
     architecture_source, architecture_fingerprint: the same of the architecture, and the hash of all that it reaches.
     repository, repository_commit: origin of a plug-in.
     commit: commit of the code that planned the cell. snapshot: seconds between snapshots.
-    step: path of the compiled training step; empty if the step is not compiled.
+    step: path of the compiled training step; empty if the step is not compiled. keep_model: whether the trained model
+    is written beside the record.
     """
 
     variant: str
@@ -91,6 +92,7 @@ class Case:
     commit: str
     snapshot: float = 60.0
     step: str = ""
+    keep_model: bool = False
     architecture_source: str = ""
     architecture_fingerprint: str = ""
 

@@ -12,9 +12,9 @@ from torch import nn
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError, printable, shorten
 from benchmarks.planning import registry
-from benchmarks.planning.cases import Protocol, parse_widths
+from benchmarks.planning.cases import Case, Protocol, parse_widths
 from benchmarks.planning.data.facts import Facts, read_facts
-from vaezoo import Architecture, DataSpec, find_state
+from vaezoo import Architecture, DataSpec, Model, TrainedModel, find_state
 from vaezoo.models import MLP
 
 
@@ -48,6 +48,23 @@ def describe_spec(spec: DataSpec, fingerprint: str = "") -> Record:
         "source": (fingerprint, ""),
     }
     return described | {name: value for name, (value, default) in added.items() if value != default}
+
+
+def make_trained_model(case: Case, model: Model, spec: DataSpec, facts: Facts) -> TrainedModel:
+    """Return a trained model with the units of its data and its origin."""
+    is_standardised = case.protocol.preprocessing == "standardised"
+    constants = (facts.mean, facts.scale) if is_standardised else ((), ())
+    about = {
+        "dataset": case.protocol.dataset,
+        "data_checksum": case.data_checksum,
+        "binarization": case.protocol.binarization,
+        "seed": case.seed,
+        "epoch": case.protocol.epochs,
+        "commit": case.commit,
+        "torch": torch.__version__,
+        "cell_id": case.cell_id,
+    }
+    return TrainedModel(model, case.variant, spec, float(facts.maximum), *constants, about)
 
 
 def check_architecture(protocol: Protocol, facts: Facts, architecture: Architecture) -> None:

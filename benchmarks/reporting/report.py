@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import ExitCode, printable, shorten
 from benchmarks.reporting import formats, results_table, summaries
-from benchmarks.reporting.summaries import DrawsForOne
+from benchmarks.reporting.summaries import DrawsForOne, Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,9 +28,7 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
     records: of all planned cells. The exit code is 0, or 2 if a cell failed or a result is inconsistent. A failure to
     draw is one line, and changes neither results nor exit code.
     """
-    results = results_table.read_results(folder / "results.csv")
-    variants = summaries.summarize(results)
-    summaries.write_summary(folder / "summary.csv", variants)
+    results, variants = write_summary(folder)
     print(formats.render_table(variants, formats.choose_metrics([]), "text"))
     headline = summaries.make_headline(results)
     if headline:
@@ -40,6 +38,21 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
         attempt(f"plot {folder}", lambda: print(describe_figures(list(write_figures(results, folder)), folder)))
     if with_page:
         attempt(f"report {folder}", lambda: print(write_report(results, folder / "results.csv")))
+    is_complete = print_failures(folder, records)
+    return ExitCode.OK if is_complete else ExitCode.INCOMPLETE
+
+
+def write_summary(folder: Path) -> tuple[pd.DataFrame, list[Summary]]:
+    """Write summary.csv; return the rows of results.csv and their summary."""
+    results = results_table.read_results(folder / "results.csv")
+    variants = summaries.summarize(results)
+    summaries.write_summary(folder / "summary.csv", variants)
+    return results, variants
+
+
+def print_failures(folder: Path, records: Sequence[Record]) -> bool:
+    """Print failed cells and inconsistent results on standard error; return whether every result is good."""
+    results = results_table.read_results(folder / "results.csv")
     failed_records = [record for record in records if record["status"] not in results_table.FINISHED_STATUSES]
     inconsistencies = summaries.list_inconsistencies(results)
     print_limited([_describe_failure(record, folder) for record in failed_records])
@@ -51,7 +64,7 @@ def report_run(folder: Path, records: Sequence[Record], with_figures: bool = Tru
             f"{len(failed_records)} of {len(records)} cells failed; run the same command again to repeat them",
             file=sys.stderr,
         )
-    return ExitCode.INCOMPLETE if failed_records or inconsistencies else ExitCode.OK
+    return not failed_records and not inconsistencies
 
 
 def attempt(command: str, draw: Callable[[], object]) -> None:
@@ -105,6 +118,16 @@ def write_figures(results: pd.DataFrame, folder: Path, rates: DrawsForOne | None
         suffix = f"-{re.sub('[^A-Za-z0-9_-]+', '-', str(dataset))}" if has_many else ""
         for name, figure in _draw_figures(str(dataset), rows, folder, rates).items():
             yield style.save_figure(figure, folder / "figures" / f"{name}{suffix}")
+
+
+def draw_run(results: pd.DataFrame, folder: Path) -> dict[str, Figure]:
+    """Return the figures of a run by name, with the name of the data set if there are several."""
+    groups = results.groupby("dataset", sort=False)
+    return {
+        name if len(groups) == 1 else f"{name}-{dataset}": figure
+        for dataset, rows in groups
+        for name, figure in _draw_figures(str(dataset), rows, folder, None).items()
+    }
 
 
 def _draw_figures(dataset: str, rows: pd.DataFrame, folder: Path, rates: DrawsForOne | None) -> dict[str, Figure]:

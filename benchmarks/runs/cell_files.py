@@ -1,4 +1,4 @@
-"""Cell files: a JSON record, from which all tables and figures are made, an .npz of images, and a snapshot.
+"""Cell files: a JSON record, from which all tables are made, an .npz of images, the kept model, and a snapshot.
 
 A running cell also has a partial record, of the checkpoints that it has finished.
 """
@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,12 +20,22 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
 
 from benchmarks.common import atomic_files, environment
-from benchmarks.common.atomic_files import NAME_PATTERN, PARTIAL_SUFFIX, WORD_PATTERN, Record
+from benchmarks.common.atomic_files import MODEL_SUFFIX, NAME_PATTERN, PARTIAL_SUFFIX, WORD_PATTERN, Record
 from benchmarks.common.errors import DamageError
 from benchmarks.execution.interface import Cell
 from benchmarks.reporting.results_table import FINISHED_STATUSES, RESULT_KINDS, STATUSES, record_rows
 from benchmarks.runs.manifests import describe_cell
 
+
+@dataclass(frozen=True)
+class Attachments:
+    """Files of a cell besides its record. arrays: of the images. model: content of the kept model; empty if none."""
+
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    model: bytes = b""
+
+
+NO_ATTACHMENTS = Attachments()
 RUNNING = "running"  # status of a partial record; no cell of a table has it
 
 
@@ -68,16 +79,18 @@ def make_record(
     }
 
 
-def write_cell(folder: Path, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write the images first, then the record, because the record marks the cell as finished.
+def write_cell(folder: Path, record: Record, attachments: Attachments = NO_ATTACHMENTS) -> None:
+    """Write the record last, because it marks the cell as finished.
 
     The record replaces the partial record.
     """
     path = folder / "cells" / f"{record['cell_id']}.json"
-    if arrays:
+    if attachments.arrays:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, **attachments.arrays)
         atomic_files.write_bytes(path.with_suffix(".npz"), buffer.getvalue())
+    if attachments.model:
+        atomic_files.write_bytes(path.with_suffix(MODEL_SUFFIX), attachments.model)
     atomic_files.write_json(path, record)
     path.with_suffix(PARTIAL_SUFFIX).unlink(missing_ok=True)
 
@@ -108,6 +121,10 @@ def has_complete_images(folder: Path, cell_id: str) -> bool:
     """Return whether the cell's .npz file is absent or complete."""
     path = folder / "cells" / f"{cell_id}.npz"
     return not path.exists() or zipfile.is_zipfile(path)
+
+
+def has_model(folder: Path, cell_id: str) -> bool:
+    return (folder / "cells" / f"{cell_id}{MODEL_SUFFIX}").is_file()
 
 
 def is_finished(record: Record | None) -> bool:

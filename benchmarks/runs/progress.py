@@ -33,7 +33,8 @@ class Display:
     costs: relative run time of each cell, in any unit, by its label. skipped: number of cells that need not run.
     """
 
-    def __init__(self, costs: Mapping[str, float], skipped: int, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, costs: Mapping[str, float], skipped: int, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr  # of now: a notebook replaces it
         self.costs, self.total, self.stream = costs, len(costs), stream
         self.total_cost = sum(costs.values())
         self.running: dict[str, RunningCell] = {}

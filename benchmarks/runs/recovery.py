@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.common.atomic_files import SNAPSHOT_SUFFIX, Record
+from benchmarks.common.atomic_files import MODEL_SUFFIX, SNAPSHOT_SUFFIX, Record
 from benchmarks.common.errors import DamageError, ExitCode, UserError, printable
 from benchmarks.runs import cell_files, manifests
 
 SET_ASIDE = "set-aside"
 # temporary files of atomic_files.write_bytes, of this version and of earlier ones
-LEFTOVER = re.compile(r"\..+\.(json|npz|snapshot|partial|csv)-([0-9]+-)?[a-z0-9_]{8}")
+LEFTOVER = re.compile(r"\..+\.(json|npz|safetensors|snapshot|partial|csv)-([0-9]+-)?[a-z0-9_]{8}")
 
 
 def _cells(folder: Path) -> Iterator[tuple[Path, Record | DamageError]]:
@@ -72,7 +72,7 @@ def recover_folder(folder: Path) -> tuple[Record | None, dict[str, Record]]:
         if not cell_files.has_complete_images(folder, path.stem):
             record = DamageError("its images are cut off")
         if isinstance(record, DamageError):
-            for file in (path, path.with_suffix(".npz")):
+            for file in (path, path.with_suffix(".npz"), path.with_suffix(MODEL_SUFFIX)):
                 _set_aside(folder, file, f"is damaged ({record}); its cell runs again")
             continue
         records[path.stem] = record
@@ -89,7 +89,7 @@ def recover_folder(folder: Path) -> tuple[Record | None, dict[str, Record]]:
 def set_aside_foreign(folder: Path, ids: set[str]) -> None:
     """Set aside the files in cells/ that do not belong to these cell_ids."""
     for path in sorted((folder / "cells").iterdir()):
-        if path.suffix not in (".json", ".npz", SNAPSHOT_SUFFIX) or path.stem not in ids:
+        if path.suffix not in (".json", ".npz", MODEL_SUFFIX, SNAPSHOT_SUFFIX) or path.stem not in ids:
             _set_aside(folder, path, "belongs to no cell of this run")
 
 

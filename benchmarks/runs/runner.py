@@ -32,13 +32,15 @@ class Kind:
     """The functions that differ between kinds of cells.
 
     task: prepares and runs cells. write_tables: (folder, records); writes the tables. note: text for the progress line
-    of an ok cell. cost: run time of a cell relative to other cells of its run, in any unit.
+    of an ok cell. cost: run time of a cell relative to other cells of its run, in any unit. lacks_files: whether a
+    finished cell must run again, because a file that the plan asks for is missing in the folder.
     """
 
     task: Task
     write_tables: Callable[[Path, list[Record]], None]
     note: Callable[[Record], str]
     cost: Callable[[Any], float]
+    lacks_files: Callable[[Path, Any, Record], bool] = lambda folder, cell, record: False
 
 
 def check_provenance(folder: Path, records: Sequence[Record], commit: str) -> None:
@@ -73,7 +75,9 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
         check_provenance(folder, list(records.values()), plan[0].commit)
     running_cells.remove_partials(folder, ids)  # of a run that was killed
     recovery.set_aside_foreign(folder, set(ids))
-    missing = [cell for cell in plan if cell.cell_id not in records]
+    missing = [
+        cell for cell in plan if cell.cell_id not in records or kind.lacks_files(folder, cell, records[cell.cell_id])
+    ]
     missing.sort(key=kind.cost, reverse=True)  # the longest first, so that no core idles at the end
     atomic_files.write_json(folder / manifests.MANIFEST_FILE, manifest)
     atomic_files.write_json(folder / "environment.json", _describe_environment(plan[0].protocol, executor))
@@ -151,10 +155,10 @@ def _complete_record(folder: Path, event: Event) -> Record:
         status, error = classify_exit(exit_)
         error += damage
         record = cell_files.make_record(event.cell, [], status, error, exit_.log)
-        cell_files.write_cell(folder, record, {})
+        cell_files.write_cell(folder, record)
     elif exit_.log:
         record["log"] = exit_.log + record["log"]
-        cell_files.write_cell(folder, record, {})
+        cell_files.write_cell(folder, record)
     return record
 
 

@@ -11,16 +11,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.common import environment, kernels
 from benchmarks.common.atomic_files import PARTIAL_SUFFIX
-from benchmarks.planning.cases import Case, format_widths
-from benchmarks.planning.data.tensors import draw_minibatch
+from benchmarks.planning.cases import Case, Protocol, format_widths
+from benchmarks.planning.data.tensors import Dataset, draw_minibatch
+from benchmarks.planning.model_specs import make_trained_model
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.runs import cell_files
+from benchmarks.runs.cell_files import NO_ATTACHMENTS, Attachments
 from benchmarks.runs.running_cells import Reporter
 from benchmarks.training import state
 from benchmarks.training.baseline_fitting import fit_baseline
@@ -28,30 +29,29 @@ from benchmarks.training.image_arrays import make_image_arrays
 from benchmarks.training.loop import EpochProgress, train
 from benchmarks.training.state import Setup, setup_case
 from benchmarks.training.step import count_flops
-from vaezoo import FittedVariant, Model, evaluate, evidence_lower_bound, measure
+from vaezoo import FittedVariant, Model, evaluate, evidence_lower_bound, measure, serialize_model
 from vaezoo.gradients import grouped_spread
 
 Row = dict[str, Any]
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def run_cell(case: Case, folder: str) -> None:
     kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
     snapshot = state.snapshot_path(Path(folder), case)
-    record, arrays = train_and_measure(case, snapshot)
-    cell_files.write_cell(Path(folder), record, arrays)
+    record, attachments = train_and_measure(case, snapshot)
+    cell_files.write_cell(Path(folder), record, attachments)
     if cell_files.is_finished(record):
         snapshot.unlink(missing_ok=True)
 
 
-def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[str, Any], Arrays]:
-    """Return the cell's record, also if the cell fails, and the arrays of its images.
+def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[str, Any], Attachments]:
+    """Return the cell's record, also if the cell fails, with the arrays of its images and its model.
 
     snapshot: the file to which the cell's state is saved, and from which it continues; None for no snapshots. The
     partial record is written beside it.
     """
     rows: list[Row] = []
-    arrays: Arrays = {}
+    attachments = [NO_ATTACHMENTS]
     model_columns: Row = {}
     start_time = cell_files.utc_now()
     partial = snapshot.with_suffix(PARTIAL_SUFFIX) if snapshot else None
@@ -62,12 +62,12 @@ def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[st
         setup = setup_case(case)
         sizes = {"dimensions": setup.data.train.shape[1], "hidden": format_widths(setup.spec.hidden)}
         model_columns.update(state.describe_model(setup.model) | sizes)
-        arrays.update(_train_and_measure(case, setup, rows, snapshot, reporter))
+        attachments.append(_train_and_measure(case, setup, rows, snapshot, reporter))
         return rows[-1]["status"], rows[-1].get("error", "")
 
     record = cell_files.make_record(case, rows, *attempt(run), start_time)
     record["common"] |= model_columns
-    return record, arrays
+    return record, attachments[-1]
 
 
 def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
@@ -82,8 +82,10 @@ def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
         return status, ": ".join([type(error).__name__, *first_line]), traceback.format_exc()
 
 
-def _train_and_measure(case: Case, setup: Setup, rows: list[Row], snapshot: Path | None, reporter: Reporter) -> Arrays:
-    """Append a row at each checkpoint; return the arrays of the images, none if training diverged."""
+def _train_and_measure(
+    case: Case, setup: Setup, rows: list[Row], snapshot: Path | None, reporter: Reporter
+) -> Attachments:
+    """Append a row at each checkpoint; return images and model, none if training diverged."""
     protocol = case.protocol
     training_state, earlier_seconds = state.initial_state(setup), 0.0
     if snapshot:
@@ -96,12 +98,14 @@ def _train_and_measure(case: Case, setup: Setup, rows: list[Row], snapshot: Path
             matrix_rates.append(kernels.measure_matrix_rate(protocol.device))
             rows.append(_make_row(setup, progress, median(matrix_rates), earlier_seconds))
             if rows[-1]["status"] == "diverged":
-                return {}
+                return NO_ATTACHMENTS
         reporter.report(progress.epoch, is_checkpoint=progress.due)
         if snapshot and progress.epoch and time.monotonic() - last_save >= case.snapshot:
             state.save_snapshot(snapshot, case, training_state, rows, earlier_seconds)
             last_save = time.monotonic()
-    return make_image_arrays(setup.model, setup.data, case.seed)
+    trained = make_trained_model(case, setup.model, setup.spec, setup.data.facts)
+    arrays = make_image_arrays(setup.model, setup.data, case.seed)
+    return Attachments(arrays, serialize_model(trained) if case.keep_model else b"")
 
 
 def _make_row(setup: Setup, progress: EpochProgress, matrix_rate: float, earlier_seconds: float) -> Row:
@@ -134,19 +138,25 @@ def _make_row(setup: Setup, progress: EpochProgress, matrix_rate: float, earlier
 def _measure(setup: Setup, epoch: int) -> dict[str, float]:
     """Return the metrics of a checkpoint, by column of results.csv."""
     model, data, protocol, seed = setup.model, setup.data, setup.protocol, setup.seed
-    draws = protocol.evaluation_draws
-    source = make_generator(seed, f"evaluation/{epoch}")
-    metrics = _change_units(evaluate(model, data.test, source, draws, protocol.log_likelihood_draws), data.log_unit)
+    metrics = evaluate_model(model, data, protocol, seed, epoch)
     if not model.stochastic:
         return metrics
-    if len(data.validation):
-        source = make_generator(seed, f"validation/{epoch}")
-        metrics["validation_elbo"] = evidence_lower_bound(model, data.validation, source, draws) + data.log_unit
     x = draw_minibatch(data.train, protocol, make_generator(0, "binarize/gradient"))
     source = make_generator(seed, f"gradient/{epoch}")
     noise = draw_noise(protocol, setup.variant.draws, source, protocol.gradient_repeats)
     fitted = fit_baseline(setup.variant, model, data.train, protocol, seed)
     return metrics | measure_gradient(model, fitted, x, noise)
+
+
+def evaluate_model(model: Model, data: Dataset, protocol: Protocol, seed: int, epoch: int) -> dict[str, float]:
+    """Return the metrics of a model on the test data, and the ELBO on the validation data, by column of results.csv."""
+    draws = protocol.evaluation_draws
+    source = make_generator(seed, f"evaluation/{epoch}")
+    metrics = _change_units(evaluate(model, data.test, source, draws, protocol.log_likelihood_draws), data.log_unit)
+    if model.stochastic and len(data.validation):
+        source = make_generator(seed, f"validation/{epoch}")
+        metrics["validation_elbo"] = evidence_lower_bound(model, data.validation, source, draws) + data.log_unit
+    return metrics
 
 
 def _change_units(metrics: dict[str, float], log_unit: float) -> dict[str, float]:

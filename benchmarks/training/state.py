@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +21,8 @@ from benchmarks.runs import cell_files
 from benchmarks.training.baseline_fitting import draw_initial_average
 from benchmarks.training.step import Optimizer, initial_optimizer
 from vaezoo import DataSpec, Model, Variant, build, initialise, initialise_output
-from vaezoo.distributions.likelihoods import likelihood_name
+from vaezoo.distributions.likelihoods import SUPPORTS, likelihood_name
 
-SUPPORTS: dict[str, Callable[[Tensor], Tensor]] = {  # whether a pixel is in the support of a likelihood
-    "binary": lambda x: (x == 0) | (x == 1),
-    "unit": lambda x: (x >= 0) & (x <= 1),
-    "real": torch.isfinite,
-}
 PROGRESS = ("epoch", "seconds", "rates")  # of the state; a snapshot contains them as JSON
 
 
@@ -57,14 +51,14 @@ def setup_training(
         torch.manual_seed(make_generator(seed, "init").initial_seed())
         model = build(variant, spec, protocol.latent_dim)
     model_specs.check_state(f"the variant {variant.name}", model)
-    _check_support(model, data.test)
+    check_support(model, data.test)
     initialise(model, lambda name: make_generator(seed, f"init/{name}"), protocol.initialisation)
     if protocol.output_bias == "data":
         initialise_output(model, data.train)
     return Setup(variant, model.to(protocol.device), spec, data, protocol, seed, compiled_step)
 
 
-def _check_support(model: Model, x: Tensor) -> None:
+def check_support(model: Model, x: Tensor) -> None:
     """Raise `UserError` if a pixel of x is outside the support of the model's likelihood."""
     name, support = likelihood_name(model.decoder.likelihood), model.decoder.likelihood.support
     if support not in SUPPORTS:

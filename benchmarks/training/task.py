@@ -17,16 +17,23 @@ from benchmarks.execution.local import run_processes
 from benchmarks.planning.cases import Case
 from benchmarks.planning.settings import Settings
 from benchmarks.reporting import results_table
+from benchmarks.runs.cell_files import has_model
 from benchmarks.runs.runner import Kind
 
 MAX_PLANNING_SECONDS = 60.0  # to build the models of a plan, which usually takes 1 s; at most a cell's time limit
 
 
 def plan_run(
-    settings: Settings, names: Sequence[str], plugin_files: Sequence[Path], data_root: Path | None, snapshot: float
+    settings: Settings,
+    names: Sequence[str],
+    plugin_files: Sequence[Path],
+    data_root: Path | None,
+    snapshot: float,
+    keep_models: bool,
 ) -> list[Case]:
     """Plan the cases of these variants, or of all if `names` is empty, and prepare their data, in another process."""
-    return isolated_call.call_isolated(_plan_run, settings, names, plugin_files, data_root, snapshot)
+    plan = isolated_call.call_isolated(_plan_run, settings, names, plugin_files, data_root, snapshot)
+    return [dataclasses.replace(case, keep_model=keep_models) for case in plan]
 
 
 def _plan_run(*arguments: Any) -> list[Case]:
@@ -107,6 +114,10 @@ def _compile(case: Case, folder: str) -> None:
     compilation.compile_step(case, folder)
 
 
+def _lacks_model(folder: Path, case: Case, record: Record) -> bool:
+    return case.keep_model and record["status"] == "ok" and not has_model(folder, case.cell_id)
+
+
 def _score(record: Record) -> str:
     last = record["rows"][-1]
     name, column = ("reconstruction error", "reconstruction_error") if last.get("elbo") is None else ("ELBO", "elbo")
@@ -118,4 +129,5 @@ TRAINING = Kind(
     write_tables=results_table.write_results,
     note=_score,
     cost=lambda case: 1 + case.draws,  # one pass of the encoder, and one of the decoder per draw
+    lacks_files=_lacks_model,
 )

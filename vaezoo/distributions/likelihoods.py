@@ -15,6 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+SUPPORTS: dict[str, Callable[[Tensor], Tensor]] = {  # whether a pixel is in the support of a likelihood
+    "binary": lambda x: (x == 0) | (x == 1),
+    "unit": lambda x: (x >= 0) & (x <= 1),
+    "real": torch.isfinite,
+}
 
 
 @runtime_checkable

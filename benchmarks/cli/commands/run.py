@@ -102,16 +102,17 @@ def run(
     scheduler: Annotated[
         str | None, running("Connect to this Dask scheduler.", "start one on this machine", metavar="ADDRESS")
     ] = None,
+    keep_models: Annotated[
+        bool, running("Keep the trained model of each cell, for 'evaluate', 'sample' and Python.", "no")
+    ] = False,
     figures: options.Figures = True,
     report: options.Report = True,
     plugin: options.Plugin = None,
 ) -> int:
     """Train and evaluate variants, print a comparison, and write a run folder with tables and figures."""
-    from benchmarks.execution.executor import make_executor
+    from benchmarks.api.train import Execution, train_variants
     from benchmarks.planning.settings import Settings, load_settings
     from benchmarks.reporting.report import report_run
-    from benchmarks.runs.runner import run_cells
-    from benchmarks.training.task import TRAINING, plan_run
 
     if all_ and variants:
         raise UserError("variants and --all were both given; remove one of them")
@@ -119,8 +120,19 @@ def run(
         raise UserError("nothing to run: name one or more variants (see 'python -m benchmarks list'), or give --all")
     # an option that has the name of a setting replaces it
     overrides = {key: value for key, value in context.params.items() if key in Settings.model_fields}
-    settings = load_settings(preset, overrides)
-    cell_executor = make_executor(executor, scheduler, settings.device, settings.threads, workers, timeout, memory)
-    plan = plan_run(settings, variants or [], plugin or [], data_root, snapshot)
-    folder, records = run_cells(out, name, plan, cell_executor, keep_stale, TRAINING)
+    how = Execution(
+        out,
+        name,
+        plugin or [],
+        data_root,
+        workers,
+        executor,
+        scheduler,
+        timeout,
+        memory,
+        snapshot,
+        keep_stale,
+        keep_models,
+    )
+    folder, records = train_variants(variants or [], load_settings(preset, overrides), how)
     return report_run(folder, records, figures, report)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from benchmarks.cli.follow import Page, follow_pages, print_page
 from benchmarks.cli.options import Out, Run, option, split_names
-from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -147,24 +146,3 @@ def read_laboratory(laboratory: str, out: Path) -> tuple[pd.DataFrame, DrawsForO
     if not rates.texts:
         raise UserError(f"--laboratory {laboratory}: it lacks the study training; run 'gradients --study training'")
     return table, rates
-
-
-def rebuild(run: Run = "latest", out: Out = Path("results")) -> int:
-    """Write a run's tables again, from the files of its cells. Exit code 2 if a cell is missing or damaged."""
-    from benchmarks.runs import folders, recovery
-
-    return recovery.rebuild_tables(folders.find_run(run, out), _write_tables)
-
-
-def _write_tables(folder: Path, records: Sequence[Record]) -> str:
-    if any("study" in row for record in records for row in record["rows"]):
-        from benchmarks.gradient_studies.report import tables
-
-        tables.write_gradients(folder, records)
-        return tables.GRADIENTS_FILE
-    from benchmarks.reporting import results_table, summaries
-
-    results_table.write_results(folder, records)
-    results = results_table.read_results(folder / "results.csv")
-    summaries.write_summary(folder / "summary.csv", summaries.summarize(results))
-    return "results.csv and summary.csv"

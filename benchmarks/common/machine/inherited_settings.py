@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.common.errors import UserError
@@ -47,6 +49,21 @@ def neutralize() -> None:
         allowed = need if hard == resource.RLIM_INFINITY else min(need, hard)
         if soft != resource.RLIM_INFINITY and soft < allowed:
             resource.setrlimit(kind, (allowed, hard))
+
+
+@contextlib.contextmanager
+def neutral_environment() -> Iterator[None]:
+    """Start processes without the inherited settings; the variables and warnings of this process are kept.
+
+    A notebook that uses the harness needs them.
+    """
+    before = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+    with warnings.catch_warnings():
+        neutralize()
+        try:
+            yield
+        finally:
+            os.environ |= before
 
 
 def list_dropped() -> dict[str, str]:

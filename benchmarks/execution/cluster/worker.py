@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Worker, WorkerPlugin, get_worker
 
 from benchmarks.common import cache_paths, environment
-from benchmarks.common.atomic_files import PARTIAL_SUFFIX
+from benchmarks.common.atomic_files import MODEL_SUFFIX, PARTIAL_SUFFIX
 from benchmarks.common.errors import UserError
 from benchmarks.common.locks import lock_folder
 from benchmarks.common.machine import folders
@@ -125,7 +125,8 @@ def read_allowed_failures(dask_scheduler: Any) -> int:
 
 def _take_files(folder: Path, cell_id: str) -> dict[str, bytes]:
     contents = {}
-    for name in (f"{cell_id}.npz", f"{cell_id}.json"):  # the record last: it marks the cell as finished
+    for suffix in (".npz", MODEL_SUFFIX, ".json"):  # the record last: it marks the cell as finished
+        name = f"{cell_id}{suffix}"
         with contextlib.suppress(FileNotFoundError):
             contents[name] = (folder / name).read_bytes()
             (folder / name).unlink()

@@ -79,10 +79,10 @@ def write_facts(folder: Path, facts: Facts, checksum: str) -> None:
     (folder / FACTS_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def read_facts(folder: Path) -> tuple[Facts, str]:
-    """Return the facts of a prepared data set and its checksum; raise `UserError` if the file is corrupt."""
+def read_facts(folder: Path, name: str = FACTS_FILE) -> tuple[Facts, str]:
+    """Return the facts in the folder of data or a run, and the checksum; raise `UserError` if they are corrupt."""
     try:
-        content: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
         checksum = content.pop("checksum")
         tuples = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
         return Facts(**content | tuples), str(checksum)

@@ -63,11 +63,14 @@ class Binarizer:
         return bits.le_(highest).float().view(self.shape)  # in place, the comparison is vectorised and gives integers
 
 
-def load_dataset(folder: str, protocol: Protocol) -> Dataset:
-    """Load a prepared data set to the protocol's device; binarize validation and test pixels once."""
+def load_dataset(folder: str, protocol: Protocol, constants: Facts | None = None) -> Dataset:
+    """Load a prepared data set to the protocol's device; binarize validation and test pixels once.
+
+    constants: facts of other data, by whose mean and scale these are standardised; None for their own.
+    """
     path, binarization, is_standardised = Path(folder), protocol.binarization, protocol.preprocessing == "standardised"
     facts, _ = read_facts(path)
-    mean, scale = np.array(facts.mean), np.array(facts.scale)
+    mean, scale = np.array((constants or facts).mean), np.array((constants or facts).scale)
     parts = {}
     for name in SPLITS:
         array = np.load(path / f"{name}.npy", mmap_mode="r")

@@ -16,4 +16,5 @@ def import_matplotlib() -> None:
     os.environ |= {"MPLBACKEND": "Agg", "MATPLOTLIBRC": os.devnull}
     os.environ["MPLCONFIGDIR"] = str(cache_paths.cache_root() / "matplotlib")
     with contextlib.chdir(Path(__file__).parent):  # not the user's folder, which may contain a file matplotlibrc
-        import matplotlib as matplotlib
+        import matplotlib
+    matplotlib.use("Agg")  # also if it was imported before; needs no display

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
-
-matplotlib.use("Agg")  # needs no display
-
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns

@@ -34,5 +34,5 @@ def folder(tmp_path):
     folders.claim_folder(run)
     atomic_files.write_json(run / "manifest.json", manifests.merge_manifest(run, None, [planned(i) for i in "abc"]))
     for i in "ab":
-        cell_files.write_cell(run, record(i), {})
+        cell_files.write_cell(run, record(i))
     return run

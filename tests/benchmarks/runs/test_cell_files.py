@@ -30,7 +30,7 @@ def record(cell_id="a", variant="v", seed=0, **row):
 
 def test_a_cell_is_read_as_it_was_written(tmp_path):
     (tmp_path / "cells").mkdir()
-    cell_files.write_cell(tmp_path, record(elbo=-1 / 3), {"codes": np.eye(3)})
+    cell_files.write_cell(tmp_path, record(elbo=-1 / 3), cell_files.Attachments({"codes": np.eye(3)}))
     assert cell_files.read_cell(tmp_path, "a") == record(elbo=-1 / 3)
     assert (image_arrays.read_image_arrays(tmp_path, "a")["codes"] == np.eye(3)).all()
     assert image_arrays.read_image_arrays(tmp_path, "b") == {}
@@ -53,7 +53,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 def test_a_damaged_cell_is_distinguished_from_a_missing_one(tmp_path):
     (tmp_path / "cells").mkdir()
     assert cell_files.read_cell(tmp_path, "a") is None
-    cell_files.write_cell(tmp_path, record(), {})
+    cell_files.write_cell(tmp_path, record())
     path = tmp_path / "cells" / "a.json"
     content = path.read_bytes()
     for end in range(len(content) - 2):
@@ -211,7 +211,7 @@ def test_json_is_written_without_escapes(tmp_path):
 def test_images_are_written_before_the_record_that_marks_the_cell_as_finished(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(atomic_files, "write_bytes", lambda path, content: written.append(path.name))
-    cell_files.write_cell(tmp_path, record(), {"codes": np.eye(3)})
+    cell_files.write_cell(tmp_path, record(), cell_files.Attachments({"codes": np.eye(3)}))
     assert written == ["a.npz", "a.json"]
 
 

@@ -29,7 +29,7 @@ def test_an_unfinished_folder_with_an_equal_plan_is_chosen_even_without_its_mani
     assert folders.choose_folder(folder.parent, None, plan[:2]) != folder
     (folder / "manifest.json").write_text("")
     assert folders.choose_folder(folder.parent, None, plan) == folder
-    cell_files.write_cell(folder, record("c"), {})
+    cell_files.write_cell(folder, record("c"))
     assert folders.choose_folder(folder.parent, None, plan) != folder
 
 

@@ -52,7 +52,7 @@ def run(tmp_path, monkeypatch):
 
 
 def write_ok(folder, cell):
-    cell_files.write_cell(folder, cell_files.make_record(cell, [ROW]), {})
+    cell_files.write_cell(folder, cell_files.make_record(cell, [ROW]))
     return Exit()
 
 
@@ -75,7 +75,7 @@ def test_a_finished_record_counts_whatever_the_exit_code(run, plan):
 
 def test_a_failed_record_is_replaced_by_the_exit_of_the_next_attempt(run, plan):
     def fail(folder, cell):
-        cell_files.write_cell(folder, cell_files.make_record(cell, [], "failed", "KeyError: 3"), {})
+        cell_files.write_cell(folder, cell_files.make_record(cell, [], "failed", "KeyError: 3"))
         return Exit()
 
     assert [record["error"] for record in run(plan, fail)[0]] == ["KeyError: 3"] * 3

@@ -118,7 +118,7 @@ def test_damaged_and_foreign_files_are_named_and_set_aside(folder, capsys):
 
 
 def test_snapshots_of_finished_cells_are_deleted(folder):
-    cell_files.write_cell(folder, record("c", "killed"), {})
+    cell_files.write_cell(folder, record("c", "killed"))
     for i in "ac":
         (folder / "cells" / f"{i}.snapshot").touch()
     recovery.recover_folder(folder)

@@ -137,7 +137,7 @@ def test_a_finished_record_comes_before_a_partial_one_and_a_failed_one_after(fol
 
 def test_a_record_replaces_the_partial_record(folder):
     report(folder, "c", 0)
-    cell_files.write_cell(folder, record("c", "killed"), {})
+    cell_files.write_cell(folder, record("c", "killed"))
     assert not (folder / "cells" / "c.partial").exists()
 
 

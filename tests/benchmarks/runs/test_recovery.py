@@ -10,7 +10,7 @@ from tests.benchmarks.runs.conftest import planned, record
 
 @pytest.mark.parametrize(("lost", "code", "count"), [("", 0, 3), ("b", 2, 2)])
 def test_rebuilt_tables_count_missing_cells(folder, capsys, lost, code, count):
-    cell_files.write_cell(folder, record("c"), {})
+    cell_files.write_cell(folder, record("c"))
     for cell_id in lost:
         (folder / "cells" / f"{cell_id}.json").unlink()
     assert recovery.rebuild_tables(folder, lambda folder, records: f"table of {len(records)}") == code

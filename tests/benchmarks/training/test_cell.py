@@ -127,12 +127,12 @@ def test_variants_of_one_seed_start_from_equal_weights_and_see_equal_noise(plan)
 
 
 def test_a_diverged_cell_has_the_rows_until_its_divergence(plan):
-    record, arrays = cell.train_and_measure(plan(learning_rate=1e30))
+    record, attachments = cell.train_and_measure(plan(learning_rate=1e30))
     assert record["status"] == "diverged"
     assert [row["status"] for row in record["rows"]] == ["ok", "diverged"]
     assert "elbo" not in record["rows"][-1]
     assert "not finite" in record["error"]
-    assert not arrays
+    assert not attachments.arrays
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_other_likelihoods_and_binarizations_train(plan):
         {"latent_dim": 1},
         {"dataset": "linear-gaussian", "batch_size": 500},
     ):
-        record, arrays = cell.train_and_measure(plan(**settings))
+        record, attachments = cell.train_and_measure(plan(**settings))
         assert record["status"] == "ok", record["log"]
-        assert bool(arrays) == ("dataset" not in settings)
+        assert bool(attachments.arrays) == ("dataset" not in settings)
 
 
 def test_a_case_contains_only_strings_and_numbers(plan):
@@ -177,7 +177,7 @@ def test_a_case_contains_only_strings_and_numbers(plan):
             return [leaf for v in value.values() for leaf in leaves(v)]
         return [leaf for v in value for leaf in leaves(v)] if isinstance(value, (list, tuple)) else [value]
 
-    assert {type(leaf) for leaf in leaves(dataclasses.asdict(plan()))} <= {str, int, float}
+    assert {type(leaf) for leaf in leaves(dataclasses.asdict(plan()))} <= {str, int, float, bool}
 
 
 def test_a_divergence_between_two_checkpoints_is_reported(plan):
@@ -188,10 +188,10 @@ def test_a_divergence_between_two_checkpoints_is_reported(plan):
 
 def test_a_metric_that_is_not_finite_is_a_divergence(plan, monkeypatch):
     monkeypatch.setattr(cell, "_measure", lambda *_: {"elbo": float("nan"), "kl": 1.0})
-    record, arrays = cell.train_and_measure(plan())
+    record, attachments = cell.train_and_measure(plan())
     assert [row["status"] for row in record["rows"]] == ["diverged"]
     assert not {"elbo", "kl"} & set(record["rows"][0])
-    assert not arrays
+    assert not attachments.arrays
 
 
 @pytest.mark.parametrize(("status", "is_kept"), [("ok", False), ("diverged", False), ("failed", True)])
@@ -201,7 +201,9 @@ def test_the_snapshot_of_a_finished_cell_is_deleted(plan, monkeypatch, tmp_path,
     path.parent.mkdir()
     path.touch()
     monkeypatch.setattr(cell.kernels, "configure_kernels", lambda *_: None)
-    monkeypatch.setattr(cell, "train_and_measure", lambda *_: ({"cell_id": case.cell_id, "status": status}, {}))
+    monkeypatch.setattr(
+        cell, "train_and_measure", lambda *_: ({"cell_id": case.cell_id, "status": status}, cell.NO_ATTACHMENTS)
+    )
     cell.run_cell(case, str(tmp_path))
     assert path.exists() == is_kept
 

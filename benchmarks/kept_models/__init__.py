@@ -1,0 +1,1 @@
+"""Models that a run has kept: evaluated again, sampled, and given to a user."""
