@@ -1,9 +1,9 @@
 """Protocols and data sets for tests that need no run."""
 
-from benchmarks.planning import planner
 from benchmarks.planning.data.cache import prepare_dataset
 from benchmarks.planning.data.catalogue import find_dataset
 from benchmarks.planning.data.facts import Facts, PreparedDataset
+from benchmarks.planning.protocols import resolution
 
 PREPARED = PreparedDataset("folder", "checksum", Facts("digits", (8, 8), "unit", 16.0, (100,)))
 
@@ -15,4 +15,4 @@ def prepare(name, root=None):
 
 def resolve(settings):
     """Return the protocol of the settings."""
-    return planner.resolve_protocol(settings, find_dataset(settings.dataset))
+    return resolution.resolve_protocol(settings, find_dataset(settings.dataset))

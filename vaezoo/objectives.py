@@ -28,6 +28,7 @@ class Objective:
         bound: whether L(x) is declared to be at most log p(x); `check` tests it. If A = 0, it also tests that the mean
             of w is p(x).
         weighs_kl: whether the functions multiply the KL, or log p(z) - log q(z|x), by `model.kl_weight`.
+        frees_bits: whether each KL in the functions is that of `weighted_kl`, which has free bits.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Objective:
     exact: Callable[[Model, Posterior], Float[Tensor, " B"]]
     bound: bool = True
     weighs_kl: bool = False
+    frees_bits: bool = False
 
 
 def log_likelihood_weight(model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
@@ -56,8 +58,14 @@ def zero_exact(model: Model, q: Posterior) -> Float[Tensor, " B"]:
 
 
 def weighted_kl(model: Model, q: Posterior) -> Float[Tensor, " B"]:
-    """Return the KL in closed form times its weight, [B], nats."""
-    kl = model.prior.kl(q)
+    """Return the KL in closed form times its weight, [B], nats.
+
+    With free bits b, the term of each latent is at least b: sum_d max(b, KL_d). Then no latent gains from a smaller KL.
+
+    Source: Kingma et al. 2016, Improved variational inference with inverse autoregressive flow, arXiv:1606.04934,
+    equation 15, with the maximum for each example instead of the minibatch, so that examples stay independent.
+    """
+    kl = model.prior.kl_per_latent(q).clamp(min=model.free_bits).sum(-1) if model.free_bits else model.prior.kl(q)
     return kl if isinstance(model.kl_weight, float) else model.kl_weight * kl
 
 
@@ -75,6 +83,7 @@ def beta_elbo(beta: float) -> Objective:
         exact=lambda model, q: -beta * weighted_kl(model, q),
         bound=beta >= 1,
         weighs_kl=True,
+        frees_bits=True,
     )
 
 
@@ -106,7 +115,8 @@ def miwae(groups: int) -> Objective:
 # elbo: the KL in closed form (Kingma and Welling 2014, arXiv:1312.6114, equation 3).
 # elbo_mc: the KL estimated from the same draws (equation 2 of the same paper).
 # iwae: the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519, equation 8).
-reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact, bound=False, weighs_kl=True)
-elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -weighted_kl(model, q), weighs_kl=True)
+WITH_ANY_KL = {"weighs_kl": True, "frees_bits": True}
+reconstruction = Objective("reconstruction", log_likelihood_weight, MEAN, exact=zero_exact, bound=False, **WITH_ANY_KL)
+elbo = Objective("elbo", log_likelihood_weight, MEAN, exact=lambda model, q: -weighted_kl(model, q), **WITH_ANY_KL)
 elbo_mc = Objective("elbo_mc", importance_weight, MEAN, exact=zero_exact, weighs_kl=True)
 iwae = Objective("iwae", importance_weight, LOG_MEAN_EXP, exact=zero_exact, weighs_kl=True)

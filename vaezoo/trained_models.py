@@ -169,6 +169,8 @@ def serialize_model(trained: TrainedModel) -> bytes:
             "hidden": spec.hidden,
             "architecture": spec.architecture.name,
             "activation": spec.activation,
+            "prior": spec.prior,
+            "free_bits": spec.free_bits,
         },
         **{name: getattr(trained, name) for name in ("maximum", "mean", "scale")},
         "about": dict(trained.about),
@@ -207,6 +209,8 @@ def load_model(
             tuple(settings["hidden"]),
             architecture,
             settings["activation"],
+            settings["prior"],
+            settings["free_bits"],
         )
         model = build(variant, spec, fields["latent_dim"])
         model.load_state_dict(tensors)

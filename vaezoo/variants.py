@@ -62,10 +62,16 @@ def build(variant: Variant, spec: DataSpec, latent_dim: int) -> Model:
         latent_dim: D, the number of latents.
 
     Raises:
-        ValueError: the likelihood or the posterior has the name of one of vaezoo's, but another definition.
+        ValueError: the likelihood or the posterior has the name of one of vaezoo's, but another definition; or the
+            architecture ignores the prior of the spec.
     """
     model = variant.architecture(spec, latent_dim)
     check_names(model)
+    if spec.prior != DataSpec.prior and model.prior.name != spec.prior:
+        raise ValueError(
+            f"{variant.name} has the prior {model.prior.name}, not {spec.prior}: its architecture has its own"
+        )
+    model.free_bits = spec.free_bits
     model.baseline = variant.estimator.make_network(math.prod(spec.shape))
     return model
 
@@ -137,7 +143,7 @@ class FittedVariant:
     def attach_to(self, model: Model) -> Model:
         """Return a model that has this baseline and shares all other parts with `model`."""
         fitted = Model(model.encoder, model.decoder, model.prior, model.latent_dim)
-        fitted.baseline = self.baseline
+        fitted.baseline, fitted.free_bits = self.baseline, model.free_bits
         return fitted
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ TRAINED_STUDIES = ("learning-rate", "budget")
 SHARED_COLUMNS = (
     "dataset", "data_checksum", "binarization", "preprocessing", "latent_dim", "batch_size", "evaluation_draws",
     "architecture", "hidden", "activation", "initialisation", "output_bias", "optimizer", "schedule", "kl_schedule",
+    "prior", "free_bits", "held_out",
 )  # fmt: skip
 
 

@@ -43,6 +43,9 @@ class Protocol:
     optimizer: str = "adam"
     schedule: str = CONSTANT
     kl_schedule: str = CONSTANT
+    prior: str = "standard-normal"
+    free_bits: float = 0.0
+    held_out: int = 0
 
 
 def format_widths(hidden: Sequence[int]) -> str:

@@ -14,6 +14,7 @@ from benchmarks.common.errors import UserError, printable, shorten
 from benchmarks.planning import registry
 from benchmarks.planning.cases import Case, Protocol, parse_widths
 from benchmarks.planning.data.facts import Facts, read_facts
+from benchmarks.planning.data.tensors import count_levels
 from vaezoo import Architecture, DataSpec, Model, TrainedModel, find_state
 from vaezoo.models import MLP
 
@@ -22,7 +23,15 @@ def make_spec(protocol: Protocol, facts: Facts, architecture: Architecture = MLP
     """Return the properties of the data and the settings from which a variant builds its model."""
     default = facts.hidden if architecture.hidden is None else architecture.hidden
     hidden = parse_widths(protocol.hidden) if protocol.hidden else default
-    return DataSpec(facts.shape, protocol.likelihood, tuple(hidden), architecture, protocol.activation)
+    return DataSpec(
+        facts.shape,
+        protocol.likelihood,
+        tuple(hidden),
+        architecture,
+        protocol.activation,
+        protocol.prior,
+        protocol.free_bits,
+    )
 
 
 def read_spec(cell: Any) -> DataSpec:
@@ -44,7 +53,7 @@ def describe_spec(spec: DataSpec, fingerprint: str = "") -> Record:
     described: Record = {"shape": spec.shape, "likelihood": spec.likelihood, "hidden": spec.hidden}
     added = {
         "architecture": (spec.architecture.name, "mlp"),
-        "activation": (spec.activation, "relu"),
+        **{name: (getattr(spec, name), getattr(DataSpec, name)) for name in ("activation", "prior", "free_bits")},
         "source": (fingerprint, ""),
     }
     return described | {name: value for name, (value, default) in added.items() if value != default}
@@ -52,8 +61,12 @@ def describe_spec(spec: DataSpec, fingerprint: str = "") -> Record:
 
 def make_trained_model(case: Case, model: Model, spec: DataSpec, facts: Facts) -> TrainedModel:
     """Return a trained model with the units of its data and its origin."""
-    is_standardised = case.protocol.preprocessing == "standardised"
-    constants = (facts.mean, facts.scale) if is_standardised else ((), ())
+    constants: tuple[tuple[float, ...], tuple[float, ...]] = (), ()
+    if case.protocol.preprocessing == "standardised":
+        constants = facts.mean, facts.scale
+    elif levels := count_levels(case.protocol):  # a whole number is in the middle of its interval
+        pixels = math.prod(facts.shape)
+        constants = (-0.5,) * pixels, (float(levels),) * pixels
     about = {
         "dataset": case.protocol.dataset,
         "data_checksum": case.data_checksum,

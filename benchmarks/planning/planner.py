@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from benchmarks.common import environment
 from benchmarks.common.atomic_files import Record
-from benchmarks.common.errors import UserError, printable, unknown
+from benchmarks.common.errors import UserError, printable
 from benchmarks.common.machine.folders import choose_cache
 from benchmarks.planning import cases, model_specs, registry
 from benchmarks.planning.cases import Case, Protocol
 from benchmarks.planning.data.cache import prepare_dataset
 from benchmarks.planning.data.catalogue import find_dataset
 from benchmarks.planning.data.facts import PreparedDataset
-from benchmarks.planning.data.info import DatasetInfo
 from benchmarks.planning.imports.records import Plugin
 from benchmarks.planning.plugins import read_plugins
+from benchmarks.planning.protocols import checks, resolution
 from benchmarks.planning.registry import PERCEPTRON, RegisteredArchitecture, RegisteredVariant
-from benchmarks.planning.schedules import CONSTANT
 from benchmarks.planning.settings import Settings
-from vaezoo.distributions.likelihoods import LIKELIHOODS
-
-VALUES = {"binary": "binary pixels", "unit": "grey pixels", "real": "real numbers"}
 
 
 def plan_run(
@@ -50,7 +42,7 @@ def plan_run(
     protocol, prepared = prepare(settings, plugins, data_root)
     architecture = registry.find_architecture(protocol.architecture, plugins)
     model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
-    check_kl_schedule(protocol, entries)
+    checks.check_objectives(protocol, entries)
     return plan_cells(entries, protocol, settings.seeds, prepared, snapshot, architecture)
 
 
@@ -63,12 +55,12 @@ def prepare(
     """
     choose_cache()
     info = find_dataset(settings.dataset, registry.load_datasets(plugins))
-    protocol = resolve_protocol(settings, info)
+    protocol = resolution.resolve_protocol(settings, info)
     if info.note:
         print(printable(info.note), file=sys.stderr)
     prepared = prepare_dataset(info, data_root)
-    check_batch_size(protocol, prepared)
-    check_preprocessing(protocol, prepared)
+    checks.check_counts(protocol, prepared)
+    checks.check_preprocessing(protocol, prepared)
     return protocol, prepared
 
 
@@ -107,67 +99,6 @@ def find_described(description: Record, plugins: Sequence[Plugin]) -> Registered
             "this command; run the command again"
         )
     return entry
-
-
-def resolve_protocol(settings: Settings, info: DatasetInfo) -> Protocol:
-    """Return the protocol of these settings, with defaults of the data set; raise `UserError` if they contradict."""
-    likelihood = info.likelihood if settings.likelihood is None else settings.likelihood
-    if likelihood not in LIKELIHOODS:
-        raise unknown("likelihood", likelihood, LIKELIHOODS)
-    support = LIKELIHOODS[likelihood](1).support
-    is_grey, is_real = info.values == "unit", info.values == "real"
-    default = "dynamic" if support == "binary" and is_grey else "none"
-    binarization = default if settings.binarization is None else settings.binarization
-    preprocessing = settings.preprocessing or info.preprocessing
-    is_binarized, is_standardised = binarization != "none", preprocessing == "standardised"
-    method, purpose = f"binarization {binarization}", f"the likelihood {likelihood} is for"
-    has_values, is_not_binary = (
-        f"{info.name} {text}" for text in (f"has {VALUES[info.values]}", "without binarization is not binary")
-    )
-    for_grey = "--binarization dynamic, or --likelihood continuous-bernoulli or" if is_grey else "--likelihood"
-    refusals = (  # whether it applies, what is needed, what contradicts it, and what to use instead
-        (is_binarized and not is_grey, f"{method} needs pixels in [0, 1]", has_values, "--binarization none"),
-        (
-            is_standardised and not is_real,
-            "--preprocessing standardised needs real numbers",
-            has_values,
-            "--preprocessing none",
-        ),
-        (
-            support == "binary" and not is_binarized and info.values != "binary",
-            f"{purpose} binary data",
-            is_not_binary,
-            f"{for_grey} gaussian",
-        ),
-        (
-            support == "unit" and is_binarized,
-            f"{purpose} grey pixels",
-            f"{method} makes them binary",
-            "--binarization none, or --likelihood bernoulli",
-        ),
-        (support == "unit" and is_real, f"{purpose} data in [0, 1]", has_values, "--likelihood gaussian"),
-    )
-    for applies, need, contradiction, remedy in refusals:
-        if applies:
-            raise UserError(f"{need}, but {contradiction}; use {remedy}")
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
-        )
-    resolved = {
-        "dataset": info.name,
-        "preprocessing": preprocessing,
-        "binarization": binarization,
-        "likelihood": likelihood,
-        "latent_dim": settings.latent_dim or info.latent_dim,
-        "checkpoints": list_checkpoints(settings),
-    }
-    return Protocol(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Protocol)} | resolved)
-
-
-def list_checkpoints(settings: Settings) -> tuple[int, ...]:
-    """Return the epochs at which models are measured; the last epoch is one of them."""
-    return tuple(sorted({c for c in settings.checkpoints if c < settings.epochs} | {settings.epochs}))
 
 
 def plan_cells(
@@ -215,33 +146,3 @@ def plan_cells(
         for seed in seeds
         for entry, identity in zip(entries, identities, strict=True)
     ]
-
-
-def check_kl_schedule(protocol: Protocol, entries: Sequence[RegisteredVariant]) -> None:
-    """Raise `UserError` if the weight of the KL changes, and an objective does not use it."""
-    others = [entry.variant for entry in entries if not entry.variant.objective.weighs_kl]
-    if protocol.kl_schedule != CONSTANT and others:
-        raise UserError(
-            f"--kl-schedule {protocol.kl_schedule}: the objective {others[0].objective.name} of {others[0].name} does "
-            "not declare that it uses model.kl_weight (weighs_kl=True); leave out the variant, or the schedule"
-        )
-
-
-def check_batch_size(protocol: Protocol, prepared: PreparedDataset) -> None:
-    """Raise `UserError` if a minibatch is larger than the training split."""
-    count = len(np.load(Path(prepared.folder) / "train.npy", mmap_mode="r"))
-    if protocol.batch_size > count:
-        raise UserError(
-            f"the batch size {protocol.batch_size} is larger than the {count} training examples of {protocol.dataset}; "
-            f"use {count} or less: --batch-size of run, or batch_size in a preset"
-        )
-
-
-def check_preprocessing(protocol: Protocol, prepared: PreparedDataset) -> None:
-    """Raise `UserError` if a dimension must be divided by its scale, and has none."""
-    constant = [i for i, scale in enumerate(prepared.facts.scale) if not scale > 0]
-    if protocol.preprocessing == "standardised" and constant:
-        raise UserError(
-            f"--preprocessing standardised: dimension {constant[0]} of {protocol.dataset} has the same value in all "
-            "training examples; remove it, or use --preprocessing none"
-        )

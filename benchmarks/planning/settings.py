@@ -113,7 +113,8 @@ class Settings(BaseModel):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] = 1e-3
     checkpoints: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = (0,)
     binarization: Literal["dynamic", "static", "none"] | None = None
-    preprocessing: Literal["none", "standardised"] | None = None
+    preprocessing: Literal["none", "standardised", "dequantised"] | None = None
+    held_out: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] = 0
     likelihood: str | None = None
     latent_dim: Count | None = None
     architecture: str = "mlp"
@@ -124,6 +125,8 @@ class Settings(BaseModel):
     optimizer: Annotated[str, AfterValidator(lambda text: format_optimizer(parse_optimizer(text)))] = "adam"
     schedule: Annotated[str, AfterValidator(_check_schedule)] = CONSTANT
     kl_schedule: Annotated[str, AfterValidator(_check_schedule)] = CONSTANT
+    prior: Literal["standard-normal", "learned-normal"] = "standard-normal"
+    free_bits: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False, strict=True)] = 0.0
     draws: Count | None = None
     evaluation_draws: CountAboveOne = 16
     log_likelihood_draws: CountAboveOne = 100

@@ -38,7 +38,13 @@ SETTINGS = (
     Column("learning_rate", "1", "learning rate; see schedule", "number"),
     Column("likelihood", "", "distribution p(x|z); empty if a plug-in fails before its model is built", "word"),
     Column("binarization", "", "dynamic (new pixels at each step), static (drawn once) or none"),
-    Column("preprocessing", "", "none, or standardised: each dimension minus its mean, divided by its scale, in train"),
+    Column(
+        "preprocessing",
+        "",
+        "none; standardised: each dimension minus its mean, divided by its scale; dequantised(N): pixels of N "
+        "levels plus uniform noise, new at each step",
+    ),
+    Column("held_out", "examples", "random part of the training split that is used for validation", "number"),
     Column("dimensions", "count", "numbers in one example", "number"),
     Column("architecture", "", "networks of encoder and decoder: mlp, mlp-2, conv, or one of a plug-in", "name"),
     Column("hidden", "", "widths of the encoder's hidden layers (of conv: channels), or none; reversed in the decoder"),
@@ -48,6 +54,8 @@ SETTINGS = (
     Column("optimizer", "", "adam or rmsprop, with the constants that differ from their defaults"),
     Column("schedule", "", "factor of the learning rate during training: constant, warm-up, cosine or piecewise"),
     Column("kl_schedule", "", "weight of the KL in the objective during training, in the same form"),
+    Column("prior", "", "p(z): standard-normal, or learned-normal with trained mean and scale of each latent"),
+    Column("free_bits", "nats", "smallest term of the KL for each latent in the training objective", "number"),
     Column("evaluation_draws", "count", "draws per test image for elbo and both reconstruction errors", "number"),
     Column("log_likelihood_draws", "count", "draws per test image for log_likelihood", "number"),
     Column("gradient_repeats", "count", "gradient estimates for gradient_variance", "number"),
@@ -96,6 +104,7 @@ ADDED_COLUMNS = {  # first schema version whose tables all have the column
     **dict.fromkeys(("support", "posterior"), 4),
     **dict.fromkeys(("dimensions", "preprocessing", "architecture", "hidden", "activation"), 5),
     **dict.fromkeys(("initialisation", "output_bias", "optimizer", "schedule", "kl_schedule"), 5),
+    **dict.fromkeys(("prior", "free_bits", "held_out"), 6),
 }
 
 

@@ -49,9 +49,9 @@ def estimate_saved_seconds(variant: Variant, spec: DataSpec, protocol: Protocol,
 def choose_step_path(case: Case) -> Path | None:
     """Return the path of the case's compiled step, which may not exist yet; None if the step runs uncompiled."""
     entry, protocol, cxx = planner.find_registered(case), case.protocol, compiler.find_compiler()
-    spec, examples = model_specs.read_spec(case), len(np.load(Path(case.data_folder) / "train.npy", mmap_mode="r"))
+    spec, count = model_specs.read_spec(case), len(np.load(Path(case.data_folder) / "train.npy", mmap_mode="r"))
     try:
-        saved_seconds = estimate_saved_seconds(entry.variant, spec, protocol, examples)
+        saved_seconds = estimate_saved_seconds(entry.variant, spec, protocol, count - protocol.held_out)
     except (Exception, SystemExit):  # the architecture fails again in the cell, which records the error
         return None
     is_compiled = compiler.name_compiler() != compiler.DISABLED and protocol.device == "cpu"

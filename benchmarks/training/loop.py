@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.common.kernels import read_clock
 from benchmarks.planning.cases import Protocol
-from benchmarks.planning.data.tensors import Binarizer
+from benchmarks.planning.data.tensors import Binarizer, draw_pixels
 from benchmarks.planning.random_streams import draw_noise, make_generator
 from benchmarks.planning.schedules import CONSTANT, compute_factor
 from benchmarks.training import compilation
@@ -81,7 +81,8 @@ def make_step(state: TrainingState, setup: Setup) -> Advance:
 
     def advance(rows: Tensor) -> Tensor:
         set_progress(protocol, next(steps) / batches, optimizer, progress)
-        x = binarizer.draw(rows, generators["binarize"]) if binarizer else images.index_select(0, rows)
+        pixels = generators["binarize"]
+        x = binarizer.draw(rows, pixels) if binarizer else draw_pixels(images.index_select(0, rows), protocol, pixels)
         return descend(x, draw_noise(protocol, variant.draws, generators["noise"]), progress)
 
     return advance

@@ -5,33 +5,59 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo.distributions.posteriors import DiagonalNormal
 
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """p(z). A prior with parameters is a module, which the model trains with its decoder."""
+
+    @property
+    def name(self) -> str:
+        """Identifier in results."""
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        """Return log p(z), nats."""
+
+    def kl(self, q: Any) -> Float[Tensor, " B"]:
+        """Return KL(q‖p), nats, in closed form."""
+
+    def kl_per_latent(self, q: Any) -> Float[Tensor, "B D"]:
+        """Return the terms of the KL, one for each latent, nats."""
+
+    def sample(self, noise: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        """Return draws z from standard normal noise."""
+
 
 @dataclass(frozen=True)
-class Prior:
-    """A prior p(z) as a record of functions.
+class FixedPrior:
+    """A prior without parameters, as a record of functions.
 
     Args:
         log_prob: z [K, B, D] -> log p(z) [K, B], nats.
         kl: q -> KL(q‖p) [B], nats, in closed form.
         sample: standard normal noise [*N, D] -> draws z [*N, D].
+        kl_per_latent: q -> the terms of the KL [B, D], nats.
     """
 
     name: str
     log_prob: Callable[[Float[Tensor, "K B D"]], Float[Tensor, "K B"]]
     kl: Callable[[Any], Float[Tensor, " B"]]
     sample: Callable[[Float[Tensor, "*N D"]], Float[Tensor, "*N D"]]
+    kl_per_latent: Callable[[Any], Float[Tensor, "B D"]]
 
 
 def standard_normal_log_prob(z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
     """Return log N(z; 0, I), summed over the D latents, nats."""
-    return (-0.5 * z.square() - 0.5 * math.log(2 * math.pi)).sum(-1)
+    return (-0.5 * z.square() - HALF_LOG_TWO_PI).sum(-1)
 
 
 def standard_normal_kl(q: DiagonalNormal) -> Float[Tensor, " B"]:
@@ -39,7 +65,55 @@ def standard_normal_kl(q: DiagonalNormal) -> Float[Tensor, " B"]:
 
     Source: Kingma and Welling 2014, arXiv:1312.6114, appendix B.
     """
-    return (0.5 * (q.mean.square() + (2 * q.log_scale).exp() - 1) - q.log_scale).sum(-1)
+    return standard_normal_kl_per_latent(q).sum(-1)
 
 
-STANDARD_NORMAL = Prior("standard_normal", standard_normal_log_prob, standard_normal_kl, sample=lambda noise: noise)
+def standard_normal_kl_per_latent(q: DiagonalNormal) -> Float[Tensor, "B D"]:
+    """Return the terms of `standard_normal_kl`."""
+    return 0.5 * (q.mean.square() + (2 * q.log_scale).exp() - 1) - q.log_scale
+
+
+STANDARD_NORMAL = FixedPrior(
+    "standard-normal",
+    standard_normal_log_prob,
+    standard_normal_kl,
+    sample=lambda noise: noise,
+    kl_per_latent=standard_normal_kl_per_latent,
+)
+
+
+class LearnedNormal(nn.Module):
+    """The prior N(m, diag(exp(log_scale))²) with trained parameters; it starts as the standard normal.
+
+    Args:
+        latent_dim: D, the number of latents.
+    """
+
+    name = "learned-normal"
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(latent_dim))
+        self.log_scale = nn.Parameter(torch.zeros(latent_dim))
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        standardised = (z - self.mean) * (-self.log_scale).exp()
+        return (-0.5 * standardised.square() - self.log_scale - HALF_LOG_TWO_PI).sum(-1)
+
+    def kl(self, q: DiagonalNormal) -> Float[Tensor, " B"]:
+        return self.kl_per_latent(q).sum(-1)
+
+    def kl_per_latent(self, q: DiagonalNormal) -> Float[Tensor, "B D"]:
+        """Return (exp(2 r) + ((m_q - m) / exp(log_scale))² - 1) / 2 - r, with r = log(s_q) - log_scale."""
+        ratio = q.log_scale - self.log_scale
+        distance = (q.mean - self.mean) * (-self.log_scale).exp()
+        return 0.5 * (distance.square() + (2 * ratio).exp() - 1) - ratio
+
+    def sample(self, noise: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        return self.mean + self.log_scale.exp() * noise
+
+
+PRIORS: dict[str, Callable[[int], Prior]] = {  # the number of latents -> the prior
+    STANDARD_NORMAL.name: lambda latent_dim: STANDARD_NORMAL,
+    LearnedNormal.name: LearnedNormal,
+}

@@ -78,6 +78,8 @@ class DataSpec:
         hidden: widths of the encoder's hidden layers; the decoder has them in reverse order.
         architecture: the networks.
         activation: a name in `ACTIVATIONS`.
+        prior: a name in `vaezoo.distributions.priors.PRIORS`.
+        free_bits: smallest term of the KL for each latent in the objective, nats; 0 for the KL itself.
     """
 
     shape: tuple[int, ...]
@@ -85,3 +87,5 @@ class DataSpec:
     hidden: tuple[int, ...] = (400,)
     architecture: Architecture = field(default=MLP)
     activation: str = "relu"
+    prior: str = "standard-normal"
+    free_bits: float = 0.0

@@ -60,7 +60,8 @@ class Model(nn.Module):
     baseline: the network of a baseline that predicts; it belongs neither to the encoder nor to the decoder.
     training_share: the share of training that is done, a tensor [] from 0 to 1, for objectives that change during
     training; 1 outside of training steps. kl_weight: the weight of the KL in the objective, a tensor [] in a training
-    step with a schedule of the KL, else the number 1.
+    step with a schedule of the KL, else the number 1. free_bits: smallest term of the KL for each latent in the
+    objective, nats; 0 for the KL itself.
     """
 
     def __init__(self, encoder: Encoder, decoder: Decoder, prior: Prior, latent_dim: int) -> None:
@@ -72,6 +73,7 @@ class Model(nn.Module):
         self.baseline: nn.Module = ZeroPrediction()
         self.training_share: Tensor = torch.ones(())
         self.kl_weight: Tensor | float = 1.0
+        self.free_bits = 0.0
 
     @property
     def stochastic(self) -> bool:

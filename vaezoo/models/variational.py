@@ -6,7 +6,7 @@ import math
 
 from vaezoo.distributions.likelihoods import LIKELIHOODS
 from vaezoo.distributions.posteriors import DIAGONAL_NORMAL, POINT_MASS, Family
-from vaezoo.distributions.priors import STANDARD_NORMAL
+from vaezoo.distributions.priors import PRIORS
 from vaezoo.models.architecture import DataSpec
 from vaezoo.models.model import Decoder, Encoder, Model
 
@@ -15,11 +15,12 @@ def _build(spec: DataSpec, latent_dim: int, family: Family) -> Model:
     trunk, width = spec.architecture.encoder(spec)
     network = spec.architecture.decoder(spec, latent_dim)
     likelihood = LIKELIHOODS[spec.likelihood](math.prod(spec.shape))
-    return Model(Encoder(trunk, width, latent_dim, family), Decoder(network, likelihood), STANDARD_NORMAL, latent_dim)
+    prior = PRIORS[spec.prior](latent_dim)
+    return Model(Encoder(trunk, width, latent_dim, family), Decoder(network, likelihood), prior, latent_dim)
 
 
 def mlp_normal(spec: DataSpec, latent_dim: int) -> Model:
-    """Return a VAE with the networks of the spec, a diagonal normal posterior and a standard normal prior.
+    """Return a VAE with the networks and the prior of the spec, and a diagonal normal posterior.
 
     The networks are perceptrons by default; the name is part of the identity of results.
 

@@ -26,9 +26,13 @@ def run(
     preprocessing: Annotated[
         str | None,
         data(
-            "Change real numbers: standardised (zero mean and unit variance in each dimension) or none.",
+            "Change the numbers: standardised (real numbers: zero mean and unit variance), dequantised (grey levels: "
+            "add uniform noise) or none.",
             DATASET_DEFAULT,
         ),
+    ] = None,
+    held_out: Annotated[
+        int | None, data("Use this number of training examples for validation instead.", PRESET_DEFAULT)
     ] = None,
     likelihood: Annotated[
         str | None,
@@ -58,6 +62,16 @@ def run(
     ] = None,
     kl_schedule: Annotated[
         str | None, training("Multiply the KL in the objective by such a schedule: warm-up(10).", PRESET_DEFAULT)
+    ] = None,
+    free_bits: Annotated[
+        float | None,
+        training(
+            "Limit the KL of each latent in the objective from below, in nats; of closed forms only.", PRESET_DEFAULT
+        ),
+    ] = None,
+    prior: Annotated[
+        str | None,
+        training("Use this prior p(z): standard-normal, or learned-normal (trained mean and scale).", PRESET_DEFAULT),
     ] = None,
     latent_dim: Annotated[int | None, training("Use this number of latent dimensions D.", DATASET_DEFAULT)] = None,
     architecture: options.Architecture = None,

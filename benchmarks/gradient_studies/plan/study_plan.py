@@ -20,6 +20,7 @@ from benchmarks.gradient_studies.study_cells import StudyCell, TrainedRuns
 from benchmarks.gradient_studies.trained_models import TRAINED_STUDIES
 from benchmarks.planning import cases, model_specs, planner, registry
 from benchmarks.planning.plugins import read_plugins
+from benchmarks.planning.protocols import resolution
 from benchmarks.planning.settings import Settings
 from benchmarks.runs import cell_files, folders, runner
 from benchmarks.runs.runner import Kind
@@ -124,7 +125,7 @@ def make_runs(inputs: Inputs, executor: Executor, out: Path, keep_stale: bool) -
     for rate in settings.gradients.learning_rates:
         seeds = settings.seeds[: settings.gradients.fewer_seeds]
         protocol = dataclasses.replace(
-            inputs.protocol, learning_rate=rate, checkpoints=planner.list_checkpoints(settings)
+            inputs.protocol, learning_rate=rate, checkpoints=resolution.list_checkpoints(settings)
         )
         plan = planner.plan_cells(inputs.entries, protocol, seeds, inputs.prepared, architecture=inputs.architecture)
         name = folders.choose_run_of_cells(out, plan, keep_stale).name

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.planning.cases import Protocol
@@ -19,9 +23,10 @@ class Dataset:
     """A data set on the device: one tensor per split, float32, [N, P].
 
     train: pixels in [0, 1] (binary if static binarization is used), or real numbers.
-    validation, test: binarized once with the same pixels for all seeds; validation may be empty.
+    validation, test: binarized once with the same pixels for all seeds; validation may be empty. Examples that are held
+    out for validation are a random part of the training split, the same for all seeds.
     log_unit: log of the factor from a density of these tensors to one in the units of the data, nats: minus the sum of
-    the logarithms of the scales by which the dimensions were divided.
+    the logarithms of the scales, or numbers of levels, by which the dimensions were divided.
     """
 
     train: Tensor
@@ -37,9 +42,31 @@ def binarize(x: Tensor, source: torch.Generator) -> Tensor:
     return (torch.rand(x.shape, generator=source).to(x.device) < x).to(x.dtype)
 
 
+def count_levels(protocol: Protocol) -> int:
+    """Return the number of values of a pixel that becomes continuous by added noise; 0 without such noise."""
+    match = re.fullmatch(r"dequantised\((\d+)\)", protocol.preprocessing)
+    return int(match[1]) if match else 0
+
+
+def dequantise(x: Tensor, levels: int, source: torch.Generator) -> Tensor:
+    """Add uniform noise to pixels that are whole numbers divided by the number of levels.
+
+    The density of the sum integrates to the probability of a whole number, times the number of levels.
+    Source: Theis et al. 2016, A note on the evaluation of generative models, arXiv:1511.01844, section 3.1.
+    """
+    return x + (torch.rand(x.shape, generator=source) / levels).to(x.device)
+
+
 def draw_minibatch(images: Tensor, protocol: Protocol, source: torch.Generator, index: int = 0) -> Tensor:
-    """Return minibatch number `index` in the order of the images; draw binary pixels if binarization is dynamic."""
+    """Return minibatch number `index` in the order of the images, with the pixels of one step."""
     x = images[index * protocol.batch_size :][: protocol.batch_size]
+    return draw_pixels(x, protocol, source)
+
+
+def draw_pixels(x: Tensor, protocol: Protocol, source: torch.Generator) -> Tensor:
+    """Return the pixels of one training step: binary if binarization is dynamic, with noise if they are dequantised."""
+    if levels := count_levels(protocol):
+        return dequantise(x, levels, source)
     return binarize(x, source) if protocol.binarization == "dynamic" else x
 
 
@@ -64,21 +91,33 @@ class Binarizer:
 
 
 def load_dataset(folder: str, protocol: Protocol, constants: Facts | None = None) -> Dataset:
-    """Load a prepared data set to the protocol's device; binarize validation and test pixels once.
+    """Load a prepared data set to the protocol's device; draw binary or noisy pixels of validation and test once.
 
     constants: facts of other data, by whose mean and scale these are standardised; None for their own.
     """
-    path, binarization, is_standardised = Path(folder), protocol.binarization, protocol.preprocessing == "standardised"
+    path, binarization, levels = Path(folder), protocol.binarization, count_levels(protocol)
     facts, _ = read_facts(path)
     mean, scale = np.array((constants or facts).mean), np.array((constants or facts).scale)
-    parts = {}
-    for name in SPLITS:
-        array = np.load(path / f"{name}.npy", mmap_mode="r")
+    is_standardised = protocol.preprocessing == "standardised"
+
+    def convert(array: NDArray[Any], name: str) -> Tensor:
         if is_standardised:
             array = (array - mean) / scale
-        x = torch.from_numpy(array.astype(np.float32) / np.float32(facts.maximum)).to(protocol.device)
-        is_binary = binarization == "static" or (binarization == "dynamic" and name != "train")
-        parts[name] = binarize(x, make_generator(0, f"binarize/{name}")) if is_binary else x
+        x = torch.from_numpy(array.astype(np.float32) / np.float32(levels or facts.maximum)).to(protocol.device)
+        if name == "train" and binarization != "static":
+            return x
+        if levels:
+            return dequantise(x, levels, make_generator(0, f"dequantise/{name}"))
+        return binarize(x, make_generator(0, f"binarize/{name}")) if binarization != "none" else x
+
+    arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in SPLITS}
+    if protocol.held_out:
+        order = torch.randperm(len(arrays["train"]), generator=make_generator(0, "held-out")).numpy()
+        chosen, others = np.sort(order[: protocol.held_out]), np.sort(order[protocol.held_out :])
+        arrays |= {"validation": arrays["train"][chosen], "train": arrays["train"][others]}
     labels = torch.from_numpy(np.load(path / "test_labels.npy"))
     log_unit = -float(np.log(scale).sum()) if is_standardised else 0.0
+    if levels:
+        log_unit = -math.prod(facts.shape) * math.log(levels)
+    parts = {name: convert(array, name) for name, array in arrays.items()}
     return Dataset(**parts, test_labels=labels, facts=facts, log_unit=log_unit)

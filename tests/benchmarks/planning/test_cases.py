@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.common.errors import UserError
 from benchmarks.planning import cases, planner
+from benchmarks.planning.protocols import checks
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from tests import planned
@@ -107,8 +108,8 @@ def test_contradictory_settings_are_refused(settings, words):
 def test_a_batch_larger_than_the_data_is_refused():
     prepared = planned.prepare("digits")
     with pytest.raises(UserError, match="larger than the 1258 training examples"):
-        planner.check_batch_size(resolve(batch_size=1259), prepared)
-    planner.check_batch_size(resolve(batch_size=1258), prepared)
+        checks.check_counts(resolve(batch_size=1259), prepared)
+    checks.check_counts(resolve(batch_size=1258), prepared)
 
 
 def test_identity_does_not_depend_on_the_order_of_its_fields():

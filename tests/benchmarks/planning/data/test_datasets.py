@@ -27,7 +27,7 @@ def private_cache(tmp_path, monkeypatch):
 
 def load(name, binarization=None):
     protocol = SimpleNamespace(
-        binarization=binarization or DATASETS[name].binarization, preprocessing="none", device="cpu"
+        binarization=binarization or DATASETS[name].binarization, preprocessing="none", held_out=0, device="cpu"
     )
     return tensors.load_dataset(prepare(name).folder, protocol)
 
@@ -168,7 +168,7 @@ def fashion(tmp_path):
 def test_torchvision_files_are_read_and_changes_are_detected(private_cache, fashion):
     first = prepare("fashion-mnist", fashion)
     loaded = tensors.load_dataset(
-        first.folder, SimpleNamespace(binarization="dynamic", preprocessing="none", device="cpu")
+        first.folder, SimpleNamespace(binarization="dynamic", preprocessing="none", held_out=0, device="cpu")
     )
     assert loaded.train.shape == (60000, 784)
     write_idx(fashion / "FashionMNIST" / "raw" / IDX_FILES[0], np.ones((60000, 28, 28)))
@@ -224,7 +224,7 @@ def test_pixels_of_each_split_have_a_stream():
 
 
 def test_minibatches_follow_each_other():
-    protocol = SimpleNamespace(batch_size=3, binarization="none")
+    protocol = SimpleNamespace(batch_size=3, binarization="none", preprocessing="none")
     images = torch.arange(9.0)[:, None]
     rows = [tensors.draw_minibatch(images, protocol, torch.Generator(), index).flatten().tolist() for index in range(3)]
     assert rows == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
