@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from benchmarks.cli.commands import compare, diagnose, gradients, inspect, profile, report, run, show
-from benchmarks.cli.commands.files import merge, rebuild
+from benchmarks.cli.commands.files import export, merge, rebuild
 from benchmarks.cli.commands.models import evaluate, sample
 from benchmarks.common import environment
 from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
@@ -53,6 +53,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
     "Repair and move": {
         "rebuild": (rebuild.rebuild, "rebuild latest"),
         "merge": (merge.merge, "merge part-0 part-1 part-2 --name all"),
+        "export": (export.export, "export latest --to csv-long"),
         "doctor": (diagnose.diagnose, "doctor --json"),
     },
 }

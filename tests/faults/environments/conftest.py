@@ -9,10 +9,11 @@ from tests.faults.environments.table import COMMANDS, ENVIRONMENTS
 
 
 @pytest.fixture(scope="session")
-def start_folder(undisturbed, tiny, tmp_path_factory):
-    """A folder with a preset, a finished run and a worse one, as a user has it."""
+def start_folder(undisturbed, words, ask, tiny, tmp_path_factory):
+    """A folder with a preset, a finished run with its models and a worse one, as a user has it."""
     folder = tmp_path_factory.mktemp("start")
     shutil.copytree(undisturbed, folder / "runs" / "run")
+    assert ask(*words(folder / "runs", "run", "--keep-models")).returncode == 0
     shutil.copy(tiny, folder / "tiny.toml")
     studies = "[gradients]\ncheckpoints = [0, 1, 2]\nrepeats = 20\nfewer_seeds = 1\nintegrand_draws = 1000\n"
     (folder / "study.toml").write_text(TINY.replace("epochs = 2", "epochs = 3") + studies)
@@ -43,5 +44,8 @@ def answer(start_folder, numbers, tmp_path_factory):
 def _read_results(folder, numbers):
     """Return the results of a new run, without timings, and the bytes of new figures and tables."""
     results = [numbers(path.parent) for path in sorted(folder.glob("out/*/results.csv"))]
-    drawn = [path.read_bytes() for path in sorted(folder.glob("**/figures/*"))]
+    for path in folder.glob("**/evaluations/*.csv"):
+        results.append(numbers(path.rename(path.with_name("results.csv")).parent))
+    drawn = [path.read_bytes() for kind in ("figures", "samples") for path in sorted(folder.glob(f"**/{kind}/*"))]
+    drawn += [path.read_bytes() for path in folder.glob("**/results-long.csv")]
     return [frame.to_csv() for frame in results], drawn
