@@ -35,6 +35,7 @@ from vaezoo.objectives import iwae as iwae
 from vaezoo.objectives import miwae as miwae
 from vaezoo.objectives import reconstruction as reconstruction
 from vaezoo.objectives import vr_iwae as vr_iwae
+from vaezoo.reductions import Reduction as Reduction
 from vaezoo.trained_models import TrainedModel as TrainedModel
 from vaezoo.trained_models import load_model as load_model
 from vaezoo.trained_models import serialize_model as serialize_model
