@@ -7,7 +7,9 @@ that no metric depends on how the examples are split.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from jaxtyping import Float
@@ -19,14 +21,24 @@ from vaezoo.models import Model
 ROWS_PER_THREAD = 250  # so that their pixels stay in the processor's cache
 ACTIVE_VARIANCE = 0.01
 JACKKNIFE_GROUPS = 100
+DRAWS_PER_TASK = 20  # of a thread: enough that threads rarely wait for each other
 
 
 def _decode_blocks(model: Model, x: Tensor, z: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Yield rows, their pixels [n, P] and the decoder's output [1, n, P] for one draw z [1, N, D], block by block."""
-    size = ROWS_PER_THREAD * torch.get_num_threads()
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
+    for rows in _list_blocks(x):
         yield rows, x[rows].flatten(1), model.decoder(z[:, rows])
+
+
+def _prepare_thread(threads: int) -> None:
+    # torch keeps both settings for each thread; the harness flushes denormals in the main thread
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+def _list_blocks(x: Tensor) -> list[slice]:
+    size = ROWS_PER_THREAD * torch.get_num_threads()
+    return [slice(start, start + size) for start in range(0, len(x), size)]
 
 
 def _draw_noise(model: Model, x: Tensor, generator: torch.Generator) -> Float[Tensor, "1 N D"]:
@@ -50,7 +62,7 @@ def reconstruction(
 
 @torch.no_grad()
 def log_likelihood(
-    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
+    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator, workers: int = 1
 ) -> tuple[float, float]:
     """Return the importance-weighted bound (1/N) sum_i log (1/K) sum_k w_ik and its standard error, nats per example.
 
@@ -59,7 +71,7 @@ def log_likelihood(
     draws have most of the weight; then the error of the delta method is too small by a factor of 2 to 3.
     Source: Burda et al. 2016, Importance weighted autoencoders, arXiv:1509.00519, equation 8.
     """
-    sums = _sum_weights(model, x, q, draws, generator)
+    sums = _sum_weights(model, x, q, draws, generator, workers)
     groups = len(sums)
     value = (sums.logsumexp(0) - math.log(draws)).mean().item()
     sizes = torch.tensor([len(range(g, draws, groups)) for g in range(groups)], dtype=torch.float64, device=x.device)
@@ -80,17 +92,30 @@ def log_likelihood_bounds(
 
 
 def _sum_weights(
-    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator
+    model: Model, x: Float[Tensor, "N ..."], q: Posterior, draws: int, generator: torch.Generator, workers: int = 1
 ) -> Float[Tensor, "G N"]:
-    """Return the logarithm of the sum of the weights w of each group of draws."""
+    """Return the logarithm of the sum of the weights w of each group of draws.
+
+    workers: threads that decode blocks at the same time. A block is the same for any number, hence the result, too.
+    """
     groups = min(draws, JACKKNIFE_GROUPS)
     sums = torch.full((groups, len(x)), -math.inf, dtype=torch.float64, device=x.device)
-    for draw in range(draws):
-        z = q.sample(_draw_noise(model, x, generator))
-        log_w = (model.prior.log_prob(z) - q.log_prob(z))[0].double()
-        for rows, pixels, output in _decode_blocks(model, x, z):
-            log_w[rows] += model.decoder.likelihood.log_prob(pixels, output)[0].double()
-        sums[draw % groups] = torch.logaddexp(sums[draw % groups], log_w)
+    pixels = x.flatten(1)
+    with ThreadPoolExecutor(workers, initializer=_prepare_thread, initargs=(torch.get_num_threads(),)) as pool:
+        for start in range(0, draws, DRAWS_PER_TASK):
+            count = min(DRAWS_PER_TASK, draws - start)
+            z = [q.sample(_draw_noise(model, x, generator)) for _ in range(count)]
+            log_w = [(model.prior.log_prob(zk) - q.log_prob(zk))[0].double() for zk in z]
+
+            def add_block(rows: slice, z: list[Tensor] = z, log_w: list[Tensor] = log_w) -> None:
+                with torch.no_grad():  # a setting of each thread
+                    for zk, log_wk in zip(z, log_w, strict=True):
+                        log_px = model.decoder.likelihood.log_prob(pixels[rows], model.decoder(zk[:, rows]))
+                        log_wk[rows] += log_px[0].double()
+
+            deque((pool.map if workers > 1 else map)(add_block, _list_blocks(x)), maxlen=0)
+            for draw, log_wk in enumerate(log_w, start):
+                sums[draw % groups] = torch.logaddexp(sums[draw % groups], log_wk)
     return sums
 
 
@@ -116,6 +141,7 @@ def evaluate(
     generator: torch.Generator,
     draws: int = 16,
     log_likelihood_draws: int = 100,
+    workers: int = 1,
 ) -> dict[str, float]:
     """Return the metrics of a model, averaged over the examples.
 
@@ -125,6 +151,7 @@ def evaluate(
         generator: source of the noise.
         draws: draws per example for reconstruction and ELBO; an autoencoder uses 1.
         log_likelihood_draws: importance samples per example for the log likelihood.
+        workers: threads for the log likelihood; they change its time only.
 
     Returns:
         By name: "reconstruction_error" (-E_q[log p(x|z)], nats per example), "reconstruction_mse" (per pixel) and
@@ -144,7 +171,7 @@ def evaluate(
     if not model.stochastic:
         return metrics
     kl = model.prior.kl(q).double()
-    value, error = log_likelihood(model, x, q, log_likelihood_draws, generator)
+    value, error = log_likelihood(model, x, q, log_likelihood_draws, generator, workers)
     return metrics | {
         "elbo": (log_px.mean(0) - kl).mean().item(),
         "elbo_se": (log_px.var(0) / draws).sum().sqrt().item() / len(x),

@@ -43,7 +43,7 @@ class EvaluationCell:
     """A kept model and the data on which to evaluate it.
 
     trained: the case of its training. case: the same with the protocol and the data of the evaluation. common, row: of
-    the record of its training, with the last row.
+    the record of its training, with the last row. workers: threads.
     """
 
     path: str
@@ -52,6 +52,7 @@ class EvaluationCell:
     case: Case
     common: Record
     row: Record
+    workers: int = 1
 
     @property
     def label(self) -> str:
@@ -63,6 +64,8 @@ def evaluate_models(request: Request, workers: int | None) -> list[Record]:
     cells = isolated_call.call_isolated(_plan_cells, request)
     protocol = cells[0].case.protocol
     slots = make_slots(protocol.device, protocol.threads, workers)
+    threads = max(1, len(slots) // len(cells))  # few models share the cores
+    cells = [dataclasses.replace(cell, workers=threads) for cell in cells]
     rows: dict[str, Record] = {}
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -132,7 +135,7 @@ def _evaluate_cell(cell: EvaluationCell, folder: str) -> None:
     model = trained.model.to(case.protocol.device)
     data = load_dataset(case.data_folder, case.protocol, reload.read_run_facts(Path(cell.folder)))
     check_support(model, data.test)
-    metrics = evaluate_model(model, data, case.protocol, case.seed, cell.row["epoch"])
+    metrics = evaluate_model(model, data, case.protocol, case.seed, cell.row["epoch"], cell.workers)
     row = {
         **cell.common,
         **{name: case.columns[name] for name in CHANGED_COLUMNS},

@@ -148,11 +148,14 @@ def _measure(setup: Setup, epoch: int) -> dict[str, float]:
     return metrics | measure_gradient(model, fitted, x, noise)
 
 
-def evaluate_model(model: Model, data: Dataset, protocol: Protocol, seed: int, epoch: int) -> dict[str, float]:
+def evaluate_model(
+    model: Model, data: Dataset, protocol: Protocol, seed: int, epoch: int, workers: int = 1
+) -> dict[str, float]:
     """Return the metrics of a model on the test data, and the ELBO on the validation data, by column of results.csv."""
     draws = protocol.evaluation_draws
     source = make_generator(seed, f"evaluation/{epoch}")
-    metrics = _change_units(evaluate(model, data.test, source, draws, protocol.log_likelihood_draws), data.log_unit)
+    metrics = evaluate(model, data.test, source, draws, protocol.log_likelihood_draws, workers)
+    metrics = _change_units(metrics, data.log_unit)
     if model.stochastic and len(data.validation):
         source = make_generator(seed, f"validation/{epoch}")
         metrics["validation_elbo"] = evidence_lower_bound(model, data.validation, source, draws) + data.log_unit

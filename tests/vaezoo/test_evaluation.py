@@ -209,3 +209,10 @@ def test_the_error_of_the_likelihood_is_the_jackknife_over_groups_of_draws(tools
     distances = torch.stack(left_out) - torch.stack(left_out).mean(0)
     assert value == pytest.approx((log_w.logsumexp(0) - math.log(draws)).mean().item())
     assert error == pytest.approx(((groups - 1) / groups * distances.square().sum()).sqrt().item() / 3)
+
+
+def test_workers_change_no_bit_of_the_metrics(tools):
+    model = tools.build(shape=(12,), likelihood="bernoulli", hidden=(30,)).float()
+    x = (tools.normal(1100, 12) > 0).float()
+    metrics = [evaluate(model, x, tools.generator(), 4, 45, workers) for workers in (1, 3)]
+    assert metrics[0] == metrics[1]
