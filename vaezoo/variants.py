@@ -71,7 +71,7 @@ def build(variant: Variant, spec: DataSpec, latent_dim: int) -> Model:
         raise ValueError(
             f"{variant.name} has the prior {model.prior.name}, not {spec.prior}: its architecture has its own"
         )
-    model.free_bits = spec.free_bits
+    model.free_bits = spec.free_bits or model.free_bits
     model.baseline = variant.estimator.make_network(math.prod(spec.shape))
     return model
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import pandas as pd
 from benchmarks.common.errors import UserError
 from benchmarks.common.seed_statistics import summarize_values
 from benchmarks.gradient_studies.columns import BEST, BEST_AT_EDGE, DIVERGED, UNITS, Row
+from benchmarks.planning.cases import Protocol
 from benchmarks.reporting import results_table
 
 TRAINED_STUDIES = ("learning-rate", "budget")
@@ -25,15 +27,20 @@ SHARED_COLUMNS = (
 )  # fmt: skip
 
 
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Protocol) if field.default}
+
+
+def _list_values(rows: pd.DataFrame, column: str) -> list[str]:
+    """Return the values of a setting; an older table lacks the column, and was made with the default."""
+    values = rows[column].dropna().unique().tolist() or [DEFAULTS.get(column, 0)]
+    return [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values]
+
+
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the rows of all variants with latent noise; raises `UserError` if the runs cannot be compared."""
     parts = [results_table.read_results(path) for path in paths]
     for column in SHARED_COLUMNS:
-        seen = {
-            str(value): path
-            for path, part in zip(paths, parts, strict=True)
-            for value in part[column].dropna().unique()
-        }
+        seen = {value: path for path, part in zip(paths, parts, strict=True) for value in _list_values(part, column)}
         if len(seen) > 1:
             (value, path), (other_value, other_path) = list(seen.items())[:2]
             raise UserError(

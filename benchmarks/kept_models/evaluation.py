@@ -17,12 +17,16 @@ from benchmarks.execution import isolated_call
 from benchmarks.execution.executor import make_slots
 from benchmarks.execution.local import run_processes
 from benchmarks.kept_models.find_models import KeptModel
-from benchmarks.planning.cases import Case
+from benchmarks.planning.cases import Case, describe_protocol, hash_identity
+from benchmarks.planning.data.facts import Facts
 from benchmarks.reporting.csv_tables import write_table
 from benchmarks.reporting.results_table import RESULT_COLUMNS
 from benchmarks.runs import cell_files
 
-CHANGED_COLUMNS = ("dataset", "evaluation_draws", "log_likelihood_draws", "data_checksum", "protocol_id")
+CHANGED_COLUMNS = (
+    "dataset", "held_out", "evaluation_draws", "log_likelihood_draws", "data_checksum", "protocol_id",
+)  # fmt: skip
+MAX_NAME = 60  # characters of the variants in the name of a table
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def evaluate_models(request: Request, workers: int | None) -> list[Record]:
 
 def _plan_cells(request: Request) -> list[EvaluationCell]:
     from benchmarks.kept_models import reload
-    from benchmarks.planning import planner, registry
+    from benchmarks.planning import registry
     from benchmarks.planning.data.cache import prepare_dataset
     from benchmarks.planning.data.catalogue import find_dataset
     from benchmarks.planning.plugins import read_plugins
@@ -99,27 +103,48 @@ def _plan_cells(request: Request) -> list[EvaluationCell]:
         hint = "" if request.dataset else f"; if {name} is a file or a folder, give its path with --dataset"
         raise UserError(f"{error}{hint}") from error
     prepared = prepare_dataset(info, request.data_root)
-    if prepared.facts.shape != facts.shape:
-        raise UserError(
-            f"--dataset {name}: its examples have the shape {prepared.facts.shape}, and the models of "
-            f"{request.folder} are for {facts.shape}; give data of that shape"
-        )
+    has_levels = any("dequantised" in str(m.record["common"].get("preprocessing")) for m in request.models)
+    _check_kind(request, facts, prepared.facts, has_levels)
     counts = {"evaluation_draws": request.draws, "log_likelihood_draws": request.log_likelihood_draws}
-    changes: Record = {key: value for key, value in counts.items() if value is not None} | {"dataset": info.name}
+    changes: Record = {key: value for key, value in counts.items() if value is not None}
     cells = []
     for model in request.models:
         trained, row = reload.plan_again(request.folder, model.record, plugins), model.record["rows"][-1]
-        if not request.dataset and prepared.checksum != trained.data_checksum:
+        is_other = prepared.checksum != trained.data_checksum
+        if is_other and not request.dataset:
             raise UserError(
                 f"the data set {name} has changed since {request.folder} was made (its SHA-256 differs); give it with "
                 "--dataset to evaluate on the new data"
             )
-        entry = planner.find_registered(trained)
-        architecture = registry.find_architecture(trained.protocol.architecture, plugins)
-        protocol = dataclasses.replace(trained.protocol, **changes)
-        (case,) = planner.plan_cells([entry], protocol, [trained.seed], prepared, architecture=architecture)
+        # examples are held out of the training data only
+        others: Record = {"dataset": info.name, "held_out": 0} if is_other else {}
+        protocol = dataclasses.replace(trained.protocol, **changes, **others)
+        case = dataclasses.replace(
+            trained, protocol=protocol, data_folder=prepared.folder, data_checksum=prepared.checksum
+        )
+        if is_other or protocol != trained.protocol:
+            measured = {"data": prepared.checksum, "protocol": describe_protocol(protocol)}
+            case = dataclasses.replace(
+                case,
+                protocol_id=hash_identity({"trained": trained.protocol_id, **measured}),
+                cell_id=hash_identity({"trained": trained.cell_id, **measured}),
+            )
         cells.append(EvaluationCell(str(model.path), str(request.folder), trained, case, model.record["common"], row))
     return cells
+
+
+def _check_kind(request: Request, facts: Facts, other: Facts, has_levels: bool) -> None:
+    """Raise `UserError` if the models can't read the examples of other data. has_levels: pixels are dequantised."""
+    for kind, there, here in (
+        ("shape", facts.shape, other.shape),
+        ("kind of values", facts.values, other.values),
+        ("value of white", facts.maximum, other.maximum if has_levels else facts.maximum),
+    ):
+        if there != here:
+            raise UserError(
+                f"--dataset {request.dataset}: the {kind} of its examples is {here}, and the models of "
+                f"{request.folder} were trained with {there}; give data of the same kind"
+            )
 
 
 def _evaluate_cell(cell: EvaluationCell, folder: str) -> None:
@@ -153,10 +178,14 @@ def _evaluate_cell(cell: EvaluationCell, folder: str) -> None:
     atomic_files.write_json(Path(folder) / f"{case.cell_id}.json", content)
 
 
-def write_rows(folder: Path, rows: list[Record]) -> Path:
-    """Write the rows to a table in the folder evaluations of the run, named by the data and the draws."""
+def write_rows(folder: Path, rows: list[Record], variants: Sequence[str]) -> Path:
+    """Write the rows to a table in the folder evaluations of the run, named by data, draws and the chosen variants."""
     first = rows[0]
-    path = folder / "evaluations" / f"{first['dataset']}-{first['log_likelihood_draws']}.csv"
+    draws = f"{first['evaluation_draws']}-{first['log_likelihood_draws']}"
+    name = f"{first['dataset']}-{first['data_checksum'][:6]}-{draws}"
+    chosen = "+".join(variants)
+    name += f"-{chosen if len(chosen) <= MAX_NAME else hash_identity({'variants': list(variants)})}" if chosen else ""
+    path = folder / "evaluations" / f"{name}.csv"
     path.parent.mkdir(exist_ok=True)
     write_table(path, RESULT_COLUMNS, rows)
     return path

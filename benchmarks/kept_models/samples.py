@@ -22,15 +22,12 @@ def draw_samples(
 ) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
     """Return samples [count, *shape], the shape of an image, which is empty for other data, and names of columns."""
     from benchmarks.kept_models import reload
-    from benchmarks.planning.data.tensors import count_levels
     from benchmarks.planning.plugins import read_plugins
     from benchmarks.training.image_arrays import find_image_shape
 
     case = reload.plan_again(folder, model.record, read_plugins(plugin_files))
     facts = reload.read_run_facts(folder)
     samples = reload.load_kept_model(model.path, case).sample(count, seed).cpu().numpy()
-    if find_image_shape(facts) and count_levels(case.protocol):
-        samples = (samples + 0.5) / count_levels(case.protocol)  # pixels from 0 to 1, as for other images
     return samples, find_image_shape(facts), facts.columns
 
 

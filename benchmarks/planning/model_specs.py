@@ -61,12 +61,9 @@ def describe_spec(spec: DataSpec, fingerprint: str = "") -> Record:
 
 def make_trained_model(case: Case, model: Model, spec: DataSpec, facts: Facts) -> TrainedModel:
     """Return a trained model with the units of its data and its origin."""
-    constants: tuple[tuple[float, ...], tuple[float, ...]] = (), ()
-    if case.protocol.preprocessing == "standardised":
-        constants = facts.mean, facts.scale
-    elif levels := count_levels(case.protocol):  # a whole number is in the middle of its interval
-        pixels = math.prod(facts.shape)
-        constants = (-0.5,) * pixels, (float(levels),) * pixels
+    is_standardised, levels = case.protocol.preprocessing == "standardised", count_levels(case.protocol)
+    mean, scale = (facts.mean, facts.scale) if is_standardised else ((), ())
+    is_image = facts.values != "real"
     about = {
         "dataset": case.protocol.dataset,
         "data_checksum": case.data_checksum,
@@ -77,7 +74,7 @@ def make_trained_model(case: Case, model: Model, spec: DataSpec, facts: Facts) -
         "torch": torch.__version__,
         "cell_id": case.cell_id,
     }
-    return TrainedModel(model, case.variant, spec, float(facts.maximum), *constants, about)
+    return TrainedModel(model, case.variant, spec, float(facts.maximum), mean, scale, levels, is_image, about)
 
 
 def check_architecture(protocol: Protocol, facts: Facts, architecture: Architecture) -> None:

@@ -14,7 +14,7 @@ from benchmarks.common.environment import hash_source, read_processor
 from benchmarks.common.errors import UserError
 from benchmarks.planning import model_specs, planner
 from benchmarks.planning.cases import Case, Protocol
-from benchmarks.planning.data.tensors import Dataset, load_dataset
+from benchmarks.planning.data.tensors import Dataset, count_levels, load_dataset
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.planning.schedules import parse_optimizer
 from benchmarks.runs import cell_files
@@ -54,7 +54,8 @@ def setup_training(
     check_support(model, data.test)
     initialise(model, lambda name: make_generator(seed, f"init/{name}"), protocol.initialisation)
     if protocol.output_bias == "data":
-        initialise_output(model, data.train)
+        levels = count_levels(protocol)
+        initialise_output(model, data.train + 0.5 / levels if levels else data.train)  # with the mean of the noise
     return Setup(variant, model.to(protocol.device), spec, data, protocol, seed, compiled_step)
 
 
@@ -78,6 +79,7 @@ def describe_model(model: Model) -> Record:
         "likelihood": likelihood_name(likelihood),
         "support": likelihood.support,
         "posterior": model.encoder.family.name,
+        "prior": model.prior.name,
     }
     for column, name in columns.items():
         if not name or not WORD_PATTERN.fullmatch(name):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -20,6 +20,7 @@ from vaezoo.variants import VARIANTS, Variant, build
 T = TypeVar("T")
 FORMAT = 1  # of the metadata
 KEY = "vaezoo"  # of the metadata
+CONSTANTS = ("maximum", "mean", "scale", "levels", "is_image")
 HEADER_BYTES = 8  # the length of the header of a safetensors file
 
 
@@ -43,10 +44,10 @@ def serialize_model(trained: TrainedModel) -> bytes:
             "prior": spec.prior,
             "free_bits": spec.free_bits,
         },
-        **{name: getattr(trained, name) for name in ("maximum", "mean", "scale")},
+        **{name: getattr(trained, name) for name in CONSTANTS},
         "about": dict(trained.about),
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in trained.model.state_dict().items()}
+    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in trained.model.state_dict().items()}
     return save(tensors, {KEY: json.dumps(fields)})
 
 
@@ -85,8 +86,10 @@ def load_model(
         )
         model = build(variant, spec, fields["latent_dim"])
         model.load_state_dict(tensors)
-        constants = (float(fields["maximum"]), tuple(fields["mean"]), tuple(fields["scale"]))
-        return TrainedModel(model, fields["variant"], spec, *constants, fields["about"])
+        constants: dict[str, Any] = {}
+        for name in CONSTANTS:
+            constants[name] = tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
+        return TrainedModel(model, fields["variant"], spec, **constants, about=fields["about"])
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is no model that this vaezoo can read: {reason}") from error

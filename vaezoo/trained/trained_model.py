@@ -26,6 +26,8 @@ class TrainedModel:
         spec: shape of an example, likelihood and architecture.
         maximum: white in arrays of whole numbers; they are divided by it.
         mean, scale: constants [P] by which the training data were standardised; empty if they were not.
+        levels: number of values of a pixel, to which noise was added in training; 0 without noise.
+        is_image: whether the numbers of an example are pixels, from 0 to 1.
         about: origin of the model, such as data set, seed and epoch.
     """
 
@@ -35,6 +37,8 @@ class TrainedModel:
     maximum: float = 255.0
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    levels: int = 0
+    is_image: bool = True
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @torch.no_grad()
@@ -42,8 +46,9 @@ class TrainedModel:
         """Return mean and standard deviation of q(z|x), [N, D] each.
 
         Args:
-            x: N examples in the units of the training data, [N, *shape] or [N, P]: an array or a tensor. Whole numbers
-                are divided by `maximum`; booleans are 0 and 1, and other pixels are from 0 to 1.
+            x: N examples in the units of the training data, [N, ...] or [N, P]: an array or a tensor. Whole numbers
+                are divided by `maximum`, or put in the middle of their level; booleans are 0 and 1, and other pixels
+                are from 0 to 1.
 
         Raises:
             ValueError: the shape is another one, or a number is outside of [0, 1].
@@ -53,7 +58,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def decode(self, z: Any) -> Float[Tensor, "N ..."]:
-        """Return E[x|z], [N, *shape], in the units of the training data; pixels are from 0 to 1.
+        """Return E[x|z], [N, ...], in the units of the training data; pixels are from 0 to 1.
 
         Args:
             z: N latents, [N, D].
@@ -71,7 +76,7 @@ class TrainedModel:
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, "N ..."]:
-        """Return E[x|z] of `count` draws z of the prior, [count, *shape], as `decode` does.
+        """Return E[x|z] of `count` draws z of the prior, [count, ...], as `decode` does.
 
         Args:
             count: number of examples.
@@ -83,6 +88,8 @@ class TrainedModel:
     @torch.no_grad()
     def log_likelihood(self, x: Any, draws: int = 100, seed: int = 0) -> Float[Tensor, " N"]:
         """Return log (1/K) sum_k w_k for each example, a lower bound of log p(x), nats, in the units of the data.
+
+        Of pixels with levels, it is a bound of the log-probability of whole numbers, to which noise is added.
 
         Args:
             x: N examples, as for `encode`; binary pixels, if the likelihood is for them.
@@ -98,16 +105,17 @@ class TrainedModel:
             raise ValueError(
                 f"{self.variant} has a point as its posterior, so it has no likelihood; use another variant"
             )
-        values, support = self._prepare(x), self.model.decoder.likelihood.support
+        generator, support = torch.Generator().manual_seed(seed), self.model.decoder.likelihood.support
+        values = self._prepare(x, generator)
         outside = values[~SUPPORTS[support](values)]
         if len(outside):
             raise ValueError(
                 f"x has the number {outside[0].item():.3g}, but the likelihood is for {support} data; "
                 "round the pixels, for example with x > 0.5, or train with another likelihood"
             )
-        generator = torch.Generator().manual_seed(seed)
         bounds = log_likelihood_bounds(self.model, values, self.model.encoder(values), draws, generator)
-        return bounds - sum(math.log(scale) for scale in self.scale)
+        unit = sum(map(math.log, self.scale)) + math.log(self.levels or 1) * math.prod(self.spec.shape)
+        return bounds - unit
 
     @property
     def _device(self) -> torch.device:
@@ -116,21 +124,23 @@ class TrainedModel:
     def _constant(self, values: tuple[float, ...]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
-    def _prepare(self, x: Any) -> Float[Tensor, "N P"]:
-        """Return the numbers that the encoder reads, float32."""
+    def _prepare(self, x: Any, generator: torch.Generator | None = None) -> Float[Tensor, "N P"]:
+        """Return the numbers that the encoder reads, float32. generator: of the noise of pixels with levels."""
         values, shape = torch.as_tensor(x), self.spec.shape
         pixels = math.prod(shape)
         if tuple(values.shape[1:]) not in (shape, (pixels,)):
             hint = "; add a dimension with x[None]" if tuple(values.shape) == shape else ""
             raise ValueError(f"x has the shape {list(values.shape)}; examples of this model are [N, *{shape}]{hint}")
         is_whole = not values.is_floating_point() and values.dtype != torch.bool
-        is_real = self.model.decoder.likelihood.support == "real"
         values = values.to(self._device).flatten(1).double()
         if self.scale:
             values = (values - self._constant(self.mean)) / self._constant(self.scale)
+        elif is_whole and self.levels:
+            noise = torch.rand(values.shape, generator=generator) if generator else torch.tensor(0.5)
+            values = values.float() / self.levels + (noise / self.levels).to(self._device)
         elif is_whole:
-            values = (values.float() / self.maximum).double()
-        limits = values.aminmax() if values.numel() and not is_real else None
+            values = values.float() / self.maximum
+        limits = values.aminmax() if values.numel() and self.is_image else None
         if limits is not None and not (limits.min >= 0 and limits.max <= 1):
             raise ValueError(
                 f"x has numbers from {limits.min:.3g} to {limits.max:.3g}; give pixels from 0 to 1, or whole numbers "

@@ -20,7 +20,7 @@ from benchmarks.gradient_studies.study_cells import StudyCell, TrainedRuns
 from benchmarks.gradient_studies.trained_models import TRAINED_STUDIES
 from benchmarks.planning import cases, model_specs, planner, registry
 from benchmarks.planning.plugins import read_plugins
-from benchmarks.planning.protocols import resolution
+from benchmarks.planning.protocols import checks, resolution
 from benchmarks.planning.settings import Settings
 from benchmarks.runs import cell_files, folders, runner
 from benchmarks.runs.runner import Kind
@@ -67,6 +67,7 @@ def plan_studies(
     registry.print_faults()
     entries = list(registry.load_registry(plugins).values())
     protocol, prepared = planner.prepare(_add_checkpoints(settings), plugins, data_root)
+    checks.check_objectives(protocol, entries)
     architecture = registry.find_architecture(protocol.architecture, plugins)
     model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
     inputs = Inputs(entries, plugins, settings, protocol, prepared, architecture)

@@ -53,6 +53,12 @@ def resolve_protocol(settings: Settings, info: DatasetInfo) -> Protocol:
             "--likelihood continuous-bernoulli or gaussian",
         ),
         (
+            is_dequantised and is_binarized,
+            "--preprocessing dequantised is for grey pixels",
+            f"{method} makes them binary",
+            "--binarization none",
+        ),
+        (
             support == "binary" and not is_binarized and info.values != "binary",
             f"{purpose} binary data",
             is_not_binary,

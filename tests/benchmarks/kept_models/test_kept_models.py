@@ -31,6 +31,11 @@ def model_folder(finished, tmp_path):
     return shutil.copytree(finished.folder, tmp_path / "kept")
 
 
+def read_table(folder, pattern):
+    (path,) = (folder / "evaluations").glob(pattern)
+    return last_rows(path)
+
+
 def last_rows(path):
     table = results_table.read_results(path)
     return table[table["epoch"] == table["epoch"].max()].sort_values(["variant", "seed"], ignore_index=True)
@@ -52,7 +57,10 @@ def test_evaluation_repeats_the_metrics_of_the_run_to_the_last_bit(model_folder,
 def test_more_draws_change_the_log_likelihood_only(model_folder, ask):
     done = ask("evaluate", model_folder, "--variants", "vae,iwae", "--log-likelihood-draws", 300)
     assert done.returncode == 0, done.stderr
-    rows, again = last_rows(model_folder / "results.csv"), last_rows(model_folder / "evaluations" / "digits-300.csv")
+    rows, again = (
+        last_rows(model_folder / "results.csv"),
+        read_table(model_folder, "digits-*-300-vae+iwae.csv"),
+    )
     rows = rows[rows["variant"].isin(["vae", "iwae"])].reset_index(drop=True)
     assert set(again["log_likelihood_draws"]) == {300}
     assert (again["log_likelihood_se"] < rows["log_likelihood_se"]).all()
@@ -65,16 +73,21 @@ def test_more_draws_change_the_log_likelihood_only(model_folder, ask):
 
 
 def test_evaluation_on_other_data(model_folder, ask, tmp_path):
-    dark = np.zeros((50, 8, 8), np.uint8)
+    dark = np.random.RandomState(0).randint(0, 9, (50, 8, 8)).astype(np.uint8)
     np.savez(tmp_path / "dark.npz", train=dark, test=dark[:20])
     done = ask(
         "evaluate", model_folder, "--variants", "vae", "--dataset", tmp_path / "dark.npz", "--log-likelihood-draws", 9
     )
     assert done.returncode == 0, done.stderr
-    again = last_rows(model_folder / "evaluations" / "dark.npz-9.csv")
+    again, rows = (read_table(model_folder, "dark.npz-*-9-vae.csv"), last_rows(model_folder / "results.csv"))
     assert set(again["dataset"]) == {"dark.npz"}
+    assert not set(again["cell_id"]) & set(rows["cell_id"])
+    assert not set(again["protocol_id"]) & set(rows["protocol_id"])
+    assert not set(again["elbo"]) & set(rows["elbo"])
     np.savez(tmp_path / "wide.npz", train=np.zeros((50, 9, 8), np.uint8))
-    for path, words in ((tmp_path / "wide.npz", "(9, 8)"), (tmp_path / "none.npz", "No such file")):
+    np.savez(tmp_path / "real.npz", train=np.full((50, 8, 8), 99.5))
+    refused = (("wide.npz", "shape of its examples is (9, 8)"), ("real.npz", "kind of values"), ("none.npz", "No such"))
+    for path, words in ((tmp_path / name, words) for name, words in refused):
         done = ask("evaluate", model_folder, "--dataset", path)
         assert done.returncode == 64
         assert words in done.stderr

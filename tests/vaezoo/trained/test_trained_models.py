@@ -32,8 +32,9 @@ def save(trained, tmp_path):
 @pytest.mark.parametrize("name", ["vae", "autoencoder", "reinforce-vae-nvil"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
 def test_a_loaded_model_is_the_saved_model(tmp_path, name, architecture):
-    spec = DataSpec((4, 5), "gaussian-learned", (7, 6), architecture, "tanh")
-    saved = TrainedModel(build(BY_NAME[name], spec, 3), name, spec, 1.0, (0.5,) * 20, (2.0,) * 20, {"seed": 4})
+    spec = DataSpec((4, 5), "gaussian-learned", (7, 6), architecture, "tanh", "learned-normal", 0.2)
+    constants = (1.0, (0.5,) * 20, (2.0,) * 20, 3, False)
+    saved = TrainedModel(build(BY_NAME[name], spec, 3), name, spec, *constants, {"seed": 4})
     loaded = load_model(save(saved, tmp_path))
     for field in dataclasses.fields(TrainedModel):
         if field.name != "model":
@@ -58,7 +59,7 @@ def test_the_same_image_in_each_type_has_the_same_code():
 
 
 def test_shapes_and_units_of_what_comes_out():
-    trained = make_model(likelihood="gaussian", mean=tuple(map(float, range(20))), scale=(3.0,) * 20)
+    trained = make_model(likelihood="gaussian", is_image=False, mean=tuple(map(float, range(20))), scale=(3.0,) * 20)
     mean, scale = trained.encode(GREY)
     assert mean.shape == scale.shape == (6, 3)
     assert (scale > 0).all()
@@ -69,7 +70,7 @@ def test_shapes_and_units_of_what_comes_out():
 
 
 def test_encoding_standardises_by_the_constants_of_training():
-    plain = make_model(likelihood="gaussian")
+    plain = make_model(likelihood="gaussian", is_image=False)
     scaled = dataclasses.replace(plain, mean=(2.0,) * 20, scale=(5.0,) * 20)
     torch.testing.assert_close(scaled.encode(2 + 5 * GREY)[0], plain.encode(GREY)[0])
 
@@ -86,7 +87,7 @@ def test_the_log_likelihood_is_the_evaluators_of_each_example():
 
 
 def test_a_density_changes_with_the_unit():
-    plain = make_model(likelihood="gaussian")
+    plain = make_model(likelihood="gaussian", is_image=False)
     scaled = dataclasses.replace(plain, mean=(2.0,) * 20, scale=(5.0,) * 20)
     difference = plain.log_likelihood(GREY) - scaled.log_likelihood(2 + 5 * GREY)
     torch.testing.assert_close(difference, torch.full((6,), 20 * math.log(5.0), dtype=torch.float64), atol=1e-4, rtol=0)
@@ -99,6 +100,7 @@ def test_a_density_changes_with_the_unit():
         (lambda m: m.encode(torch.zeros(2, 6)), ["[2, 6]", "(4, 5)"]),
         (lambda m: m.encode(GREY * 255), ["pixels from 0 to 1"]),
         (lambda m: m.encode(np.full((1, 20), 300)), ["1.18", "from 0 to 255"]),
+        (lambda m: make_model(likelihood="gaussian").encode(GREY * 255), ["pixels from 0 to 1"]),
         (lambda m: m.encode(torch.full((1, 20), math.nan)), ["nan"]),
         (lambda m: m.decode(torch.zeros(2, 4)), ["[2, 4]", "[N, 3]"]),
         (lambda m: m.log_likelihood(GREY), ["binary", "x > 0.5"]),
@@ -132,3 +134,9 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="no model that this vaezoo can read"):
             load_model(path)
+
+
+def test_shared_weights_are_saved(tmp_path):
+    trained = make_model(likelihood="gaussian")
+    trained.model.encoder.heads["mean"].bias = trained.model.encoder.heads["log_scale"].bias
+    assert torch.equal(load_model(save(trained, tmp_path)).encode(GREY)[0], trained.encode(GREY)[0])

@@ -42,7 +42,7 @@ def evaluate(
     request = evaluation.Request(
         folder, models, log_likelihood_draws, evaluation_draws, dataset, data_root, plugin or []
     )
-    path = evaluation.write_rows(folder, evaluation.evaluate_models(request, workers))
+    path = evaluation.write_rows(folder, evaluation.evaluate_models(request, workers), split_names(variants))
     summary = summaries.summarize(results_table.read_results(path))
     print(formats.render_table(summary, formats.choose_metrics(METRICS), "text"))
     print(f"\n{path}")
