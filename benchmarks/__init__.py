@@ -3,10 +3,7 @@
 In Python, `benchmarks.run` trains as the command `run` does, and `benchmarks.read` reads a run folder.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # this file imports no module: the command line has not yet left out the working folder
 if TYPE_CHECKING:
     from benchmarks.api import Run as Run
     from benchmarks.api import UserError as UserError
@@ -16,8 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["Run", "UserError", "read", "run"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the interface at its first use: the command line prepares its process before it imports libraries."""
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
+def __getattr__(name: str) -> object:
+    """Import the interface at its first use."""
     if name not in __all__:
         raise AttributeError(f"module 'benchmarks' has no attribute {name!r}")
     from benchmarks import api

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from vaezoo import TrainedModel
 
 
+Files = str | Path | Sequence[str | Path] | None
+
+
+def list_files(files: Files) -> list[Path]:
+    """Return one path or several as a list."""
+    return [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files or ()]
+
+
 @dataclass(frozen=True, repr=False)
 class Run:
     """A run folder. Its tables are read from the files each time.
@@ -48,9 +56,7 @@ class Run:
             plt.close(figure)  # so that a notebook does not show all of them
         return figures
 
-    def model(
-        self, variant: str, seed: int | None = None, plugin: str | Path | Sequence[str | Path] = ()
-    ) -> TrainedModel:
+    def model(self, variant: str, seed: int | None = None, plugin: Files = ()) -> TrainedModel:
         """Return a trained model that the run has kept, with `encode`, `decode`, `sample` and `log_likelihood`.
 
         Args:
@@ -64,9 +70,8 @@ class Run:
         from benchmarks.kept_models import find_models, reload
         from benchmarks.planning.plugins import read_plugins
 
-        files = [plugin] if isinstance(plugin, str | Path) else plugin
-        file = find_models.find_model(self.folder, variant, seed)
-        case = reload.plan_again(self.folder, file.record, read_plugins([Path(file) for file in files]))
+        file = find_models.find_model(self.folder, variant, None if seed is None else int(seed))
+        case = reload.plan_again(self.folder, file.record, read_plugins(list_files(plugin)))
         return reload.load_kept_model(file.path, case)
 
     def __repr__(self) -> str:
@@ -80,4 +85,4 @@ def read(run: str | Path, out: str | Path = "results") -> Run:
     Raises:
         UserError: there is no such run, or it has no results.
     """
-    return Run(folders.find_results(str(run), Path(out)).parent)
+    return Run(folders.find_results(str(run), Path(out)).parent.resolve())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.api.finished_run import Run
+from benchmarks.api.finished_run import Files, Run, list_files
 from benchmarks.common.atomic_files import Record, check_run_name, check_writable
+from benchmarks.common.errors import UserError
 from benchmarks.execution.executor import make_executor
 from benchmarks.planning.settings import Settings, load_settings
 from benchmarks.reporting import report
@@ -45,11 +46,11 @@ def train_variants(variants: Sequence[str], settings: Settings, how: Execution) 
 
 def run(
     variants: str | Sequence[str] = (),
-    preset: str = "default",
+    preset: str | Path = "default",
     *,
     name: str | None = None,
     out: str | Path = "results",
-    plugin: str | Path | Sequence[str | Path] = (),
+    plugin: Files = (),
     data_root: str | Path | None = None,
     workers: int | None = None,
     keep_models: bool = True,
@@ -77,19 +78,29 @@ def run(
     Raises:
         UserError: a name or a setting is wrong; the message says what to do.
     """
-    names = [variants] if isinstance(variants, str) else list(variants)
-    files = [plugin] if isinstance(plugin, str | Path) else list(plugin)
+    names = [variants] if isinstance(variants, str) else [*map(str, variants)]
+    if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool)):
+        raise UserError(f"workers is {workers!r}, and must be a whole number; leave it out for one per core")
     how = Execution(
         check_writable(Path(out)),
-        check_run_name(name),
-        [Path(file) for file in files],
+        check_run_name(None if name is None else str(name)),
+        list_files(plugin),
         None if data_root is None else Path(data_root),
         workers,
         keep_stale=keep_stale,
         keep_models=keep_models,
     )
-    chosen = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
-    folder, records = train_variants(names, load_settings(preset, chosen), how)
+    chosen = {key: _simplify(value) for key, value in settings.items()}
+    folder, records = train_variants(names, load_settings(str(preset), chosen), how)
     report.write_summary(folder)
     report.print_failures(folder, records)
-    return Run(folder)
+    return Run(folder.resolve())
+
+
+def _simplify(value: Any) -> Any:
+    """Return numbers and arrays of numpy, ranges and paths as settings have them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, range | tuple | list):
+        return [_simplify(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

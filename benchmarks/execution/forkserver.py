@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
+import os
 import signal
 import sys
 import types
@@ -29,6 +30,7 @@ def start_forkserver() -> None:
     multiprocessing.set_forkserver_preload(["benchmarks.preload"])
     with inherited_settings.neutral_environment(), block_sigint():  # the server inherits it
         folders.choose_cache()
+        os.environ["PYTHONSAFEPATH"] = "1"  # the server imports this project, not a file of the working folder
         multiprocessing.forkserver.ensure_running()
 
 

@@ -64,13 +64,15 @@ class EvaluationCell:
 
 
 def evaluate_models(request: Request, workers: int | None) -> list[Record]:
-    """Return a row of results.csv for each model, in order; prints a line for each on standard error."""
+    """Return a row of results.csv for each model, in order; print a line for each, and for each failure."""
+    (request.folder / "evaluations").mkdir(exist_ok=True)  # before hours of work
     cells = isolated_call.call_isolated(_plan_cells, request)
     protocol = cells[0].case.protocol
     slots = make_slots(protocol.device, protocol.threads, workers)
     threads = max(1, len(slots) // len(cells))  # few models share the cores
     cells = [dataclasses.replace(cell, workers=threads) for cell in cells]
     rows: dict[str, Record] = {}
+    failures = 0
     with (
         tempfile.TemporaryDirectory() as scratch,
         contextlib.closing(run_processes(_evaluate_cell, cells, scratch, slots)) as events,
@@ -80,11 +82,15 @@ def evaluate_models(request: Request, workers: int | None) -> list[Record]:
                 continue
             path = Path(scratch) / f"{event.cell.case.cell_id}.json"
             if not path.is_file():
+                failures += 1
                 reason = (event.exit.log.strip().splitlines() or [f"exit code {event.exit.code}"])[-1]
-                raise StoppedError(printable(f"{event.cell.label} could not be evaluated: {reason}"))
+                print(printable(f"{event.cell.label} could not be evaluated: {reason}"), file=sys.stderr)
+                continue
             rows[path.stem] = atomic_files.read_json(path)["row"]
-            print(f"[{len(rows)}/{len(cells)}] {event.cell.label}", file=sys.stderr)
-    return [rows[cell.case.cell_id] for cell in cells]
+            print(f"[{len(rows) + failures}/{len(cells)}] {event.cell.label}", file=sys.stderr)
+    if not rows:
+        raise StoppedError("no model could be evaluated; the lines above say why")
+    return [rows[cell.case.cell_id] for cell in cells if cell.case.cell_id in rows]
 
 
 def _plan_cells(request: Request) -> list[EvaluationCell]:
@@ -186,6 +192,5 @@ def write_rows(folder: Path, rows: list[Record], variants: Sequence[str]) -> Pat
     chosen = "+".join(variants)
     name += f"-{chosen if len(chosen) <= MAX_NAME else hash_identity({'variants': list(variants)})}" if chosen else ""
     path = folder / "evaluations" / f"{name}.csv"
-    path.parent.mkdir(exist_ok=True)
     write_table(path, RESULT_COLUMNS, rows)
     return path

@@ -26,7 +26,13 @@ def read_protocol(planned: Record) -> Protocol:
 
 def read_run_facts(folder: Path) -> Facts:
     """Return the facts of the data with which the models of a run folder were trained."""
-    return read_facts(folder, DATASET_FILE)[0]
+    try:
+        return read_facts(folder, DATASET_FILE)[0]
+    except UserError as error:
+        raise UserError(
+            f"{folder} has no readable {DATASET_FILE}, which says how its models read data; give the command of the "
+            "run again, which writes it"
+        ) from error
 
 
 def plan_again(folder: Path, record: Record, plugins: Sequence[Plugin]) -> Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.common.atomic_files import write_bytes
 from benchmarks.common.errors import UserError
 from benchmarks.kept_models.find_models import KeptModel
 
@@ -37,17 +39,19 @@ def write_samples(path: Path, samples: NDArray[Any], image_shape: tuple[int, ...
         raise UserError(f"--out {path}: the name does not end with {', '.join(SUFFIXES)}; choose one of them")
     if path.suffix == ".png" and not image_shape:
         raise UserError(f"--out {path}: the examples are no images; write an array (.npy) or a table (.csv)")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
     if path.suffix == ".npy":
-        np.save(path, samples)
+        np.save(buffer, samples)
     elif path.suffix == ".csv":
         flat = samples.reshape(len(samples), -1)
         header = list(columns) or [f"x{i}" for i in range(flat.shape[1])]
-        pd.DataFrame(flat, columns=header).to_csv(path, index=False, lineterminator="\n")
+        pd.DataFrame(flat, columns=header).to_csv(buffer, index=False, lineterminator="\n")
     else:
         from PIL import Image
 
-        Image.fromarray(tile_images(samples.reshape(-1, *image_shape))).save(path)
+        Image.fromarray(tile_images(samples.reshape(-1, *image_shape))).save(buffer, format="png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
 
 
 def tile_images(images: NDArray[Any]) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.common import atomic_files
@@ -18,8 +18,8 @@ SHARED_FILES = ("environment.json", "dataset.json")
 def merge_runs(sources: Sequence[Path], target: Path, keep_stale: bool = False) -> list[Record]:
     """Copy the cells of run folders into a new run folder; return the records of all planned cells that have one.
 
-    A cell in several folders is copied from the first in which it is finished. Raises `UserError` if the folders have
-    other protocols, data, code or versions of torch, or if the new folder exists.
+    A cell in several folders is copied from the first in which it is finished and has a model. Raises `UserError` if
+    the folders have other protocols, data, code or versions of torch, or if the new folder exists.
     """
     if target.exists() and any(target.iterdir()):
         raise UserError(f"{target} exists; use another --name, or delete that folder")
@@ -29,18 +29,28 @@ def merge_runs(sources: Sequence[Path], target: Path, keep_stale: bool = False) 
         commit = records[0]["common"]["commit"]
         if origin := _describe_origins(records, commit):
             raise UserError(f"{origin}; accept them with --keep-stale")
+    if not origins:
+        raise UserError(f"{sources[0]} and the other runs have no ended cell yet; merge them when cells have ended")
     folders.claim_folder(target)
+    try:
+        _copy(sources, target, manifest, {cell_id: folder for cell_id, (folder, _) in origins.items()})
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # so that the same command can be given again
+        raise
+    return [origins[cell["cell_id"]][1] for cell in manifest["cells"] if cell["cell_id"] in origins]
+
+
+def _copy(sources: Sequence[Path], target: Path, manifest: Record, origins: Mapping[str, Path]) -> None:
     with lock_folder(target):
         atomic_files.write_json(target / manifests.MANIFEST_FILE, manifest)
         for name in SHARED_FILES:
-            if (sources[0] / name).is_file():
-                shutil.copyfile(sources[0] / name, target / name)
-        for cell_id, (folder, _) in origins.items():
+            if path := next((folder / name for folder in sources if (folder / name).is_file()), None):
+                shutil.copyfile(path, target / name)
+        for cell_id, folder in origins.items():
             for suffix in (".npz", MODEL_SUFFIX, ".json"):  # the record last, as in a run
                 path = folder / "cells" / f"{cell_id}{suffix}"
                 if path.is_file():
                     shutil.copyfile(path, target / "cells" / path.name)
-    return [origins[cell["cell_id"]][1] for cell in manifest["cells"] if cell["cell_id"] in origins]
 
 
 def _merge_manifests(sources: Sequence[Path]) -> Record:
@@ -62,12 +72,16 @@ def _merge_manifests(sources: Sequence[Path]) -> Record:
 
 
 def _choose_cells(sources: Sequence[Path]) -> dict[str, tuple[Path, Record]]:
-    """Return folder and record of each cell, by cell_id: of the first folder in which it is finished."""
+    """Return folder and record of each cell, by cell_id: finished if possible, and with its model."""
+
+    def rank(folder: Path, record: Record) -> tuple[bool, bool]:
+        return cell_files.is_finished(record), cell_files.has_model(folder, record["cell_id"])
+
     chosen: dict[str, tuple[Path, Record]] = {}
     for folder in sources:
         for record in recovery.readable_records(folder):
             cell_id = record["cell_id"]
-            if cell_id not in chosen or not cell_files.is_finished(chosen[cell_id][1]):
+            if cell_id not in chosen or rank(folder, record) > rank(*chosen[cell_id]):
                 chosen[cell_id] = folder, record
     return chosen
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from benchmarks.cli.commands import show
+from benchmarks.cli.commands.files import rebuild
 from benchmarks.common.errors import UserError
 from benchmarks.comparison import run_comparison, verdict_tables
 from benchmarks.comparison.history import history_table
@@ -123,7 +123,7 @@ def test_every_json_file_of_the_history_is_read(history, tmp_path):
         cell_id = json.loads(content)["cell_id"]
         (tmp_path / "cells" / f"{cell_id}.json").write_bytes(content)
         assert cell_files.is_finished(cell_files.read_cell(tmp_path, cell_id))
-    assert recovery.rebuild_tables(tmp_path, show._write_tables) == 0
+    assert recovery.rebuild_tables(tmp_path, rebuild._write_tables) == 0
     assert {json.loads(content)["schema_version"] for _, content in history.cells} == {1, 3, 4}
 
 
@@ -144,7 +144,7 @@ def test_cells_of_older_studies_make_their_table(history, tmp_path):
         common = {"cell_id": "a", "variant": "studies", "dataset": "mnist5k", "commit": "c", "torch": "t"}
         record = {"schema_version": 1, "cell_id": "a", "status": "ok", "error": "", "log": "", "common": common}
         (tmp_path / "cells" / "a.json").write_text(json.dumps(record | {"rows": [common | row for row in rows]}))
-        assert recovery.rebuild_tables(tmp_path, show._write_tables) == 0
+        assert recovery.rebuild_tables(tmp_path, rebuild._write_tables) == 0
         written = tables.read_gradients(tmp_path / "gradients.csv")
         assert written["value"].dropna().iloc[: len(rows)].sum() == pytest.approx(older["value"].sum())
 

@@ -73,11 +73,16 @@ def standard_normal_kl_per_latent(q: DiagonalNormal) -> Float[Tensor, "B D"]:
     return 0.5 * (q.mean.square() + (2 * q.log_scale).exp() - 1) - q.log_scale
 
 
+def standard_normal_sample(noise: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+    """Return the noise."""
+    return noise
+
+
 STANDARD_NORMAL = FixedPrior(
     "standard-normal",
     standard_normal_log_prob,
     standard_normal_kl,
-    sample=lambda noise: noise,
+    sample=standard_normal_sample,
     kl_per_latent=standard_normal_kl_per_latent,
 )
 

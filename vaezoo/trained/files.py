@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -84,7 +85,8 @@ def load_model(
             settings["prior"],
             settings["free_bits"],
         )
-        model = build(variant, spec, fields["latent_dim"])
+        with torch.random.fork_rng(devices=[]):  # the initial weights are replaced
+            model = build(variant, spec, fields["latent_dim"])
         model.load_state_dict(tensors)
         constants: dict[str, Any] = {}
         for name in CONSTANTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,28 @@ from vaezoo.evaluation import log_likelihood_bounds
 from vaezoo.models import DataSpec, Model
 
 
-@dataclass(frozen=True)
+def _convert(name: str, x: Any) -> Tensor:
+    """Return an array, a table or a tensor as a tensor of real numbers."""
+    values = x.to_numpy() if hasattr(x, "to_numpy") else x
+    if hasattr(values, "dtype") and not isinstance(values, Tensor):
+        values = values.copy()  # torch refuses some memory layouts
+    try:
+        tensor = torch.as_tensor(values).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"{name} is no array of numbers ({reason}); give an array or a tensor") from error
+    if tensor.is_complex() or not tensor.isfinite().all():
+        raise ValueError(f"{name} has a number that is complex, infinite or NaN; remove it")
+    return tensor
+
+
+def _check_count(name: str, count: int) -> int:
+    if operator.index(count) < 1:
+        raise ValueError(f"{name} is {count}, and must be 1 or more")
+    return operator.index(count)
+
+
+@dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A trained model with the units of its data.
 
@@ -66,7 +88,7 @@ class TrainedModel:
         Raises:
             ValueError: the shape is another one.
         """
-        z = torch.as_tensor(z)
+        z = _convert("z", z)
         if z.ndim != 2 or z.shape[1] != self.model.latent_dim:
             raise ValueError(f"z has the shape {list(z.shape)}; latents of this model are [N, {self.model.latent_dim}]")
         x = self.model.decoder.mean(z[None].to(self._device))[0].double()
@@ -82,7 +104,8 @@ class TrainedModel:
             count: number of examples.
             seed: of the draws.
         """
-        noise = torch.randn(count, self.model.latent_dim, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(int(seed))
+        noise = torch.randn(_check_count("count", count), self.model.latent_dim, generator=generator)
         return self.decode(self.model.prior.sample(noise.to(self._device)))
 
     @torch.no_grad()
@@ -105,8 +128,8 @@ class TrainedModel:
             raise ValueError(
                 f"{self.variant} has a point as its posterior, so it has no likelihood; use another variant"
             )
-        generator, support = torch.Generator().manual_seed(seed), self.model.decoder.likelihood.support
-        values = self._prepare(x, generator)
+        generator, support = torch.Generator().manual_seed(int(seed)), self.model.decoder.likelihood.support
+        values, draws = self._prepare(x, generator), _check_count("draws", draws)
         outside = values[~SUPPORTS[support](values)]
         if len(outside):
             raise ValueError(
@@ -126,7 +149,7 @@ class TrainedModel:
 
     def _prepare(self, x: Any, generator: torch.Generator | None = None) -> Float[Tensor, "N P"]:
         """Return the numbers that the encoder reads, float32. generator: of the noise of pixels with levels."""
-        values, shape = torch.as_tensor(x), self.spec.shape
+        values, shape = _convert("x", x), self.spec.shape
         pixels = math.prod(shape)
         if tuple(values.shape[1:]) not in (shape, (pixels,)):
             hint = "; add a dimension with x[None]" if tuple(values.shape) == shape else ""
@@ -146,4 +169,4 @@ class TrainedModel:
                 f"x has numbers from {limits.min:.3g} to {limits.max:.3g}; give pixels from 0 to 1, or whole numbers "
                 f"from 0 to {self.maximum:g}"
             )
-        return values.float()
+        return values.to(next(self.model.parameters()).dtype)

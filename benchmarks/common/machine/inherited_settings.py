@@ -57,13 +57,16 @@ def neutral_environment() -> Iterator[None]:
 
     A notebook that uses the harness needs them.
     """
-    before = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+    names = [name for name in os.environ if name.startswith(PREFIXES)]
+    before = {name: os.environ.get(name) for name in (*names, "PYTHONSAFEPATH")}
     with warnings.catch_warnings():
         neutralize()
         try:
             yield
         finally:
-            os.environ |= before
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                os.environ |= {} if value is None else {name: value}
 
 
 def list_dropped() -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.common.atomic_files import write_bytes
 from benchmarks.reporting.metrics import METRICS
 
 IDENTITY = ["cell_id", "protocol_id", "variant", "dataset", "seed", "epoch", "step", "status"]
@@ -22,7 +23,8 @@ def make_long_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_long_table(results: pd.DataFrame, path: Path) -> None:
-    make_long_table(results).to_csv(path, index=False, lineterminator="\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, make_long_table(results).to_csv(index=False, lineterminator="\n").encode())
 
 
 def split_cells(results: pd.DataFrame) -> Iterator[tuple[pd.Series, pd.DataFrame]]:

@@ -15,16 +15,22 @@ from benchmarks.reporting.results_table import PROVENANCE, SETTINGS
 BATCH = 500  # metrics in one request; MLflow accepts 1,000
 MEASURED = ("train_seconds", "peak_memory_mib")  # settings that are no parameters
 MILLISECONDS = 1000
+MAX_RUNS = 50_000  # that MLflow returns
 
 
 def write_runs(results: pd.DataFrame, uri: str, experiment: str) -> None:
-    """Write the cells to an experiment of an MLflow server or store; the experiment must be new."""
+    """Write the cells to an experiment of an MLflow server or store; cells that it has are left as they are."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     client = MlflowClient(tracking_uri=uri)
-    identifier = client.create_experiment(experiment)
+    known = client.get_experiment_by_name(experiment)
+    identifier = known.experiment_id if known else client.create_experiment(experiment)
+    finished = client.search_runs([identifier], "attributes.status = 'FINISHED'", max_results=MAX_RUNS)
+    finished_ids = {run.data.tags.get("cell_id") for run in finished}
     parameters = [column.name for column in SETTINGS if column.name not in MEASURED]
     tags = [column.name for column in PROVENANCE if column.name != "error"]
     for first, values in split_cells(results):
+        if first["cell_id"] in finished_ids:
+            continue
         start = int(read_time(first) * MILLISECONDS)
         name = f"{first['variant']} seed {first['seed']:.0f}"
         run = client.create_run(identifier, start_time=start, run_name=name).info.run_id

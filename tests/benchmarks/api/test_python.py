@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -111,6 +112,31 @@ print(os.environ["OMP_NUM_THREADS"], os.environ["MPLBACKEND"], matplotlib.get_ba
     done = run_script(script, tmp_path, MPLBACKEND="svg")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["7", "svg", "svg", "True"]
+
+
+def test_ordinary_arguments_are_understood(tiny, tmp_path, monkeypatch):
+    run = benchmarks.run(
+        ("vae",), Path(tiny), out=tmp_path, seeds=np.arange(1), hidden=(20,), epochs=np.int64(1), plugin=None
+    )
+    monkeypatch.chdir("/")
+    assert set(run.results["seed"]) == {0}
+    assert run.model("vae", seed=np.int64(0)).sample(2).shape == (2, 8, 8)
+    assert {"run", "read", "Run", "UserError"} <= set(dir(benchmarks))
+    with pytest.raises(UserError, match=r"workers is 1\.5"):
+        benchmarks.run("vae", tiny, out=tmp_path, workers=1.5)
+
+
+def test_a_file_of_the_users_with_the_same_name_is_not_imported(tiny, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "benchmarks.py").write_text("raise SystemExit('the file of the user')\n")
+    (tmp_path / "script.py").write_text(
+        f"import benchmarks\nprint(benchmarks.run('vae', {tiny!r}, seeds=1, out={str(tmp_path)!r}))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "../script.py"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path / "here", env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "the file of the user" not in done.stdout + done.stderr
 
 
 def test_a_failed_cell_is_a_line_and_a_row(tiny, tmp_path, capsys):

@@ -11,6 +11,7 @@ import pytest
 from typer.exceptions import TyperException
 
 import vaezoo.testing
+from benchmarks.api import train
 from benchmarks.cli import interrupts, main, program, standard_streams, step_profile
 from benchmarks.cli.commands import compare, gradients, inspect, run, show
 from benchmarks.common.errors import StoppedError, UserError
@@ -137,7 +138,7 @@ def run_with(monkeypatch, **options):
     def stop(*arguments):
         raise StopIteration(arguments)
 
-    monkeypatch.setattr(executor, "make_executor", stop)
+    monkeypatch.setattr(train, "make_executor", stop)
     with pytest.raises(StopIteration) as end:
         run.run(SimpleNamespace(params={}), preset="quick", **options)
     return end.value.args[0]

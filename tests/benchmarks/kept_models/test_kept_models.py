@@ -175,6 +175,10 @@ def test_a_damaged_model_is_named(model_folder, ask):
     assert path.name in done.stderr
     done = ask("evaluate", model_folder, "--variants", "vae")
     assert (done.returncode, path.name in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+    assert set(read_table(model_folder, "*-vae.csv")["seed"]) == {1}  # the others are evaluated
+    (model_folder / "dataset.json").unlink()
+    done = ask("evaluate", model_folder)
+    assert (done.returncode, "dataset.json, which says how" in done.stderr) == (64, True)
 
 
 def test_only_cells_without_a_model_are_trained_again(undisturbed, words, ask, tmp_path, numbers):

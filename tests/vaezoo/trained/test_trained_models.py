@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import math
+import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -101,7 +103,7 @@ def test_a_density_changes_with_the_unit():
         (lambda m: m.encode(GREY * 255), ["pixels from 0 to 1"]),
         (lambda m: m.encode(np.full((1, 20), 300)), ["1.18", "from 0 to 255"]),
         (lambda m: make_model(likelihood="gaussian").encode(GREY * 255), ["pixels from 0 to 1"]),
-        (lambda m: m.encode(torch.full((1, 20), math.nan)), ["nan"]),
+        (lambda m: m.encode(torch.full((1, 20), math.nan)), ["infinite or NaN"]),
         (lambda m: m.decode(torch.zeros(2, 4)), ["[2, 4]", "[N, 3]"]),
         (lambda m: m.log_likelihood(GREY), ["binary", "x > 0.5"]),
         (lambda m: make_model("autoencoder").log_likelihood(GREY > 0.5), ["autoencoder", "likelihood"]),
@@ -140,3 +142,40 @@ def test_shared_weights_are_saved(tmp_path):
     trained = make_model(likelihood="gaussian")
     trained.model.encoder.heads["mean"].bias = trained.model.encoder.heads["log_scale"].bias
     assert torch.equal(load_model(save(trained, tmp_path)).encode(GREY)[0], trained.encode(GREY)[0])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, lambda x: x.numpy()[::-1][::-1], lambda x: pd.DataFrame(x.flatten(1))])
+def test_arrays_and_tables_of_any_layout_are_read(convert):
+    trained = make_model()
+    torch.testing.assert_close(trained.encode(convert(GREY))[0], trained.encode(GREY)[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m: m.sample(0), "count is 0"),
+        (lambda m: m.log_likelihood(GREY > 0.5, draws=-1), "draws is -1"),
+        (lambda m: m.encode("x"), "no array of numbers"),
+        (lambda m: m.decode(torch.full((1, 3), math.nan)), "infinite or NaN"),
+        (lambda m: m.encode(GREY + 1j), "complex"),
+    ],
+)
+def test_what_is_no_number_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(make_model())
+
+
+def test_loading_leaves_the_random_numbers_of_the_user(tmp_path):
+    path = save(make_model(), tmp_path)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load_model(path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_model_can_be_sent_to_another_process():
+    trained = make_model()
+    again = pickle.loads(pickle.dumps(trained))
+    assert torch.equal(again.encode(GREY)[0], trained.encode(GREY)[0])
+    assert hash(trained) != hash(again)

@@ -11,6 +11,11 @@ from benchmarks.cli import options
 from benchmarks.cli.options import option
 from benchmarks.common.errors import UserError, unknown
 
+MLFLOW_SETTINGS = {  # no messages to its makers, and no minutes of waiting for a server
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 FORMATS = ("csv-long", "tensorboard", "mlflow")
 
 
@@ -44,8 +49,11 @@ def export(
             raise UserError(f"{target} exists, and TensorBoard would add the values to it; delete it, or give --out")
         _import("tensorboard", "tensorboard_events").write_events(results, Path(target))
     else:
-        target = out or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{path.with_name('mlflow.db').resolve()}"
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        target = out or os.environ.get("MLFLOW_TRACKING_URI") or str(path.with_name("mlflow.db"))
+        if "://" not in target:
+            target = f"sqlite:///{Path(target).resolve()}"
+        for name, value in MLFLOW_SETTINGS.items():
+            os.environ.setdefault(name, value)
         module = _import("mlflow", "mlflow_runs")
         try:
             module.write_runs(results, target, path.resolve().parent.name)

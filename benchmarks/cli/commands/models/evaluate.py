@@ -7,6 +7,7 @@ from typing import Annotated
 
 from benchmarks.cli import options
 from benchmarks.cli.options import option, split_names
+from benchmarks.common.errors import ExitCode
 
 METRICS = ["elbo", "log_likelihood", "log_likelihood_se", "reconstruction_error", "kl", "active_units"]
 
@@ -28,10 +29,11 @@ def evaluate(
     workers: options.Workers = None,
     out: options.Out = Path("results"),
     plugin: options.Plugin = None,
-) -> None:
+) -> int:
     """Evaluate the models that a run has kept, without training; write a table to the folder evaluations of the run.
 
-    With the settings of the run, the metrics are those of its last checkpoint, to the last bit.
+    With the settings of the run, the metrics are those of its last checkpoint, to the last bit. Exit code 2 if a model
+    could not be evaluated.
     """
     from benchmarks.kept_models import evaluation, find_models
     from benchmarks.reporting import formats, results_table, summaries
@@ -42,7 +44,9 @@ def evaluate(
     request = evaluation.Request(
         folder, models, log_likelihood_draws, evaluation_draws, dataset, data_root, plugin or []
     )
-    path = evaluation.write_rows(folder, evaluation.evaluate_models(request, workers), split_names(variants))
+    rows = evaluation.evaluate_models(request, workers)
+    path = evaluation.write_rows(folder, rows, split_names(variants))
     summary = summaries.summarize(results_table.read_results(path))
     print(formats.render_table(summary, formats.choose_metrics(METRICS), "text"))
     print(f"\n{path}")
+    return ExitCode.INCOMPLETE if len(rows) < len(models) else ExitCode.OK

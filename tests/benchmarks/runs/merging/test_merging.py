@@ -82,3 +82,22 @@ def test_cells_of_other_code_are_refused_unless_they_are_accepted(parts, ask):
     done = merge(ask, parts, "part-0", "part-1")
     assert (done.returncode, "commit" in done.stderr, "--keep-stale" in done.stderr) == (64, True, True)
     assert merge(ask, parts, "part-0", "part-1", "--keep-stale").returncode == 0
+
+
+def test_a_copy_with_its_model_is_preferred(parts, ask):
+    shutil.copytree(parts / "part-0", parts / "bare")
+    for path in [*(parts / "bare" / "cells").glob("*.safetensors"), parts / "bare" / "dataset.json"]:
+        path.unlink()
+    assert merge(ask, parts, "bare", "part-0").returncode == 0
+    assert len(list((parts / "merged" / "cells").glob("*.safetensors"))) == 2
+    assert (parts / "merged" / "dataset.json").is_file()
+    done = ask("evaluate", parts / "bare")
+    assert (done.returncode, "no kept models" in done.stderr) == (64, True)
+
+
+def test_runs_without_an_ended_cell_leave_nothing(parts, ask):
+    for path in (parts / "part-0" / "cells").iterdir():
+        path.unlink()
+    done = merge(ask, parts, "part-0")
+    assert (done.returncode, "no ended cell" in done.stderr) == (64, True)
+    assert not (parts / "merged").exists()
