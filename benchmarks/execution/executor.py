@@ -68,7 +68,7 @@ def make_slots(device: str, threads: int, workers: int | None) -> list[Slot]:
         raise UserError(f"--workers {workers}: at least 1 worker is needed; leave it out for one per core")
     if device != "cuda":
         return [{}] * (workers or max(1, cores.count_cores() // threads))
-    visible = isolated_call.call_isolated(list_gpus)
+    visible = list_gpus()
     if not visible:
         raise UserError(
             "--device cuda: torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch"
@@ -82,7 +82,12 @@ def make_slots(device: str, threads: int, workers: int | None) -> list[Slot]:
 
 def list_gpus() -> list[str]:
     """Return the CUDA names of the GPUs that this process may use."""
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return [name.strip() for name in visible.split(",")]
+    return [*map(str, range(isolated_call.call_isolated(_count_gpus)))]
+
+
+def _count_gpus() -> int:
     import torch
 
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [name.strip() for name in visible.split(",")] if visible else [*map(str, range(torch.cuda.device_count()))]
+    return torch.cuda.device_count()
