@@ -67,7 +67,7 @@ class Run:
         Raises:
             UserError: there is no such model; the message says what to do.
         """
-        from benchmarks.kept_models import find_models, reload
+        from benchmarks.api.kept_models import find_models, reload
         from benchmarks.planning.plugins import read_plugins
 
         file = find_models.find_model(self.folder, variant, None if seed is None else int(seed))

@@ -63,7 +63,7 @@ def make_trained_model(case: Case, model: Model, spec: DataSpec, facts: Facts) -
     """Return a trained model with the units of its data and its origin."""
     is_standardised, levels = case.protocol.preprocessing == "standardised", count_levels(case.protocol)
     mean, scale = (facts.mean, facts.scale) if is_standardised else ((), ())
-    is_image = facts.values != "real"
+    in_unit_interval = facts.values != "real"
     about = {
         "dataset": case.protocol.dataset,
         "data_checksum": case.data_checksum,
@@ -74,7 +74,7 @@ def make_trained_model(case: Case, model: Model, spec: DataSpec, facts: Facts) -
         "torch": torch.__version__,
         "cell_id": case.cell_id,
     }
-    return TrainedModel(model, case.variant, spec, float(facts.maximum), mean, scale, levels, is_image, about)
+    return TrainedModel(model, case.variant, spec, float(facts.maximum), mean, scale, levels, in_unit_interval, about)
 
 
 def check_architecture(protocol: Protocol, facts: Facts, architecture: Architecture) -> None:

@@ -24,13 +24,10 @@ def merge_runs(sources: Sequence[Path], target: Path, keep_stale: bool = False) 
     if target.exists() and any(target.iterdir()):
         raise UserError(f"{target} exists; use another --name, or delete that folder")
     manifest, origins = _merge_manifests(sources), _choose_cells(sources)
-    records = [record for _, record in origins.values()]
-    if not keep_stale and records:
-        commit = records[0]["common"]["commit"]
-        if origin := _describe_origins(records, commit):
-            raise UserError(f"{origin}; accept them with --keep-stale")
     if not origins:
         raise UserError(f"{sources[0]} and the other runs have no ended cell yet; merge them when cells have ended")
+    if not keep_stale:
+        _check_origins([record["common"] for _, record in origins.values()])
     folders.claim_folder(target)
     try:
         _copy(sources, target, manifest, {cell_id: folder for cell_id, (folder, _) in origins.items()})
@@ -86,11 +83,11 @@ def _choose_cells(sources: Sequence[Path]) -> dict[str, tuple[Path, Record]]:
     return chosen
 
 
-def _describe_origins(records: Sequence[Record], commit: str) -> str:
-    for key, first in (("commit", commit), ("torch", records[0]["common"]["torch"])):
-        for record in records:
-            if record["common"][key] != first:
-                return (
-                    f"the runs have cells made by {key} {first or 'unknown'} and {record['common'][key] or 'unknown'}"
-                )
-    return ""
+def _check_origins(cells: Sequence[Record]) -> None:
+    """Raise `UserError` if the cells were made by different code or versions of torch."""
+    for key in ("commit", "torch"):
+        versions = list(dict.fromkeys(cell[key] or "unknown" for cell in cells))
+        if len(versions) > 1:
+            raise UserError(
+                f"the runs have cells made by {key} {versions[0]} and {versions[1]}; accept them with --keep-stale"
+            )

@@ -51,23 +51,24 @@ def train_and_measure(case: Case, snapshot: Path | None = None) -> tuple[dict[st
     partial record is written beside it.
     """
     rows: list[Row] = []
-    attachments = [NO_ATTACHMENTS]
+    attachments = NO_ATTACHMENTS
     model_columns: Row = {}
     start_time = cell_files.utc_now()
     partial = snapshot.with_suffix(PARTIAL_SUFFIX) if snapshot else None
     reporter = Reporter(partial, case, rows, model_columns, start_time)
 
     def run() -> tuple[str, str]:
+        nonlocal attachments
         reporter.report(0, is_checkpoint=True)  # so that a cell whose model takes long to build is seen
         setup = setup_case(case)
         sizes = {"dimensions": setup.data.train.shape[1], "hidden": format_widths(setup.spec.hidden)}
         model_columns.update(state.describe_model(setup.model) | sizes)
-        attachments.append(_train_and_measure(case, setup, rows, snapshot, reporter))
+        attachments = _train_and_measure(case, setup, rows, snapshot, reporter)
         return rows[-1]["status"], rows[-1].get("error", "")
 
     record = cell_files.make_record(case, rows, *attempt(run), start_time)
     record["common"] |= model_columns
-    return record, attachments[-1]
+    return record, attachments
 
 
 def attempt(run: Callable[[], tuple[str, str]]) -> tuple[str, str, str]:
@@ -103,9 +104,10 @@ def _train_and_measure(
         if snapshot and progress.epoch and time.monotonic() - last_save >= case.snapshot:
             state.save_snapshot(snapshot, case, training_state, rows, earlier_seconds)
             last_save = time.monotonic()
-    trained = make_trained_model(case, setup.model, setup.spec, setup.data.facts)
     arrays = make_image_arrays(setup.model, setup.data, case.seed)
-    return Attachments(arrays, serialize_model(trained) if case.keep_model else b"")
+    if not case.keep_model:
+        return Attachments(arrays)
+    return Attachments(arrays, serialize_model(make_trained_model(case, setup.model, setup.spec, setup.data.facts)))
 
 
 def _make_row(setup: Setup, progress: EpochProgress, matrix_rate: float, earlier_seconds: float) -> Row:

@@ -21,7 +21,7 @@ from vaezoo.variants import VARIANTS, Variant, build
 T = TypeVar("T")
 FORMAT = 1  # of the metadata
 KEY = "vaezoo"  # of the metadata
-CONSTANTS = ("maximum", "mean", "scale", "levels", "is_image")
+CONSTANTS = ("maximum", "mean", "scale", "levels", "in_unit_interval")
 HEADER_BYTES = 8  # the length of the header of a safetensors file
 
 

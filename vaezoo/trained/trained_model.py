@@ -40,7 +40,7 @@ def _check_count(name: str, count: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A trained model with the units of its data.
+    """A trained model with the units of its data, which it encodes, decodes, samples and evaluates.
 
     Args:
         model: encoder, decoder and prior.
@@ -49,7 +49,7 @@ class TrainedModel:
         maximum: white in arrays of whole numbers; they are divided by it.
         mean, scale: constants [P] by which the training data were standardised; empty if they were not.
         levels: number of values of a pixel, to which noise was added in training; 0 without noise.
-        is_image: whether the numbers of an example are pixels, from 0 to 1.
+        in_unit_interval: whether the model reads numbers from 0 to 1, as pixels.
         about: origin of the model, such as data set, seed and epoch.
     """
 
@@ -60,7 +60,7 @@ class TrainedModel:
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     levels: int = 0
-    is_image: bool = True
+    in_unit_interval: bool = True
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @torch.no_grad()
@@ -148,7 +148,10 @@ class TrainedModel:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
     def _prepare(self, x: Any, generator: torch.Generator | None = None) -> Float[Tensor, "N P"]:
-        """Return the numbers that the encoder reads, float32. generator: of the noise of pixels with levels."""
+        """Return the numbers that the encoder reads.
+
+        generator: of the noise of pixels with levels; None for the middle of the level.
+        """
         values, shape = _convert("x", x), self.spec.shape
         pixels = math.prod(shape)
         if tuple(values.shape[1:]) not in (shape, (pixels,)):
@@ -163,7 +166,7 @@ class TrainedModel:
             values = values.float() / self.levels + (noise / self.levels).to(self._device)
         elif is_whole:
             values = values.float() / self.maximum
-        limits = values.aminmax() if values.numel() and self.is_image else None
+        limits = values.aminmax() if values.numel() and self.in_unit_interval else None
         if limits is not None and not (limits.min >= 0 and limits.max <= 1):
             raise ValueError(
                 f"x has numbers from {limits.min:.3g} to {limits.max:.3g}; give pixels from 0 to 1, or whole numbers "

@@ -61,7 +61,9 @@ def test_the_same_image_in_each_type_has_the_same_code():
 
 
 def test_shapes_and_units_of_what_comes_out():
-    trained = make_model(likelihood="gaussian", is_image=False, mean=tuple(map(float, range(20))), scale=(3.0,) * 20)
+    trained = make_model(
+        likelihood="gaussian", in_unit_interval=False, mean=tuple(map(float, range(20))), scale=(3.0,) * 20
+    )
     mean, scale = trained.encode(GREY)
     assert mean.shape == scale.shape == (6, 3)
     assert (scale > 0).all()
@@ -72,7 +74,7 @@ def test_shapes_and_units_of_what_comes_out():
 
 
 def test_encoding_standardises_by_the_constants_of_training():
-    plain = make_model(likelihood="gaussian", is_image=False)
+    plain = make_model(likelihood="gaussian", in_unit_interval=False)
     scaled = dataclasses.replace(plain, mean=(2.0,) * 20, scale=(5.0,) * 20)
     torch.testing.assert_close(scaled.encode(2 + 5 * GREY)[0], plain.encode(GREY)[0])
 
@@ -89,7 +91,7 @@ def test_the_log_likelihood_is_the_evaluators_of_each_example():
 
 
 def test_a_density_changes_with_the_unit():
-    plain = make_model(likelihood="gaussian", is_image=False)
+    plain = make_model(likelihood="gaussian", in_unit_interval=False)
     scaled = dataclasses.replace(plain, mean=(2.0,) * 20, scale=(5.0,) * 20)
     difference = plain.log_likelihood(GREY) - scaled.log_likelihood(2 + 5 * GREY)
     torch.testing.assert_close(difference, torch.full((6,), 20 * math.log(5.0), dtype=torch.float64), atol=1e-4, rtol=0)

@@ -35,7 +35,7 @@ def evaluate(
     With the settings of the run, the metrics are those of its last checkpoint, to the last bit. Exit code 2 if a model
     could not be evaluated.
     """
-    from benchmarks.kept_models import evaluation, find_models
+    from benchmarks.api.kept_models import evaluation, find_models
     from benchmarks.reporting import formats, results_table, summaries
     from benchmarks.runs import folders
 

@@ -26,8 +26,8 @@ def sample(
     plugin: options.Plugin = None,
 ) -> None:
     """Draw latents from the prior, and write E[x|z] of a model that a run has kept."""
+    from benchmarks.api.kept_models import find_models, samples
     from benchmarks.execution import isolated_call
-    from benchmarks.kept_models import find_models, samples
     from benchmarks.runs import folders
 
     folder = folders.find_run(run, Path("results"))

@@ -193,7 +193,10 @@ def test_a_schedule_of_the_kl_needs_objectives_that_use_it(setup, tiny):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["vae", "iwae-dreg", "reinforce-vae-loo"])
 def test_a_warm_up_run_is_the_same_compiled_and_uncompiled(command, tmp_path, variant):
-    """Rounding differs, and grows during training; a fault of the weight would change the ELBO by nats."""
+    """Rounding differs, and grows during training. Without the weight of the KL, the ELBO differs by 0.7 nats or more.
+
+    That was measured at epoch 1; at epoch 5 it differs by 10 to 23 nats, and at epoch 15 by 1.7 to 2.9.
+    """
     schedules = ("--kl-schedule", "warm-up(20)", "--schedule", "warm-up(5)*cosine(0.1)")
     run = ("run", variant, "--preset", "default", "--seeds", 1, *schedules, "--no-figures", "--no-report")
     for name, compiler in (("compiled", {}), ("eager", {"CXX": "none"})):

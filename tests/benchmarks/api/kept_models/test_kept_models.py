@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import vaezoo
+from benchmarks.api.kept_models import find_models, samples
 from benchmarks.common.errors import UserError
-from benchmarks.kept_models import find_models, samples
 from benchmarks.reporting import results_table
 from vaezoo import VARIANTS
 

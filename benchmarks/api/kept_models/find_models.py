@@ -11,7 +11,7 @@ from benchmarks.common.atomic_files import MODEL_SUFFIX, Record
 from benchmarks.common.errors import DamageError, UserError, unknown
 from benchmarks.runs import cell_files, manifests, recovery
 
-KEEP = "train again with 'run ... --keep-models'; the same command with the same --name repeats only their training"
+KEEP = "give the command of the run again, with its --name and with --keep-models, which trains its cells again"
 
 
 @dataclass(frozen=True)

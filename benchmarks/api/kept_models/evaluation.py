@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.api.kept_models.find_models import KeptModel
 from benchmarks.common import atomic_files, environment
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import StoppedError, UserError, printable
 from benchmarks.execution import isolated_call
 from benchmarks.execution.executor import make_slots
 from benchmarks.execution.local import run_processes
-from benchmarks.kept_models.find_models import KeptModel
 from benchmarks.planning.cases import Case, describe_protocol, hash_identity
 from benchmarks.planning.data.facts import Facts
 from benchmarks.reporting.csv_tables import write_table
@@ -94,7 +94,7 @@ def evaluate_models(request: Request, workers: int | None) -> list[Record]:
 
 
 def _plan_cells(request: Request) -> list[EvaluationCell]:
-    from benchmarks.kept_models import reload
+    from benchmarks.api.kept_models import reload
     from benchmarks.planning import registry
     from benchmarks.planning.data.cache import prepare_dataset
     from benchmarks.planning.data.catalogue import find_dataset
@@ -154,8 +154,8 @@ def _check_kind(request: Request, facts: Facts, other: Facts, has_levels: bool) 
 
 
 def _evaluate_cell(cell: EvaluationCell, folder: str) -> None:
+    from benchmarks.api.kept_models import reload
     from benchmarks.common import kernels
-    from benchmarks.kept_models import reload
     from benchmarks.planning.data.tensors import load_dataset
     from benchmarks.training.cell import evaluate_model
     from benchmarks.training.state import check_support

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.api.kept_models.find_models import KeptModel
 from benchmarks.common.atomic_files import write_bytes
 from benchmarks.common.errors import UserError
-from benchmarks.kept_models.find_models import KeptModel
 
 SUFFIXES = (".png", ".npy", ".csv")
 GAP = 2  # pixels between two images
@@ -23,7 +23,7 @@ def draw_samples(
     folder: Path, model: KeptModel, plugin_files: Sequence[Path], count: int, seed: int
 ) -> tuple[NDArray[Any], tuple[int, ...], tuple[str, ...]]:
     """Return samples [count, *shape], the shape of an image, which is empty for other data, and names of columns."""
-    from benchmarks.kept_models import reload
+    from benchmarks.api.kept_models import reload
     from benchmarks.planning.plugins import read_plugins
     from benchmarks.training.image_arrays import find_image_shape
 
