@@ -183,7 +183,7 @@ def test_a_damaged_model_is_named(model_folder, ask):
 
 def test_only_cells_without_a_model_are_trained_again(undisturbed, words, ask, tmp_path, numbers):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
-    with pytest.raises(UserError, match="has no kept models; train again with"):
+    with pytest.raises(UserError, match="has no kept models; give the command of the run again"):
         find_models.list_models(folder)
     assert "no kept models" in ask("evaluate", folder).stderr
     before = numbers(folder)
