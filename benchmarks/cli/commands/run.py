@@ -66,7 +66,8 @@ def run(
     free_bits: Annotated[
         float | None,
         training(
-            "Limit the KL of each latent in the objective from below, in nats; of closed forms only.", PRESET_DEFAULT
+            "Set the smallest KL of each latent in the objective, in nats; it needs a KL in closed form.",
+            PRESET_DEFAULT,
         ),
     ] = None,
     prior: Annotated[

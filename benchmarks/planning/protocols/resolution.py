@@ -43,7 +43,7 @@ def resolve_protocol(settings: Settings, info: DatasetInfo) -> Protocol:
         (
             is_dequantised and not has_levels,
             "--preprocessing dequantised needs whole numbers, such as 0 to 255",
-            has_values,
+            f"{info.name} has numbers from 0 to 1" if is_grey else has_values,
             "--preprocessing none",
         ),
         (
