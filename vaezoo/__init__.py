@@ -24,6 +24,8 @@ from vaezoo.models import Model as Model
 from vaezoo.models import find_state as find_state
 from vaezoo.models import initialise as initialise
 from vaezoo.models import initialise_output as initialise_output
+from vaezoo.models import mlp_bernoulli as mlp_bernoulli
+from vaezoo.models import mlp_categorical as mlp_categorical
 from vaezoo.models import mlp_normal as mlp_normal
 from vaezoo.models import mlp_point as mlp_point
 from vaezoo.objectives import Objective as Objective

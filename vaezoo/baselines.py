@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vaezoo.equality import equal_by_content
-from vaezoo.reductions import Reduction
+from vaezoo.reductions import Reduction, replace_each
 
 
 class ZeroPrediction(nn.Module):
@@ -57,13 +57,8 @@ def leave_one_out_reward(
     For the reduction `mean` this is RLOO (Kool et al. 2019, Buy 4 REINFORCE samples, get a baseline for free!). For
     log-mean-exp it is VIMCO with the geometric mean (Mnih and Rezende 2016, arXiv:1602.06725).
     """
-    draws = len(log_w)
-    others = (log_w.sum(0) - log_w) / (draws - 1)
-    replaced = log_w.expand(draws, *log_w.shape).clone()  # [which draw is replaced, draw, B]
-    draw = torch.arange(draws, device=log_w.device)
-    replaced[draw, draw] = others
-    rewards = reduction.reward(replaced.transpose(0, 1))  # [draw, which draw is replaced, B]
-    return rewards[draw, draw]
+    others = (log_w.sum(0) - log_w) / (len(log_w) - 1)
+    return replace_each(log_w, others, reduction)
 
 
 def predicted_reward(

@@ -134,6 +134,10 @@ def evidence_lower_bound(model: Model, x: Float[Tensor, "N ..."], generator: tor
     return (log_px.mean(0) - model.prior.kl(q).double()).mean().item()
 
 
+def _count_active(mean: Float[Tensor, "N D"], width: int) -> int:
+    return int((mean.var(0).view(-1, width).sum(-1) > ACTIVE_VARIANCE).sum())
+
+
 @torch.no_grad()
 def evaluate(
     model: Model,
@@ -155,9 +159,9 @@ def evaluate(
 
     Returns:
         By name: "reconstruction_error" (-E_q[log p(x|z)], nats per example), "reconstruction_mse" (per pixel) and
-        "active_units" (latents whose posterior mean has a variance above 0.01 over the examples). If the latents are
-        random, also "elbo", "kl" and "log_likelihood", nats per example, and the standard errors over the noise,
-        "elbo_se" and "log_likelihood_se".
+        "active_units" (latents whose posterior mean has a variance above 0.01 over the examples, summed over the
+        coordinates of the latent). If the latents are random, also "elbo", "kl" and "log_likelihood", nats per example,
+        and the standard errors over the noise, "elbo_se" and "log_likelihood_se".
 
     Source: active units: Burda et al. 2016, Importance weighted autoencoders, arXiv:1509.00519, section 5.1.
     """
@@ -166,7 +170,7 @@ def evaluate(
     metrics = {
         "reconstruction_error": -log_px.mean().item(),
         "reconstruction_mse": squared_error,
-        "active_units": float((q.mean.var(0) > ACTIVE_VARIANCE).sum().item()),
+        "active_units": float(_count_active(q.mean, model.encoder.family.width)),
     }
     if not model.stochastic:
         return metrics

@@ -42,6 +42,18 @@ def weigh_path(reduction: Reduction, weight: Tensor | float) -> Reduction:
     return replace(reduction, path_scale=lambda log_w: 1 - weight * (1 - reduction.path_scale(log_w)))
 
 
+def replace_each(
+    log_w: Float[Tensor, "K B"], replacements: Float[Tensor, "K B"], reduction: Reduction
+) -> Float[Tensor, "K B"]:
+    """Return r_k with log w_k replaced by replacement k, and the log weights of the other draws as they are."""
+    draws = len(log_w)
+    replaced = log_w.expand(draws, *log_w.shape).clone()  # [which draw is replaced, draw, B]
+    draw = torch.arange(draws, device=log_w.device)
+    replaced[draw, draw] = replacements
+    rewards = reduction.reward(replaced.transpose(0, 1))  # [draw, which draw is replaced, B]
+    return rewards[draw, draw]
+
+
 def mean(log_w: Float[Tensor, "K *B"]) -> Float[Tensor, " *B"]:
     """Return F = (1/K) sum_k log w_k, the evidence lower bound."""
     return log_w.mean(0)

@@ -5,14 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vaezoo.baselines import LEARNED, LEAVE_ONE_OUT, MOVING_AVERAGE, NO_BASELINE, ZeroPrediction
 from vaezoo.distributions.posteriors import Posterior
-from vaezoo.estimators import Estimator, blocked, doubly_reparameterized, pathwise, score_function, sticking_the_landing
+from vaezoo.estimators import (
+    Control,
+    Estimator,
+    blocked,
+    doubly_reparameterized,
+    pathwise,
+    score_function,
+    sticking_the_landing,
+)
 from vaezoo.models import DataSpec, Model, check_names, mlp_normal, mlp_point
 from vaezoo.objectives import Objective, beta_elbo, ciwae, elbo, elbo_mc, iwae, reconstruction
 from vaezoo.reductions import weigh_path
@@ -30,9 +41,10 @@ class Variant:
         draws: K, latent samples per example and training step.
         unbiased: whether the mean of the gradient estimate is declared to be the gradient of L; `check` tests it.
         source: paper and arXiv number or venue.
+        latent_dim: D, the number of coordinates of z, where the user names none; None for that of the data set.
 
     Raises:
-        ValueError: the estimator or its baseline needs more draws.
+        ValueError: the estimator or its baseline needs more draws, or is for fewer.
     """
 
     name: str
@@ -42,10 +54,22 @@ class Variant:
     draws: int = 1
     unbiased: bool = True
     source: str = ""
+    latent_dim: int | None = None
+
+    @property
+    def noise_rows(self) -> int:
+        """The rows of noise of one estimate: K times those of a draw."""
+        return self.draws * max(1, self.estimator.noise_per_draw)
 
     def __post_init__(self) -> None:
         min_draws, baseline = self.estimator.min_draws, self.estimator.baseline_name
         label = f"baseline {baseline}" if baseline else f"estimator {self.estimator.name}"
+        most_draws = self.estimator.most_draws
+        if most_draws is not None and self.draws > most_draws:
+            raise ValueError(
+                f"{self.name}: {label} is for at most {most_draws} draws per example, got {self.draws}; "
+                f"set draws to {most_draws}"
+            )
         if self.draws < min_draws:
             raise ValueError(
                 f"{self.name}: {label} needs at least {min_draws} draws per example, got {self.draws}; "
@@ -63,16 +87,22 @@ def build(variant: Variant, spec: DataSpec, latent_dim: int) -> Model:
 
     Raises:
         ValueError: the likelihood or the posterior has the name of one of vaezoo's, but another definition; or the
-            architecture ignores the prior of the spec.
+            architecture ignores the prior of the spec; or the estimator is not defined for the family.
     """
     model = variant.architecture(spec, latent_dim)
     check_names(model)
-    if spec.prior != DataSpec.prior and model.prior.name != spec.prior:
+    family, estimator = model.encoder.family, variant.estimator
+    if spec.prior != DataSpec.prior and model.prior.name != family.priors[spec.prior](latent_dim).name:
         raise ValueError(
-            f"{variant.name} has the prior {model.prior.name}, not {spec.prior}: its architecture has its own"
+            f"{variant.name} has the prior {model.prior.name}, not a {spec.prior} one: its architecture has its own"
+        )
+    if estimator.kinds and family.kind not in estimator.kinds:
+        raise ValueError(
+            f"{variant.name}: the estimator {estimator.name} is for {' and '.join(estimator.kinds)} latents, not "
+            f"{family.kind}; choose another estimator or architecture"
         )
     model.free_bits = spec.free_bits or model.free_bits
-    model.baseline = variant.estimator.make_network(math.prod(spec.shape))
+    model.baseline = estimator.make_network(math.prod(spec.shape), latent_dim)
     return model
 
 
@@ -102,8 +132,19 @@ def estimate_parts_at(
         return objective.log_weight(model, x, z, q)
 
     reduction = weigh_path(objective.reduction, model.kl_weight if objective.weighs_kl else 1.0)
-    stochastic = variant.estimator.estimate(log_weight, reduction, q, noise, prediction)
-    return stochastic, objective.exact(model, q)
+    arguments: tuple[Any, ...] = (log_weight, reduction, q, noise, prediction)
+    if variant.estimator.control:
+        arguments += (Control(model.baseline, partial(_frozen_log_weight, objective, model, x)),)
+    return variant.estimator.estimate(*arguments), objective.exact(model, q)
+
+
+def _frozen_log_weight(objective: Objective, model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
+    def log_weight(model: Model, x: Tensor, z: Tensor) -> Tensor:
+        return objective.log_weight(model, x, z, q)
+
+    frozen = {name: value.detach() for name, value in model.named_parameters()}
+    log_w: Tensor = functional_call(model, frozen, (log_weight, x, z))
+    return log_w
 
 
 def initial_average(variant: Variant, model: Model, x: Tensor, noise: Float[Tensor, "K B D"]) -> Float[Tensor, ""]:

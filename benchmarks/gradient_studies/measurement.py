@@ -97,7 +97,9 @@ class MeasurementContext:
         key = (variant.objective, variant.estimator, draws)
         if key not in self.fits:
             reduced = dataclasses.replace(variant, draws=draws)
-            network = variant.estimator.make_network(self.images[0].numel()).to(self.images.device)
+            network = variant.estimator.make_network(self.images[0].numel(), self.model.latent_dim).to(
+                self.images.device
+            )
             model = FittedVariant(reduced, network).attach_to(self.model)
             self.fits[key] = fit_baseline(reduced, model, self.images, self.protocol, self.seed)
         return dataclasses.replace(self.fits[key], variant=variant)

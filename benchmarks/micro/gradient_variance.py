@@ -31,7 +31,7 @@ def _run_loop(model: Model, variant: Variant, x: Tensor, noise: Tensor) -> None:
 
 
 def _measure_together(model: Model, variants: Sequence[Variant], x: Tensor, noise: Tensor) -> None:
-    fitted = {v.name: FittedVariant(v, v.estimator.make_network(784)) for v in variants}
+    fitted = {v.name: FittedVariant(v, v.estimator.make_network(784, model.latent_dim)) for v in variants}
     measure(model, fitted, x, lambda rows: noise[:, :, rows], None)
 
 

@@ -43,7 +43,7 @@ class Protocol:
     optimizer: str = "adam"
     schedule: str = CONSTANT
     kl_schedule: str = CONSTANT
-    prior: str = "standard-normal"
+    prior: Literal["fixed", "learned"] = "fixed"
     free_bits: float = 0.0
     held_out: int = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +44,10 @@ def plan_run(
     architecture = registry.find_architecture(protocol.architecture, plugins)
     model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
     checks.check_objectives(protocol, entries)
-    return plan_cells(entries, protocol, settings.seeds, prepared, snapshot, architecture)
+    latent_dims = [settings.latent_dim or entry.variant.latent_dim or protocol.latent_dim for entry in entries]
+    spec = model_specs.make_spec(protocol, prepared.facts, architecture.architecture)
+    checks.check_latents(entries, latent_dims, spec)
+    return plan_cells(entries, protocol, settings.seeds, prepared, snapshot, architecture, latent_dims)
 
 
 def prepare(
@@ -108,18 +112,22 @@ def plan_cells(
     prepared: PreparedDataset,
     snapshot: float = Case.snapshot,
     architecture: RegisteredArchitecture = PERCEPTRON,
+    latent_dims: Sequence[int] = (),
 ) -> list[Case]:
-    """Return one case per seed and variant; seeds are the outer loop, so that an interrupted run is comparable."""
-    descriptions = [describe_variant(entry) for entry in entries]
+    """Return one case per seed and variant; seeds are the outer loop, so that an interrupted run is comparable.
+
+    latent_dims: the number of latents of each variant; that of the protocol by default.
+    """
+    protocols = [dataclasses.replace(protocol, latent_dim=count) for count in latent_dims] or [protocol] * len(entries)
     spec = model_specs.make_spec(protocol, prepared.facts, architecture.architecture)
     identities: list[dict[str, Any]] = [
         {
-            "variant": description,
+            "variant": describe_variant(entry),
             "data": prepared.checksum,
             "spec": model_specs.describe_spec(spec, architecture.fingerprint),
             "protocol": cases.describe_protocol(protocol),
         }
-        for description in descriptions
+        for entry, protocol in zip(entries, protocols, strict=True)
     ]
     return [
         Case(
@@ -144,5 +152,5 @@ def plan_cells(
             architecture_fingerprint=architecture.fingerprint,
         )
         for seed in seeds
-        for entry, identity in zip(entries, identities, strict=True)
+        for entry, protocol, identity in zip(entries, protocols, identities, strict=True)
     ]

@@ -125,7 +125,7 @@ class Settings(BaseModel):
     optimizer: Annotated[str, AfterValidator(lambda text: format_optimizer(parse_optimizer(text)))] = "adam"
     schedule: Annotated[str, AfterValidator(_check_schedule)] = CONSTANT
     kl_schedule: Annotated[str, AfterValidator(_check_schedule)] = CONSTANT
-    prior: Literal["standard-normal", "learned-normal"] = "standard-normal"
+    prior: Literal["fixed", "learned"] = "fixed"
     free_bits: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False, strict=True)] = 0.0
     draws: Count | None = None
     evaluation_draws: CountAboveOne = 16

@@ -54,7 +54,7 @@ SETTINGS = (
     Column("optimizer", "", "adam or rmsprop, with the constants that differ from their defaults"),
     Column("schedule", "", "factor of the learning rate during training: constant, warm-up, cosine or piecewise"),
     Column("kl_schedule", "", "weight of the KL in the objective during training, in the same form"),
-    Column("prior", "", "p(z): standard-normal, or learned-normal with trained mean and scale of each latent"),
+    Column("prior", "", "p(z): standard-normal or uniform, or learned-normal and others with trained parameters"),
     Column("free_bits", "nats", "smallest term of the KL for each latent in the training objective", "number"),
     Column("evaluation_draws", "count", "draws per test image for elbo and both reconstruction errors", "number"),
     Column("log_likelihood_draws", "count", "draws per test image for log_likelihood", "number"),

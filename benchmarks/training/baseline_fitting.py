@@ -22,18 +22,18 @@ def draw_initial_average(
 ) -> Tensor:
     """Return the baseline's moving average before the first step, from one draw on the first minibatch."""
     x = draw_minibatch(images, protocol, source)
-    return initial_average(variant, model, x, draw_noise(protocol, variant.draws, source))
+    return initial_average(variant, model, x, draw_noise(protocol, variant.noise_rows, source))
 
 
 def fit_baseline(variant: Variant, model: Model, images: Tensor, protocol: Protocol, seed: int) -> FittedVariant:
     """Fit the variant's baseline from its initial state to the model, whose parameters stay fixed.
 
     The fit takes 100 steps on the minibatches in turn, without the first, because variances are measured on the first.
-    A baseline without a moving average is not fitted.
+    A baseline that learns nothing is not fitted.
     """
     source = make_generator(seed, "fit-baseline")
     average = draw_initial_average(variant, model, images, protocol, source)
-    if not variant.estimator.averaging_rate:
+    if not (variant.estimator.averaging_rate or list(model.baseline.parameters())):
         return FittedVariant(variant, model.baseline, average)
     frozen = copy.deepcopy(model).requires_grad_(False)
     initialise(frozen.baseline, lambda name: make_generator(seed, f"init/baseline.{name}"))
@@ -42,7 +42,7 @@ def fit_baseline(variant: Variant, model: Model, images: Tensor, protocol: Proto
     count = len(images) // protocol.batch_size
     for step in range(FITTING_STEPS):
         x = draw_minibatch(images, protocol, source, (1 + step % max(1, count - 1)) % count)
-        stochastic, _ = estimate_parts(variant, frozen, x, draw_noise(protocol, variant.draws, source), average)
+        stochastic, _ = estimate_parts(variant, frozen, x, draw_noise(protocol, variant.noise_rows, source), average)
         if learned:
             optimizer.descend(torch.autograd.grad(-stochastic.mean(), learned))
         average = variant.estimator.update_average(average, stochastic)

@@ -32,6 +32,13 @@ def read_plugin(page, section, folder):
             "normalised",
         ),
         ("add-a-variant", "", ["constant-baseline"], "estimator", "constant_baseline"),
+        (
+            "add-a-variant",
+            "An estimator for discrete latents",
+            ["categorical-gapped", "--latent-dim", "20"],
+            "estimator",
+            "gapped_straight_through",
+        ),
         ("add-a-variant", "An objective", ["annealed"], "objective", "annealed_elbo"),
         ("add-a-variant", "A reduction", ["half-iwae-dreg"], "objective", "half_iwae"),
         ("add-a-variant", "A baseline", ["reinforce-neighbour"], "baseline", "neighbour"),

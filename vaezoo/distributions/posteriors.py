@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -88,25 +87,3 @@ class PointMass:
 
     def detach(self) -> PointMass:
         return PointMass(self.mean.detach())
-
-
-@dataclass(frozen=True)
-class Family:
-    """A family of posteriors.
-
-    Args:
-        name: identifier in results.
-        heads: names of the parameters; the encoder has a linear head [B, D] for each.
-        build: the outputs of the heads, in order -> the posterior.
-        stochastic: whether its draws are random.
-    """
-
-    name: str
-    heads: tuple[str, ...]
-    build: Callable[..., Posterior]
-    stochastic: bool
-
-
-DIAGONAL_NORMAL = Family("diagonal_normal", ("mean", "log_scale"), DiagonalNormal, stochastic=True)
-POINT_MASS = Family("point_mass", ("mean",), PointMass, stochastic=False)
-FAMILIES = {family.name: family for family in (DIAGONAL_NORMAL, POINT_MASS)}

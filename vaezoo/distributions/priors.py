@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vaezoo.distributions.discrete import DiscretePosterior
 from vaezoo.distributions.posteriors import DiagonalNormal
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -118,7 +119,36 @@ class LearnedNormal(nn.Module):
         return self.mean + self.log_scale.exp() * noise
 
 
-PRIORS: dict[str, Callable[[int], Prior]] = {  # the number of latents -> the prior
-    STANDARD_NORMAL.name: lambda latent_dim: STANDARD_NORMAL,
-    LearnedNormal.name: LearnedNormal,
-}
+class DiscretePrior(nn.Module):
+    """The prior of the posterior's discrete family: uniform, or with trained logits, which start as uniform.
+
+    Args:
+        name: identifier in results.
+        build: logits [1, D] -> the distribution.
+        is_learned: whether the logits are parameters.
+        latent_dim: D, the number of coordinates of z.
+    """
+
+    def __init__(self, name: str, build: Callable[[Tensor], Any], is_learned: bool, latent_dim: int) -> None:
+        super().__init__()
+        self.name, self.build, self.latent_dim = name, build, latent_dim
+        self.logits: nn.Parameter | None
+        self.register_parameter("logits", nn.Parameter(torch.zeros(latent_dim)) if is_learned else None)
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        log_pz: Tensor = self._distribution(z).log_prob(z)
+        return log_pz
+
+    def kl(self, q: DiscretePosterior) -> Float[Tensor, " B"]:
+        return self.kl_per_latent(q).sum(-1)
+
+    def kl_per_latent(self, q: DiscretePosterior) -> Float[Tensor, "B L"]:
+        return q.kl_per_latent(self._distribution(q.logits))
+
+    def sample(self, noise: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        z: Tensor = self._distribution(noise).sample(noise)
+        return z
+
+    def _distribution(self, like: Tensor) -> Any:
+        logits = like.new_zeros(self.latent_dim) if self.logits is None else self.logits.to(like)
+        return self.build(logits[None])

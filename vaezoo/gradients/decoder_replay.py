@@ -1,7 +1,8 @@
 """One pass of the decoder for all estimators that draw the same latents.
 
 The code of each estimator runs on the record of this pass. This gives its gradient in the posterior's parameters, and a
-weight for each draw: the factor of the gradient of log p(x|z) in the decoder's parameters.
+weight for each draw: the factor of the gradient of log p(x|z) in the decoder's parameters. An estimator that evaluates
+the decoder elsewhere, as at antithetic or relaxed draws, has passes of its own.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vaezoo.distributions.posteriors import Posterior
-from vaezoo.gradients.encoder_jacobian import posterior_parameters, record_layers
+from vaezoo.gradients.encoder_jacobian import posterior_parameters, record_calls, require_single_calls
 from vaezoo.models import Model
 from vaezoo.variants import FittedVariant, estimate_parts_at
 
 DECODER_ROWS_PER_PASS = 2_000  # so that their activations stay in the processor's cache
+
+Layers = dict[str, tuple[Float[Tensor, "_ ... _"], Float[Tensor, "_ ... _"]]]  # inputs [K, ..., I], slopes [K, ..., O]
 
 
 class NotReplayedError(RuntimeError):
@@ -39,10 +42,10 @@ class DecoderPass:
 
     def __init__(self, decoder: nn.Module, x: Tensor, z: Float[Tensor, "K N D"], layers: dict[str, nn.Linear]) -> None:
         self.x, self.z = x, z.detach()
-        self.repeats = z.shape[1] // len(x)
         self._leaf = self.z.reshape(-1, len(x), z.shape[-1]).requires_grad_()
-        with record_layers(layers) as self._record:
+        with record_calls(layers) as calls:
             self._live: Tensor = decoder.log_prob(x, self._leaf)  # type: ignore[operator]
+        self._record = require_single_calls(calls)
         self.log_px = self._live.detach().view(z.shape[:2])
 
     @cached_property
@@ -51,19 +54,16 @@ class DecoderPass:
         slopes: tuple[Tensor, ...] = torch.autograd.grad(self._live.sum(), [self._leaf, *outputs])
         return slopes
 
-    @cached_property
-    def x_rows(self) -> Float[Tensor, "N ..."]:
-        """The examples, once for each repeat."""
-        return _repeat(self.x, self.repeats)
-
     @property
     def slope(self) -> Float[Tensor, "K N D"]:
         """The gradient of log p(x|z) in z, nats."""
         return self._slopes[0].view(self.z.shape)
 
-    @property
-    def layers(self) -> dict[str, tuple[Float[Tensor, "K N I"], Float[Tensor, "K N O"]]]:
+    @cached_property
+    def layers(self) -> Layers:
         """The input of each layer, and the gradient of log p(x|z) in its output, nats."""
+        if not self._record:  # then nothing has to be differentiated
+            return {}
         rows = self.z.shape[:2]
         return {
             name: (inputs.reshape(*rows, -1), slope.reshape(*rows, -1))
@@ -108,21 +108,56 @@ class _RecordedDecoder(nn.Module):
             raise NotReplayedError(f"the estimator uses the decoder's {name}; only log p(x|z) was recorded") from None
 
 
+@dataclass(frozen=True)
+class _Slopes:
+    # Gradients of an estimate for N rows: in the posterior's parameters, the weight of each draw, and the layers whose
+    # products the weights multiply.
+    posterior: Float[Tensor, "N S"]
+    weights: Float[Tensor, "_ N"]
+    layers: Layers
+
+
 def _replay(
     fitted: FittedVariant, model: Model, q: Posterior, noise: Float[Tensor, "K N D"], decoded: DecoderPass
-) -> tuple[Float[Tensor, "N S"], Float[Tensor, "_ N"]]:
-    # The gradient of one estimator in the posterior's parameters, and the decoder weight of each of its draws.
-    draws = fitted.variant.draws
-    log_px = decoded.log_px[:draws].detach().requires_grad_()
-    leaves = {name: value.detach().requires_grad_() for name, value in posterior_parameters(q).items()}
-    live: Posterior = dataclasses.replace(q, **leaves)  # type: ignore[type-var]
+) -> _Slopes:
+    log_px = decoded.log_px[: fitted.variant.draws].detach().requires_grad_()
     replica = fitted.attach_to(model)
     replica.decoder = _RecordedDecoder(decoded, log_px)  # type: ignore[assignment]
-    prediction = fitted.predict(decoded.x).repeat(decoded.repeats)
-    stochastic, exact = estimate_parts_at(fitted.variant, replica, live, decoded.x_rows, noise[:draws], prediction)
-    inputs = [*leaves.values(), log_px]
-    slopes = torch.autograd.grad((stochastic + exact).sum(), inputs, allow_unused=True, materialize_grads=True)
-    return torch.cat([slope.flatten(1) for slope in slopes[:-1]], 1), slopes[-1]
+    leaves, values = _estimate(fitted, replica, q, noise, decoded.x)
+    slopes = _differentiate(values, [*leaves, log_px])
+    return _Slopes(torch.cat([slope.flatten(1) for slope in slopes[:-1]], 1), slopes[-1], decoded.layers)
+
+
+def _run(
+    fitted: FittedVariant, model: Model, q: Posterior, noise: Tensor, x: Tensor, layers: dict[str, nn.Linear]
+) -> _Slopes:
+    # from the estimator's own passes of the decoder, whose draws lie one after the other
+    with record_calls(layers) as record:
+        leaves, values = _estimate(fitted, fitted.attach_to(model), q, noise, x)
+    outputs = [output for calls in record.values() for _, output in calls]
+    slopes = iter(_differentiate(values, [*leaves, *outputs]))
+    delta = torch.cat([next(slopes).flatten(1) for _ in leaves], 1)
+    passes = {
+        name: (torch.cat([i for i, _ in calls]), torch.cat([next(slopes) for _ in calls]))
+        for name, calls in record.items()
+    }
+    return _Slopes(delta, delta.new_ones(next((len(i) for i, _ in passes.values()), 1), len(delta)), passes)
+
+
+def _estimate(
+    fitted: FittedVariant, model: Model, q: Posterior, noise: Float[Tensor, "K N D"], x: Float[Tensor, "B ..."]
+) -> tuple[list[Tensor], Float[Tensor, " N"]]:
+    # the posterior's parameters as leaves, and the estimate of each row
+    leaves = {name: value.detach().requires_grad_() for name, value in posterior_parameters(q).items()}
+    live: Posterior = dataclasses.replace(q, **leaves)  # type: ignore[type-var]
+    repeats, rows = noise.shape[1] // len(x), noise[: fitted.variant.noise_rows]
+    prediction = fitted.predict(x).repeat(repeats)
+    stochastic, exact = estimate_parts_at(fitted.variant, model, live, _repeat(x, repeats), rows, prediction)
+    return list(leaves.values()), stochastic + exact
+
+
+def _differentiate(values: Float[Tensor, " N"], inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(values.sum(), inputs, allow_unused=True, materialize_grads=True)
 
 
 @dataclass(frozen=True)
@@ -130,13 +165,15 @@ class SharedPass:
     """Gradients of several variants for B examples and R repeats.
 
     posterior_gradients: by variant, gradients in the S parameters of the posterior, nats.
-    decoder_weights: by variant, weights of the gradients of log p(x|z_k) in the decoder's parameters, for its draws.
-    layers: by linear layer of the decoder, its inputs, and the gradients of log p(x|z) in its outputs.
+    decoder_weights: by variant, weights of the gradients of log p(x|z_k) in the decoder's parameters, for its draws; 1
+        if the variant has decoder passes of its own.
+    layers: by variant, then by linear layer of the decoder, its inputs, and the gradients of log p(x|z) in its outputs.
+        Variants with one decoder pass for all have the same object.
     """
 
     posterior_gradients: dict[str, Float[Tensor, "R B S"]]
     decoder_weights: dict[str, Float[Tensor, "_ R B"]]
-    layers: dict[str, tuple[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"]]]
+    layers: dict[str, Layers]
 
 
 def differentiate(
@@ -149,38 +186,48 @@ def differentiate(
     """Differentiate the estimates of several variants for each example and repeat, with one pass of the decoder.
 
     Args:
-        variants: the variants, by name; a variant of fewer than K draws uses the first ones.
+        variants: the variants, by name; a variant with fewer rows of noise uses the first ones.
         layers: linear layers of the decoder that are recorded, by name.
 
     Raises:
-        NotReplayedError: a variant needs more of the decoder than log p(x|z) at its draws.
+        NotReplayedError: a variant evaluates the decoder at its draws for the first repeats, and elsewhere for others.
     """
-    examples, draws = len(x), noise.shape[1]
+    examples, count = len(x), noise.shape[1]
     with torch.no_grad():
         q = model.encoder(x)
-    gradients: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in variants}
-    recorded: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
-    for part in noise.split(max(1, DECODER_ROWS_PER_PASS // (draws * examples))):
-        rows = part.transpose(0, 1).reshape(draws, -1, part.shape[-1])
+    parts: dict[str, list[_Slopes]] = {name: [] for name in variants}
+    separate: set[str] = set()
+    for part in noise.split(max(1, DECODER_ROWS_PER_PASS // (count * examples))):
+        rows = part.transpose(0, 1).reshape(count, -1, part.shape[-1])
         parameters = {name: _repeat(value, len(part)) for name, value in posterior_parameters(q).items()}
         repeated: Posterior = dataclasses.replace(q, **parameters)
-        decoded = DecoderPass(model.decoder, x, repeated.sample(rows), layers)
+        draws = max((v.variant.draws for name, v in variants.items() if name not in separate), default=0)
+        decoded = DecoderPass(model.decoder, x, repeated.sample(rows[:draws]), layers) if draws else None
         for name, fitted in variants.items():
+            slopes = None
             try:
-                gradients[name].append(_replay(fitted, model, repeated, rows, decoded))
+                if decoded and name not in separate:
+                    slopes = _replay(fitted, model, repeated, rows, decoded)
             except NotReplayedError as error:
                 error.variant = name
-                raise
-        for name, pair in decoded.layers.items() if layers else ():
-            recorded[name].append(pair)
+                if parts[name]:
+                    raise
+                separate.add(name)
+            parts[name].append(slopes or _run(fitted, model, repeated, rows, x, layers))
+    joined: dict[tuple[int, ...], Layers] = {}
+    keys = {name: tuple(id(slopes.layers) for slopes in pieces) for name, pieces in parts.items()}
+    for name, key in keys.items():
+        if key not in joined:
+            joined[key] = _join_layers([slopes.layers for slopes in parts[name]], examples)
     return SharedPass(
-        {name: torch.cat([d.unflatten(0, (-1, examples)) for d, _ in pairs]) for name, pairs in gradients.items()},
-        {name: torch.cat([w.unflatten(1, (-1, examples)) for _, w in pairs], 1) for name, pairs in gradients.items()},
-        {
-            name: (_join([a for a, _ in pairs], examples), _join([d for _, d in pairs], examples))
-            for name, pairs in recorded.items()
-        },
+        {n: torch.cat([p.posterior.unflatten(0, (-1, examples)) for p in pieces]) for n, pieces in parts.items()},
+        {n: torch.cat([p.weights.unflatten(1, (-1, examples)) for p in pieces], 1) for n, pieces in parts.items()},
+        {name: joined[key] for name, key in keys.items()},
     )
+
+
+def _join_layers(parts: list[Layers], examples: int) -> Layers:
+    return {name: tuple(_join([part[name][i] for part in parts], examples) for i in (0, 1)) for name in parts[0]}  # type: ignore[misc]
 
 
 def _repeat(values: Float[Tensor, "B ..."], repeats: int) -> Float[Tensor, "N ..."]:
@@ -188,5 +235,6 @@ def _repeat(values: Float[Tensor, "B ..."], repeats: int) -> Float[Tensor, "N ..
 
 
 def _join(parts: list[Tensor], examples: int) -> Float[Tensor, "K R B I"]:
-    joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)  # a single part is not copied
+    rows = [part.flatten(1, -2) for part in parts]
+    joined = rows[0] if len(rows) == 1 else torch.cat(rows, 1)  # a single part is not copied
     return joined.view(len(joined), -1, examples, joined.shape[-1])

@@ -1,7 +1,7 @@
 """The direct route: one backward pass through the whole model for each estimate.
 
 It is slower than the joint route and has larger errors, because one repeat gives one minibatch gradient. It is also
-correct if examples interact, if an estimator evaluates the decoder twice, and if encoder and decoder share parameters.
+correct if examples interact, and if encoder and decoder share parameters.
 """
 
 from __future__ import annotations

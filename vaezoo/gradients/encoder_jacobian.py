@@ -85,17 +85,16 @@ def find_other_parameters(module: nn.Module) -> list[str]:
 
 
 @contextmanager
-def record_layers(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Record (input, output) of each layer while the model runs; raise `RuntimeError` if a layer runs twice."""
-    record: dict[str, tuple[Tensor, Tensor]] = {}
+def record_calls(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:
+    """Record (input, output) of each call of each layer, except calls with weights that carry no gradient."""
+    record: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
-    def remember(name: str, inputs: Tensor, output: Tensor) -> None:
-        if name in record:
-            raise RuntimeError(f"layer {name} is used twice in one estimate, so its gradient is not one outer product")
-        record[name] = (inputs.detach(), output)
+    def remember(name: str, layer: nn.Linear, inputs: Tensor, output: Tensor) -> None:
+        if layer.weight.requires_grad:
+            record[name].append((inputs.detach(), output))
 
     handles = [
-        layer.register_forward_hook(lambda _, inputs, output, name=name: remember(name, inputs[0], output))
+        layer.register_forward_hook(lambda layer, inputs, output, name=name: remember(name, layer, inputs[0], output))
         for name, layer in layers.items()
     ]
     try:
@@ -105,14 +104,23 @@ def record_layers(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, tuple[T
             handle.remove()
 
 
+def require_single_calls(record: Mapping[str, list[tuple[Tensor, Tensor]]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return (input, output) of each layer; raise `RuntimeError` if a layer ran twice."""
+    for name, calls in record.items():
+        if len(calls) > 1:
+            raise RuntimeError(f"layer {name} is used twice in one estimate, so its gradient is not one outer product")
+    return {name: call for name, calls in record.items() for call in calls}
+
+
 def encoder_jacobians(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str, LayerJacobian]:
     """Return the Jacobians of the encoder's linear layers and of its other parameters, by name."""
     linear = find_linear_layers(encoder)
     parameters = {name: value.detach() for name, value in encoder.named_parameters()}
     others = {name: parameters[name] for name in find_other_parameters(encoder)}
     fixed = {name: value for name, value in parameters.items() if name not in others}
-    with record_layers(linear) as record:
+    with record_calls(linear) as calls:
         flat = flatten_posterior(encoder(x))
+    record = require_single_calls(calls)
     outputs = [output for _, output in record.values()]
     # One entry at a time, without grad_outputs: with them torch imports sympy to compare shapes, 0.3 s per process.
     by_entry = [torch.autograd.grad(entry.sum(), outputs, retain_graph=True, allow_unused=True) for entry in flat.mT]

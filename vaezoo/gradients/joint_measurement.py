@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaezoo.gradients.decoder_replay import SharedPass, differentiate
+from vaezoo.gradients.decoder_replay import Layers, SharedPass, differentiate
 from vaezoo.gradients.encoder_jacobian import (
     LayerJacobian,
     encoder_jacobians,
@@ -142,17 +142,20 @@ def _decoder_spreads(
     spread_of_layer: SpreadOfLayer,
 ) -> Iterator[tuple[str, dict[str, Spread]]]:
     others = [f"decoder.{name}" for name in find_other_parameters(model.decoder)]
-    computed: list[tuple[Tensor, dict[str, Spread]]] = []  # variants with equal weights share the spread
+    # variants with equal weights and the same pass share the spread
+    computed: list[tuple[Tensor, Layers, dict[str, Spread]]] = []
     for name, fitted in variants.items():
-        weights = chunk.decoder_weights[name]
+        weights, layers = chunk.decoder_weights[name], chunk.layers[name]
         draws = len(weights)
-        spreads = next((known for other, known in computed if torch.equal(other, weights)), None)
+        same = (spreads for w, other, spreads in computed if other is layers and torch.equal(w, weights))
+        spreads = next(same, None)
         if spreads is None:
-            spreads = {n: spread_of_layer(a[:draws], d[:draws], weights) for n, (a, d) in chunk.layers.items()}
-            computed.append((weights, spreads))
+            spreads = {n: spread_of_layer(a[:draws], d[:draws], weights) for n, (a, d) in layers.items()}
+            computed.append((weights, layers, spreads))
         if others:
             function = partial(estimate, fitted.variant, average=fitted.average)
-            general = spread_of_parameters(fitted.attach_to(model), function, others, x, noise[:, :draws])
+            rows = noise[:, : fitted.variant.noise_rows]
+            general = spread_of_parameters(fitted.attach_to(model), function, others, x, rows)
             spreads = spreads | {n.removeprefix("decoder."): spread for n, spread in general.items()}
         yield name, spreads
 

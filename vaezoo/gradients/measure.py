@@ -74,7 +74,7 @@ def measure(
             del joint_variants[error.variant]
     for name in variants.keys() - joint_variants.keys():
         fitted, reference = variants[name], _find_reference(variants[name], variants)
-        repeats = noise(slice(0, len(x)))[:, : fitted.variant.draws]
+        repeats = noise(slice(0, len(x)))[:, : fitted.variant.noise_rows]
         exact = variants[reference] if reference not in (None, name) else None
         measurements[name] = measure_directly(model, fitted, exact, x, repeats)
     return {name: measurements[name] for name in variants}
@@ -110,7 +110,7 @@ def supports_joint_measurement(
     alone. The result is False if examples interact, if the joint route misses a gradient, or if the replayed estimate
     raises an error.
     """
-    x, noise = x[:EXAMPLES], noise[:REPEATS, : fitted.variant.draws, :EXAMPLES]
+    x, noise = x[:EXAMPLES], noise[:REPEATS, : fitted.variant.noise_rows, :EXAMPLES]
     if {id(p) for p in model.encoder.parameters()} & {id(p) for p in model.decoder.parameters()}:
         return False
     try:
@@ -151,7 +151,7 @@ def _differentiate_jointly(
     for name, layer in encoder_jacobians(model.encoder, x).items():
         products = layer.products(shared.posterior_gradients[""])
         yield f"encoder.{name}", products.slopes[..., None] * products.inputs[:, None]
-    for name, (inputs, slopes) in shared.layers.items():
+    for name, (inputs, slopes) in shared.layers[""].items():
         weighted = shared.decoder_weights[""][..., None] * slopes
         yield f"decoder.{name}", torch.einsum("krbo,krbi->rboi", weighted, append_one(inputs))
     if others := [f"decoder.{name}" for name in find_other_parameters(model.decoder)]:

@@ -80,7 +80,7 @@ def _decoder_products(model: Model, fitted: FittedVariant, x: Tensor, noise: Ten
     for block in zip(x.split(EXAMPLES_AT_ONCE), noise.split(EXAMPLES_AT_ONCE, 2), strict=True):
         chunk = differentiate(model, {"": fitted}, *block, find_linear_layers(model.decoder))
         inner = torch.zeros((), dtype=torch.float64)
-        for name, (inputs, slopes) in chunk.layers.items():
+        for name, (inputs, slopes) in chunk.layers[""].items():
             weighted = chunk.decoder_weights[""][..., None] * slopes
             a, d = (t.permute(2, 1, 0, 3).flatten(1, 2) for t in (append_one(inputs), weighted))  # [N, M K, I or O]
             pairs.setdefault(name, []).append(OuterProducts(a, d))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from vaezoo.distributions.families import PriorChoice
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky-relu": nn.LeakyReLU,
@@ -78,7 +80,7 @@ class DataSpec:
         hidden: widths of the encoder's hidden layers; the decoder has them in reverse order.
         architecture: the networks.
         activation: a name in `ACTIVATIONS`.
-        prior: a name in `vaezoo.distributions.priors.PRIORS`.
+        prior: "fixed" or "learned"; see `vaezoo.distributions.families.Family`.
         free_bits: smallest term of the KL for each latent in the objective, nats; 0 for the KL itself.
     """
 
@@ -87,5 +89,5 @@ class DataSpec:
     hidden: tuple[int, ...] = (400,)
     architecture: Architecture = field(default=MLP)
     activation: str = "relu"
-    prior: str = "standard-normal"
+    prior: PriorChoice = "fixed"
     free_bits: float = 0.0

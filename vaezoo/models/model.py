@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vaezoo.baselines import ZeroPrediction
+from vaezoo.distributions.families import FAMILIES, Family
 from vaezoo.distributions.likelihoods import LIKELIHOODS, Likelihood, likelihood_name
-from vaezoo.distributions.posteriors import FAMILIES, Family, Posterior
+from vaezoo.distributions.posteriors import Posterior
 from vaezoo.distributions.priors import Prior
 
 
@@ -23,6 +24,11 @@ class Encoder(nn.Module):
 
     def __init__(self, trunk: nn.Module, width: int, latent_dim: int, family: Family) -> None:
         super().__init__()
+        if latent_dim % family.width:
+            raise ValueError(
+                f"{latent_dim} latent dimensions are no multiple of {family.width}, the coordinates of a latent of "
+                f"the family {family.name}; use {family.width * max(1, round(latent_dim / family.width))}"
+            )
         self.trunk = trunk
         self.heads = nn.ModuleDict({name: nn.Linear(width, latent_dim) for name in family.heads})
         self.family = family
@@ -97,7 +103,8 @@ def check_names(model: Model) -> None:
     likelihood, family = model.decoder.likelihood, model.encoder.family
     name = likelihood_name(likelihood)
     same_likelihood = name not in LIKELIHOODS or type(likelihood) is type(LIKELIHOODS[name](1))
-    same_family = FAMILIES.get(family.name, family) == family
+    known = FAMILIES.get(family.name, family)
+    same_family = (known.heads, known.build, known.stochastic) == (family.heads, family.build, family.stochastic)
     for kind, taken, same in (("likelihood", name, same_likelihood), ("posterior family", family.name, same_family)):
         if not same:
             raise ValueError(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
+from vaezoo.distributions.families import BERNOULLI, CATEGORICAL, DIAGONAL_NORMAL, POINT_MASS, Family
 from vaezoo.distributions.likelihoods import LIKELIHOODS
-from vaezoo.distributions.posteriors import DIAGONAL_NORMAL, POINT_MASS, Family
-from vaezoo.distributions.priors import PRIORS
 from vaezoo.models.architecture import DataSpec
 from vaezoo.models.model import Decoder, Encoder, Model
 
@@ -15,7 +14,7 @@ def _build(spec: DataSpec, latent_dim: int, family: Family) -> Model:
     trunk, width = spec.architecture.encoder(spec)
     network = spec.architecture.decoder(spec, latent_dim)
     likelihood = LIKELIHOODS[spec.likelihood](math.prod(spec.shape))
-    prior = PRIORS[spec.prior](latent_dim)
+    prior = family.priors[spec.prior](latent_dim)
     return Model(Encoder(trunk, width, latent_dim, family), Decoder(network, likelihood), prior, latent_dim)
 
 
@@ -36,3 +35,30 @@ def mlp_normal(spec: DataSpec, latent_dim: int) -> Model:
 def mlp_point(spec: DataSpec, latent_dim: int) -> Model:
     """Return an autoencoder: the networks of `mlp_normal` without the head for the scale, with a point mass as q."""
     return _build(spec, latent_dim, POINT_MASS)
+
+
+def mlp_bernoulli(spec: DataSpec, latent_dim: int) -> Model:
+    """Return a VAE as `mlp_normal`, with Bernoulli latents and a uniform prior by default.
+
+    Args:
+        spec: shape, likelihood, architecture and hidden widths.
+        latent_dim: D, the number of latents.
+
+    Source: Mnih and Gregor 2014, Neural variational inference and learning in belief networks, arXiv:1402.0030.
+    """
+    return _build(spec, latent_dim, BERNOULLI)
+
+
+def mlp_categorical(spec: DataSpec, latent_dim: int) -> Model:
+    """Return a VAE as `mlp_bernoulli`, with categorical latents of 10 classes, as one-hot vectors.
+
+    Args:
+        spec: shape, likelihood, architecture and hidden widths.
+        latent_dim: D, the number of coordinates of z: 10 for each latent.
+
+    Raises:
+        ValueError: D is no multiple of 10.
+
+    Source: Jang et al. 2017, Categorical reparameterization with Gumbel-softmax, arXiv:1611.01144.
+    """
+    return _build(spec, latent_dim, CATEGORICAL)

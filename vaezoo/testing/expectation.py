@@ -1,7 +1,8 @@
-"""The mean of a gradient estimate against the gradient of the mean objective: the bias, without Monte Carlo error.
+"""The mean of a gradient estimate against the gradient of the mean objective: the bias.
 
 Both means are over the standard normal noise, by Gauss-Hermite quadrature. The rows of one batch are the points of the
-rule, so a mean gradient is one backward pass. The gradient of the mean objective is by finite differences, so it is
+rule, so a mean gradient is one backward pass. For discrete latents, the mean objective is a sum over all states, and
+the mean of the estimates is over random draws. The gradient of the mean objective is by finite differences, so it is
 right for posteriors and likelihoods whose own gradients are wrong.
 """
 
@@ -14,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vaezoo.distributions.families import Family
+from vaezoo.distributions.posteriors import Posterior
 from vaezoo.models import Model
 from vaezoo.testing import quadrature
 from vaezoo.testing.problems import Problem, normal
@@ -24,7 +27,7 @@ SMOOTH_STEP, PIECEWISE_STEP = 1e-4, 1e-6  # the second one is unlikely to cross 
 SMALLEST_RESOLUTION = 1e-6  # of finite differences
 FEW_POINTS, FINE = 2_000, 1e-4  # fewer points suffice if the error of the quadrature is at most this
 COARSE = 0.02  # a larger error of the quadrature means that the estimate is no smooth function of the noise
-BATCH_SIZE = 20_000
+BATCH_SIZE, DISCRETE_BATCH_SIZE = 20_000, 2_500
 SIGNIFICANT_Z = 5.0
 
 
@@ -104,8 +107,8 @@ def objective_values(
 ) -> Float[Tensor, " B"]:
     """Return F(log w) + A at the draws of the posterior, nats: the value that an estimate must have."""
     model, objective = problem.model, problem.variant.objective
-    q = model.encoder(x)
-    log_w = objective.log_weight(model, x, q.rsample(noise) if reparameterized else q.sample(noise), q)
+    q, rows = model.encoder(x), noise[: problem.variant.draws]
+    log_w = objective.log_weight(model, x, q.rsample(rows) if reparameterized else q.sample(rows), q)
     return objective.reduction.value(log_w) + objective.exact(model, q)
 
 
@@ -117,24 +120,36 @@ def mean_over_noise(problem: Problem, function: Callable[[Tensor, Tensor], Tenso
     return (values.view(len(problem.x), -1) @ weights).mean()
 
 
+def list_draws(
+    family: Family, q: Posterior, latent_dim: int, nodes: int
+) -> tuple[Float[Tensor, "S B D"], Float[Tensor, "S B"]]:
+    """Return draws z of q and their weights: all states with their probabilities, or the points of a quadrature."""
+    examples = len(q.mean)
+    if family.is_discrete:
+        z = q.states()[:, None].expand(-1, examples, -1)  # type: ignore[attr-defined]
+        return z, q.log_prob(z).exp()
+    points, weights = quadrature.grid_rule(1, latent_dim, nodes)
+    return q.sample(points[0][:, None].expand(-1, examples, -1)), weights[:, None].expand(-1, examples)
+
+
 def mean_objective(problem: Problem, nodes: int) -> Callable[[], Float[Tensor, ""]]:
-    """Return a function that computes the mean of the objective over the examples and the noise, by quadrature, nats.
+    """Return a function that computes the mean of the objective over the examples and draws, nats, by `list_draws`.
 
     A log weight depends on one draw alone. So those of all points of one draw are computed once, and then combined.
     """
     model, objective, x = problem.model, problem.variant.objective, problem.x
-    points, weights = quadrature.grid_rule(1, model.latent_dim, nodes)
-    noise = points[0][:, None].expand(-1, len(x), -1)
-    choices = torch.cartesian_prod(*[torch.arange(len(weights))] * problem.variant.draws).view(
-        -1, problem.variant.draws
-    )
-    probabilities = weights[choices].prod(1)
 
     def mean() -> Float[Tensor, ""]:
         q = model.encoder(x)
-        log_w = objective.log_weight(model, x, q.sample(noise), q)
+        z, weights = list_draws(model.encoder.family, q, model.latent_dim, nodes)
+        log_w = objective.log_weight(model, x, z, q)
+        draws = problem.variant.draws
+        choices = torch.cartesian_prod(*[torch.arange(len(weights))] * draws).view(-1, draws)
         values = objective.reduction.value(log_w[choices.T].flatten(1)).view(-1, len(x))
-        return (probabilities @ values + objective.exact(model, q)).mean()
+        probabilities = weights[choices[:, 0]]
+        for draw in choices.T[1:]:
+            probabilities = probabilities * weights[draw]
+        return ((probabilities * values).sum(0) + objective.exact(model, q)).mean()
 
     return mean
 
@@ -146,6 +161,9 @@ def measure_bias(problem: Problem, part: str, effort: Effort) -> Bias:
 
     def exact(nodes: int) -> Tensor:
         return differentiate_numerically(model, part, mean_objective(problem, nodes), directions, SMOOTH_STEP)
+
+    if problem.is_discrete:
+        return _measure_by_draws(problem, part, directions, exact(0), SMALLEST_RESOLUTION, effort.batches)
 
     def mean_gradient(nodes: int) -> Tensor:
         return directions @ flat_gradient(model, mean_over_noise(problem, problem.estimate, nodes), part)
@@ -166,12 +184,16 @@ def _measure_by_draws(
     problem: Problem, part: str, directions: Tensor, expected: Tensor, error: float, batches: int
 ) -> Bias:
     # error: that of `expected`. The standard error is from the means of batches, each of which needs a backward pass.
-    model, draws, latents = problem.model, problem.variant.draws, problem.model.latent_dim
+    model, rows_of_noise, latents = problem.model, problem.variant.noise_rows, problem.model.latent_dim
     estimates, controls = [], []
     for batch in range(batches):
-        rows = problem.x.repeat_interleave(BATCH_SIZE // len(problem.x), 0)
-        noise = normal(draws, len(rows), latents, seed=100 + batch)
+        size = DISCRETE_BATCH_SIZE if problem.is_discrete else BATCH_SIZE
+        rows = problem.x.repeat_interleave(size // len(problem.x), 0)
+        noise = normal(rows_of_noise, len(rows), latents, seed=100 + batch)
         estimates.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
+        if problem.is_discrete:  # without a pathwise gradient
+            controls.append(expected)
+            continue
         pathwise = objective_values(problem, rows, noise, reparameterized=True).mean()
         controls.append(directions @ flat_gradient(model, pathwise, part))
     means, control = torch.stack(estimates), torch.stack(controls) - expected

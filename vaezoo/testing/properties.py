@@ -29,6 +29,7 @@ PROPERTIES: dict[str, Callable[[Variant], Iterator[Finding]]] = {
     "inputs stay unchanged": estimate_properties.check_inputs,
     "reproducible under a seed": estimate_properties.check_reproducible,
     "baseline learns by least squares": estimate_properties.check_baseline,
+    "control variate learns by the squared gradient": estimate_properties.check_control,
     "measured variance is that of a plain loop": estimate_properties.check_moments,
     "bias": claims.check_bias,
     "KL in closed form": claims.check_kl,

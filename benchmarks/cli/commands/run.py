@@ -72,7 +72,7 @@ def run(
     ] = None,
     prior: Annotated[
         str | None,
-        training("Use this prior p(z): standard-normal, or learned-normal (trained mean and scale).", PRESET_DEFAULT),
+        training("Use a fixed prior p(z), or a learned one with trained parameters.", PRESET_DEFAULT),
     ] = None,
     latent_dim: Annotated[int | None, training("Use this number of latent dimensions D.", DATASET_DEFAULT)] = None,
     architecture: options.Architecture = None,

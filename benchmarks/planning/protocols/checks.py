@@ -12,6 +12,7 @@ from benchmarks.planning.cases import Protocol
 from benchmarks.planning.data.facts import PreparedDataset
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.schedules import CONSTANT
+from vaezoo import DataSpec, build
 
 
 def check_objectives(protocol: Protocol, entries: Sequence[RegisteredVariant]) -> None:
@@ -28,6 +29,17 @@ def check_objectives(protocol: Protocol, entries: Sequence[RegisteredVariant]) -
                 f"--free-bits {protocol.free_bits:g}: the objective {objective.name} of {name} has no KL in closed "
                 "form for each latent; leave out the variant, or the option"
             )
+
+
+def check_latents(entries: Sequence[RegisteredVariant], latent_dims: Sequence[int], spec: DataSpec) -> None:
+    """Raise `UserError` if the model of a project's variant can't have this number of latents."""
+    for entry, latent_dim in zip(entries, latent_dims, strict=True):
+        if entry.source:  # a plug-in can raise anything, and its cell records that
+            continue
+        try:
+            build(entry.variant, spec, latent_dim)
+        except ValueError as error:
+            raise UserError(f"{entry.variant.name}: {error}, or leave out the variant") from error
 
 
 def check_counts(protocol: Protocol, prepared: PreparedDataset) -> None:

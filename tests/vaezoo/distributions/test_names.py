@@ -5,8 +5,9 @@ import pytest
 from tests.vaezoo.testing.right_variants import OtherBernoulli
 from tests.vaezoo.testing.wrong_models import WiderSamples, with_likelihood
 from vaezoo import Model, Variant, build, elbo, mlp_normal, pathwise
+from vaezoo.distributions.families import Family
 from vaezoo.distributions.likelihoods import Bernoulli, Gaussian
-from vaezoo.distributions.posteriors import DiagonalNormal, Family
+from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.models import Encoder
 from vaezoo.testing.problems import SMALL
 

@@ -11,7 +11,7 @@ STOCHASTIC = [v for v in VARIANTS if v.name != "autoencoder"]
 def fit(variant, seed=3):
     """The variant with a random network and a moving average of -4 nats, where its baseline has them."""
     torch.manual_seed(seed)
-    network = variant.estimator.make_network(9).double()
+    network = variant.estimator.make_network(9, 2).double()
     return FittedVariant(variant, network, torch.tensor(-4.0 if variant.estimator.averaging_rate else 0.0).double())
 
 

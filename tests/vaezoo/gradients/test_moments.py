@@ -86,7 +86,7 @@ def test_outer_products_give_the_same_spread_as_single_gradients(estimator, draw
         rows = (delta - delta.mean(0)).transpose(0, 1)
         deviations[f"encoder.{name}"] = ((rows @ layer.gram(slice(None))) * rows).sum(-1).T
         totals[f"encoder.{name}"] = len(x) * layer.gradient(delta.mean(0))
-    for name, (inputs, slopes) in shared.layers.items():
+    for name, (inputs, slopes) in shared.layers[""].items():
         spread = leading_spread(inputs, slopes, weights)
         deviations[f"decoder.{name}"], totals[f"decoder.{name}"] = spread.deviation, spread.total
     assert len(deviations) == 5

@@ -12,7 +12,7 @@ from vaezoo import DataSpec, Estimator, FittedVariant, Variant, build, elbo, ini
 pytestmark = pytest.mark.usefixtures("unchecked_types")
 
 SPEC, LATENTS, REPEATS = DataSpec((4, 4), "bernoulli", (5,)), 2, 12
-DIRECT = {"antithetic", "antithetic-iwae", "taylor", "taylor-2", "stacked-taylor", "tied", "without-bias"}
+DIRECT = {"tied", "without-bias"}
 
 
 def train(model, variant, x, noise):
@@ -56,8 +56,10 @@ def clipped(log_weight, reduction, q, noise, prediction):
     return reduction.value(log_weight(q.rsample(noise.clamp(-2.5, 2.5)), q))
 
 
-def test_an_estimate_that_changes_rare_draws_ends_no_other_measurement(tools):
-    """The probe of a few draws does not see it."""
+@pytest.mark.parametrize(("rows", "route"), [(2000, "joint"), (400, "direct")])
+def test_an_estimate_that_changes_rare_draws_ends_no_other_measurement(rows, route, tools, monkeypatch):
+    """The probe of a few draws does not see it. It has passes of its own if the first pass shows it."""
+    monkeypatch.setattr("vaezoo.gradients.decoder_replay.DECODER_ROWS_PER_PASS", rows)
     model = build(STOCHASTIC[0], SPEC, LATENTS).double()
     x, noise = (tools.normal(40, 4, 4) > 0).double(), tools.normal(20, 1, 40, LATENTS).clamp(-2.4, 2.4)
     noise[15, 0, 30] = 3.0
@@ -66,6 +68,6 @@ def test_an_estimate_that_changes_rare_draws_ends_no_other_measurement(tools):
         "vae": FittedVariant(STOCHASTIC[0]),
     }
     together = measure(model, variants, x, lambda rows: noise[:, :, rows])
-    assert {name: m.route for name, m in together.items()} == {"clipped": "direct", "vae": "joint"}
+    assert {name: m.route for name, m in together.items()} == {"clipped": route, "vae": "joint"}
     alone = measure(model, {"vae": variants["vae"]}, x, lambda rows: noise[:, :, rows])["vae"]
     assert together["vae"].moments["encoder", ""].variance == alone.moments["encoder", ""].variance

@@ -20,7 +20,8 @@ from vaezoo import (
     pathwise,
     score_function,
 )
-from vaezoo.distributions.posteriors import DIAGONAL_NORMAL, DiagonalNormal, Family
+from vaezoo.distributions.families import DIAGONAL_NORMAL, Family
+from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.distributions.priors import STANDARD_NORMAL
 from vaezoo.models import Decoder, Encoder
 from vaezoo.objectives import importance_weight, zero_exact

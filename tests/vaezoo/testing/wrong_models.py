@@ -16,7 +16,8 @@ from vaezoo import (
     iwae,
     mlp_normal,
 )
-from vaezoo.distributions.posteriors import DiagonalNormal, Family
+from vaezoo.distributions.families import Family
+from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.distributions.priors import STANDARD_NORMAL
 from vaezoo.models import Decoder, Encoder
 from vaezoo.objectives import log_likelihood_weight, zero_exact

@@ -34,7 +34,7 @@ def save(trained, tmp_path):
 @pytest.mark.parametrize("name", ["vae", "autoencoder", "reinforce-vae-nvil"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
 def test_a_loaded_model_is_the_saved_model(tmp_path, name, architecture):
-    spec = DataSpec((4, 5), "gaussian-learned", (7, 6), architecture, "tanh", "learned-normal", 0.2)
+    spec = DataSpec((4, 5), "gaussian-learned", (7, 6), architecture, "tanh", "learned", 0.2)
     constants = (1.0, (0.5,) * 20, (2.0,) * 20, 3, False)
     saved = TrainedModel(build(BY_NAME[name], spec, 3), name, spec, *constants, {"seed": 4})
     loaded = load_model(save(saved, tmp_path))

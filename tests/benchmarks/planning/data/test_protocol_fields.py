@@ -57,7 +57,7 @@ def test_defaults_are_no_part_of_the_identity(protocol):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"prior": "learned-normal"}, {"free_bits": 0.3}, GREY],
+    [{"prior": "learned"}, {"free_bits": 0.3}, GREY],
     ids=lambda settings: next(iter(settings)),
 )
 def test_each_field_trains_is_recorded_and_has_an_identity_of_its_own(plan, settings):
@@ -71,7 +71,7 @@ def test_each_field_trains_is_recorded_and_has_an_identity_of_its_own(plan, sett
     assert elbos[-1] > elbos[0]
 
 
-@pytest.mark.parametrize("settings", [{"prior": "learned-normal"}, {"free_bits": 0.3}])
+@pytest.mark.parametrize("settings", [{"prior": "learned"}, {"free_bits": 0.3}])
 @pytest.mark.parametrize("name", ["beta-vae"])
 def test_the_traced_step_is_the_plain_one(plan, settings, name):
     plain, traced = (state.initial_state(state.setup_case(plan(name, **settings))) for _ in range(2))
@@ -88,7 +88,7 @@ def test_the_traced_step_is_the_plain_one(plan, settings, name):
 
 
 def test_the_parameters_of_a_prior_are_trained_saved_and_loaded(plan, tmp_path):
-    case = dataclasses.replace(plan(prior="learned-normal"), keep_model=True)
+    case = dataclasses.replace(plan(prior="learned"), keep_model=True)
     record, attachments = cell.train_and_measure(case)
     path = tmp_path / "m.safetensors"
     path.write_bytes(attachments.model)
@@ -102,7 +102,7 @@ def test_the_parameters_of_a_prior_are_trained_saved_and_loaded(plan, tmp_path):
 def test_the_compiled_step_of_another_prior_or_free_bits_is_another_program(plan, monkeypatch):
     monkeypatch.setattr(compilation, "MIN_SAVED_SECONDS", 0.0)
     monkeypatch.setattr(compilation, "SECONDS_SAVED_PER_STEP", 1.0)
-    settings = ({}, {"prior": "learned-normal"}, {"free_bits": 0.3}, {"free_bits": 0.4})
+    settings = ({}, {"prior": "learned"}, {"free_bits": 0.3}, {"free_bits": 0.4})
     assert len({compilation.choose_step_path(plan(**fields)) for fields in settings}) == 4
 
 
@@ -197,7 +197,7 @@ def test_the_output_bias_of_dequantised_pixels_has_the_mean_of_their_noise(plan)
         ({"held_out": 10}, "digits has 180 validation examples"),
         ({"held_out": -1}, "greater than or equal to 0"),
         ({"free_bits": -0.1}, "greater than or equal to 0"),
-        ({"prior": "learned"}, "standard-normal"),
+        ({"prior": "trained"}, "fixed"),
     ],
 )
 def test_contradictions_are_one_line(plan, settings, words):

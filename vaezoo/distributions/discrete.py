@@ -1,0 +1,202 @@
+"""Discrete approximate posteriors: Bernoulli and categorical latents, drawn from standard normal noise.
+
+A draw is a step function of the noise, so it has no derivative in the parameters. Estimators use the parts of a draw:
+the perturbed logits, from which follow the draw itself and its relaxation, a continuous function of the parameters.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+from torch.special import log_ndtr, ndtr
+
+from vaezoo.distributions.posteriors import Posterior
+
+MAX_STATES = 4096
+
+
+@runtime_checkable
+class DiscretePosterior(Posterior, Protocol):
+    """q(z|x) of discrete latents; z [K, B, D] has the numbers 0 and 1. Vectors of a latent lie side by side in D."""
+
+    logits: Tensor
+
+    def perturb(self, noise: Float[Tensor, "*K D"]) -> Tensor:
+        """Return the logits plus noise, of which a draw is the hard value."""
+
+    def perturb_given(self, z: Float[Tensor, "K B D"], noise: Float[Tensor, "K B D"]) -> Tensor:
+        """Return perturbed logits given that the draw is z, from fresh noise; differentiable in the logits.
+
+        With z from `sample`, they have the distribution of `perturb`. Source: Tucker et al. 2017, REBAR,
+        arXiv:1703.07370, appendix; Grathwohl et al. 2018, RELAX, arXiv:1711.00123, appendix B.
+        """
+
+    def soften(self, perturbed: Tensor, temperature: Tensor | float) -> Float[Tensor, "K B D"]:
+        """Return the relaxed draws of perturbed logits; they tend to the draws if the temperature tends to 0."""
+
+    def halfway(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        """Return m = (z + mean) / 2, with the derivative in the logits of a mean that has this value."""
+
+    def states(self) -> Float[Tensor, "S D"]:
+        """Return all values of z; raise `ValueError` if there are more than 4,096."""
+
+    def kl_per_latent(self, p: Any) -> Float[Tensor, "B L"]:
+        """Return the terms of KL(q‖p), one for each latent, nats; p is of the same family."""
+
+
+class NoDerivativeError(TypeError):
+    """A draw of discrete latents is asked for its derivative."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "draws of discrete latents have no derivative in the parameters; use an estimator such as score_function, "
+            "disarm or gumbel_softmax instead of reparameterization"
+        )
+
+
+def relaxed_sample(q: DiscretePosterior, noise: Float[Tensor, "K B D"], temperature: float) -> Float[Tensor, "K B D"]:
+    """Return draws of the concrete distribution of this temperature, with the gradient in the logits.
+
+    Source: Maddison et al. 2017, The concrete distribution, arXiv:1611.00712; Jang et al. 2017, arXiv:1611.01144.
+    """
+    return q.soften(q.perturb(noise), temperature)
+
+
+def _check_states(count: int) -> None:
+    if count > MAX_STATES:
+        raise ValueError(f"the latents have {count} states; a sum over all states is for at most {MAX_STATES}")
+
+
+@dataclass(frozen=True)
+class FactorizedBernoulli:
+    """q(z|x) = prod_d Bernoulli(z_d; sigmoid(logits_d)).
+
+    A draw is 1 if logit + logit(u) > 0 with u = Phi(noise), which is the same as Phi(-noise) < sigmoid(logit). So the
+    noise with the other sign gives the antithetic draw.
+    """
+
+    logits: Float[Tensor, "B D"]
+
+    @property
+    def mean(self) -> Float[Tensor, "B D"]:
+        return self.logits.sigmoid()
+
+    @property
+    def scale(self) -> Float[Tensor, "B D"]:
+        return (self.logits.sigmoid() * (-self.logits).sigmoid()).sqrt()
+
+    def rsample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        raise NoDerivativeError
+
+    def sample(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
+        """Return draws z in {0, 1}, without a gradient."""
+        is_one: Tensor = ndtr(-noise.to(self.logits.dtype)) < self.mean.detach()
+        return is_one.to(self.logits.dtype)
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        """Return log q(z|x) = sum_d z_d logit_d - log(1 + exp(logit_d)), nats."""
+        return (z * self.logits + logsigmoid(-self.logits)).sum(-1)
+
+    def detach(self) -> FactorizedBernoulli:
+        return FactorizedBernoulli(self.logits.detach())
+
+    def perturb(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
+        return self.logits + _logistic(noise.to(self.logits.dtype))
+
+    def perturb_given(self, z: Float[Tensor, "K B D"], noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        sign = 2 * z - 1  # a logistic variable of this location, given its sign
+        odds = _logistic(noise.to(self.logits.dtype)) - logsigmoid(-sign * self.logits)
+        return sign * -logsigmoid(-odds)
+
+    def soften(self, perturbed: Float[Tensor, "K B D"], temperature: Tensor | float) -> Float[Tensor, "K B D"]:
+        return (perturbed / temperature).sigmoid()
+
+    def halfway(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        middle = (z + self.mean.detach()) / 2
+        return middle + middle * (1 - middle) * (self.logits - self.logits.detach())
+
+    def states(self) -> Float[Tensor, "S D"]:
+        count = self.logits.shape[-1]
+        _check_states(2**count)
+        return self.logits.new_tensor(list(itertools.product((0.0, 1.0), repeat=count)))
+
+    def kl_per_latent(self, p: FactorizedBernoulli) -> Float[Tensor, "B D"]:
+        difference = logsigmoid(-self.logits) - logsigmoid(-p.logits)
+        return self.mean * (self.logits - p.logits) + difference
+
+
+@dataclass(frozen=True)
+class FactorizedCategorical:
+    """q(z|x) of L latents with C classes each; z is one-hot and has D = L C numbers. Draws are by Gumbel-max."""
+
+    logits: Float[Tensor, "B L C"]
+
+    @property
+    def mean(self) -> Float[Tensor, "B D"]:
+        return self.logits.softmax(-1).flatten(-2)
+
+    @property
+    def scale(self) -> Float[Tensor, "B D"]:
+        return (self.mean * (1 - self.mean)).sqrt()
+
+    def rsample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        raise NoDerivativeError
+
+    def sample(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
+        """Return one-hot draws z, without a gradient."""
+        perturbed = self.perturb(noise).detach()
+        return torch.zeros_like(perturbed).scatter(-1, perturbed.argmax(-1, keepdim=True), 1.0).flatten(-2)
+
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        """Return log q(z|x) = sum over latents of the log probability of their class, nats."""
+        return (z * self.logits.log_softmax(-1).flatten(-2)).sum(-1)
+
+    def detach(self) -> FactorizedCategorical:
+        return FactorizedCategorical(self.logits.detach())
+
+    def perturb(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K L C"]:
+        return self.logits.log_softmax(-1) - self._exponential(noise).log()
+
+    def perturb_given(self, z: Float[Tensor, "K B D"], noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B L C"]:
+        exponential, is_class = self._exponential(noise), self._split(z)
+        largest = -(exponential * is_class).sum(-1, keepdim=True).log()  # the value of the class drawn
+        free = self.logits.log_softmax(-1) - exponential.log()
+        return torch.where(is_class > 0, largest, -torch.logaddexp(-free, -largest))
+
+    def soften(self, perturbed: Float[Tensor, "K B L C"], temperature: Tensor | float) -> Float[Tensor, "K B D"]:
+        return (perturbed / temperature).softmax(-1).flatten(-2)
+
+    def halfway(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        middle, path = self._split(z + self.mean.detach()) / 2, self.logits - self.logits.detach()
+        return (middle + middle * (path - (middle * path).sum(-1, keepdim=True))).flatten(-2)
+
+    def states(self) -> Float[Tensor, "S D"]:
+        latents, classes = self.logits.shape[-2:]
+        _check_states(classes**latents)
+        rows = torch.eye(classes, dtype=self.logits.dtype, device=self.logits.device).unbind()
+        return torch.stack([torch.cat(state) for state in itertools.product(rows, repeat=latents)])
+
+    def kl_per_latent(self, p: FactorizedCategorical) -> Float[Tensor, "B L"]:
+        log_ratio = self.logits.log_softmax(-1) - p.logits.log_softmax(-1)
+        return (self.logits.softmax(-1) * log_ratio).sum(-1)
+
+    def _split(self, z: Float[Tensor, "*K D"]) -> Float[Tensor, "*K L C"]:
+        rows: Tensor = z.unflatten(-1, self.logits.shape[-2:])
+        return rows
+
+    def _exponential(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K L C"]:
+        # -log Phi(noise): exponential variables with rate 1; minus their logarithm is Gumbel noise
+        log_uniform: Tensor = log_ndtr(self._split(noise.to(self.logits.dtype)))
+        return -log_uniform
+
+
+def _logistic(noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
+    # logit(Phi(noise)), a standard logistic variable
+    logit: Tensor = log_ndtr(noise) - log_ndtr(-noise)
+    return logit

@@ -1,0 +1,97 @@
+"""REBAR and RELAX: the score function with a relaxation as control variate, which is trained to lower the variance."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vaezoo.distributions.discrete import DiscretePosterior
+from vaezoo.estimators.estimator import Control, Estimator, LogWeight, Noise, PerExample
+from vaezoo.estimators.relaxed import KINDS
+from vaezoo.reductions import Reduction, replace_each
+
+FIRST_TEMPERATURE = 0.5
+WIDTH = 100
+
+
+class ControlVariate(nn.Module):
+    """c(s) = strength * r(relaxed draw) + network(s), as a function of the perturbed logits s.
+
+    Args:
+        latent_dim: D, the number of coordinates of z.
+        has_network: whether a network with one hidden layer is added (RELAX).
+    """
+
+    def __init__(self, latent_dim: int, has_network: bool) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(FIRST_TEMPERATURE)))
+        self.strength = nn.Parameter(torch.ones(()))
+        layers = nn.Sequential(nn.Linear(latent_dim, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))
+        self.network: nn.Sequential | None = layers if has_network else None
+
+    def add_network(self, s: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"] | float:
+        """Return the network's part of c(s), nats; 0 without a network."""
+        if self.network is None:
+            return 0.0
+        value: Tensor = self.network(s.to(self.log_temperature.dtype)).squeeze(-1)
+        return value
+
+    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
+        """Return 0: nothing is predicted before the draw."""
+        return x.new_zeros(len(x), 1)
+
+
+def _estimate(
+    log_weight: LogWeight,
+    reduction: Reduction,
+    q: DiscretePosterior,
+    noise: Noise,
+    prediction: PerExample,
+    control: Control,
+) -> PerExample:
+    """Return F at the draws z; its gradient in the logits is (r - c(s')) grad log q(z) + grad c(s) - grad c(s').
+
+    s are the perturbed logits of the draws, and s' are drawn again given z. The derivative of s' in the logits is kept.
+    The last term of the value is 0; its gradient trains the control variate to lower the squared gradient.
+    """
+    first, second = noise.chunk(2)
+    z, module = q.sample(first), control.module
+    log_w = log_weight(z, q)
+    value = reduction.value(log_w)
+
+    def vary(s: Tensor) -> Float[Tensor, "K B"]:
+        relaxed = q.soften(s, module.log_temperature.exp())
+        rewards = replace_each(log_w.detach(), control.log_weight(relaxed, q.detach()), reduction)
+        value: Tensor = module.strength * rewards + module.add_network(s.reshape(relaxed.shape))
+        return value
+
+    def terms(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        p = dataclasses.replace(q, logits=logits)  # type: ignore[type-var]
+        return p.log_prob(z), vary(p.perturb(first)), vary(p.perturb_given(z, second))
+
+    (_, _, conditional), pull_back = torch.func.vjp(terms, q.logits.detach())[:2]
+    gain = reduction.reward(log_w).detach() - conditional
+    (gradient,) = pull_back((gain, torch.ones_like(gain), -torch.ones_like(gain)))
+    path: Tensor = (gradient.detach() * (q.logits - q.logits.detach())).flatten(1).sum(1)
+    square: Tensor = gradient.square().flatten(1).sum(1)
+    return value + path - (square - square.detach())
+
+
+def _make(name: str, has_network: bool) -> Estimator:
+    def control(latent_dim: int) -> ControlVariate:
+        return ControlVariate(latent_dim, has_network)
+
+    return Estimator(name, _estimate, noise_per_draw=2, control=control, kinds=KINDS)
+
+
+# REBAR, with the temperature and the strength as parameters. Source: Tucker et al. 2017, REBAR: low-variance, unbiased
+# gradient estimates for discrete latent variable models, arXiv:1703.07370, equation 7.
+rebar = _make("rebar", has_network=False)
+
+# RELAX: REBAR with a network of the perturbed logits added to the control variate. Source: Grathwohl et al. 2018,
+# Backpropagation through the void, arXiv:1711.00123, section 3.1 and appendix B.
+relax = _make("relax", has_network=True)
