@@ -21,7 +21,7 @@ from vaezoo.gradients.encoder_jacobian import (
     find_other_parameters,
     parameter_slices,
 )
-from vaezoo.gradients.moments import RELATIVE_ROUNDING, Measurement, ValueWithError, normalise, z_score
+from vaezoo.gradients.moments import RELATIVE_ROUNDING, Measurement, ValueWithError, normalise, squared_mean, z_score
 from vaezoo.gradients.spread import Spread, spread_of_parameters
 from vaezoo.models import Model
 from vaezoo.variants import FittedVariant, estimate
@@ -29,6 +29,8 @@ from vaezoo.variants import FittedVariant, estimate
 DECODER_ROWS_PER_CHUNK = 2_000  # so that the recorded activations stay in the processor's cache
 NUMBERS_PER_CHUNK = 1_000_000
 COSINES = 40
+GROUPS = 20  # of repeats, for the squared bias
+EXACT_REPEATS = 2  # of estimates without noise
 
 NoiseSource = Callable[[slice], Float[Tensor, "R K B D"]]
 SpreadOfLayer = Callable[[Float[Tensor, "K R B I"], Float[Tensor, "K R B O"], Float[Tensor, "K R B"]], Spread]
@@ -55,6 +57,7 @@ class _Sums:
         self.means: list[Float[Tensor, "B S"]] = []
         self.first: list[Float[Tensor, "R B S"]] = []
         self.direction: list[Float[Tensor, "B S"]] = []
+        self.groups: list[Float[Tensor, "G B S"]] = []
         self.projections: Float[Tensor, " R"] | None = None
         self.is_different = False
         self.leading: int | None = None
@@ -78,8 +81,12 @@ class _Sums:
                 self.decoder_totals[layer] = self.decoder_totals.get(layer, 0.0) + spread.total
             self.leading = self.leading if spread.leading is None else spread.leading
 
-    def add_difference(self, delta: Float[Tensor, "R B S"], reference: Float[Tensor, "R B S"]) -> None:
+    def add_difference(self, delta: Float[Tensor, "R B S"], reference: Float[Tensor, "_ B S"]) -> None:
+        if len(reference) != len(delta):  # a reference without noise
+            reference = reference[:1]
         difference = delta - reference
+        if len(reference) == 1:
+            self.groups.append(torch.stack([part.mean(0) for part in difference.tensor_split(GROUPS)]))
         self.is_different |= bool((difference.norm(dim=-1) > RELATIVE_ROUNDING * reference.norm(dim=-1)).any())
         # Each half of the repeats is projected on the mean difference of the other half, which is independent of it.
         first, second = difference.tensor_split(2)
@@ -109,17 +116,23 @@ def measure_jointly(
     slices = parameter_slices(model.encoder(x[:1]))
     sums = {name: _Sums() for name in variants}
 
+    exact = {name: v for name, v in variants.items() if not v.variant.estimator.noise_per_draw}
+    parts = [(exact, EXACT_REPEATS)] if exact else []
+    parts += [({name: v for name, v in variants.items() if name not in exact}, None)]
+
     def add_chunk(rows: slice) -> None:  # a function, so that the memory of a chunk is freed before the next one
-        draws = noise(rows)
-        chunk = differentiate(model, variants, x[rows], draws, linear)
+        draws, gradients = noise(rows), dict[str, Tensor]()
         gram = {name: layer.gram(rows) for name, layer in layers.items()}
-        for name, delta in chunk.posterior_gradients.items():
+        for group, repeats in parts:
+            chunk = differentiate(model, group, x[rows], draws[:repeats], linear)
+            gradients |= chunk.posterior_gradients
+            if spread_of_layer:
+                for name, spreads in _decoder_spreads(model, group, chunk, x[rows], draws[:repeats], spread_of_layer):
+                    sums[name].add_decoder(spreads)
+        for name, delta in gradients.items():
             sums[name].add_posterior(delta, gram, slices)
             if (reference := references[name]) not in (None, name):
-                sums[name].add_difference(delta, chunk.posterior_gradients[reference])
-        if spread_of_layer:
-            for name, spreads in _decoder_spreads(model, variants, chunk, x[rows], draws, spread_of_layer):
-                sums[name].add_decoder(spreads)
+                sums[name].add_difference(delta, gradients[reference])
 
     repeats, draws, _, latents = noise(slice(0, 1)).shape
     size = max(1, min(DECODER_ROWS_PER_CHUNK // (repeats * draws), NUMBERS_PER_CHUNK // (repeats * latents)))
@@ -181,17 +194,27 @@ def _conclude(
         moments[part, ""] = normalise(deviation, total, len(mean), leading.get(part))
     cosine = None if direction is None else _cosine(layers, torch.cat(sums.first, 1), direction)
     bias = z_score(sums.projections) if sums.projections is not None and sums.is_different else None
-    return Measurement(moments, bias, cosine, "joint")
+    squared_bias = _squared_bias(layers, torch.cat(sums.groups, 1)) if sums.groups else None
+    return Measurement(moments, bias, cosine, "joint", squared_bias)
+
+
+def _squared_bias(layers: dict[str, LayerJacobian], groups: Float[Tensor, "G B S"]) -> ValueWithError:
+    gram = torch.zeros(len(groups), len(groups), dtype=torch.float64)
+    for layer in layers.values():
+        means = torch.stack([layer.gradient(group).flatten().double() for group in groups])
+        gram += (means @ means.mT).cpu()
+    return squared_mean(gram)
 
 
 def _cosine(
     layers: dict[str, LayerJacobian], first: Float[Tensor, "N B S"], direction: dict[str, Tensor]
 ) -> ValueWithError | None:
-    # The direction is from other repeats than the gradients. None if a gradient is 0.
+    # The direction is from other repeats than the gradients. None if a gradient is 0, and for one gradient.
     products = torch.stack(
         [layer.products(first).inner(direction[name]).mean(-1) for name, layer in layers.items()]
     ).sum(0)
     squares = torch.stack([layer.squares(first) for layer in layers.values()]).sum(0)
     length = torch.cat([g.double().flatten() for g in direction.values()]).norm()
     values = products / squares.sqrt() / length
-    return ValueWithError.from_values(values) if values.isfinite().all() else None
+    is_known = len(values) > 1 and bool(values.isfinite().all())
+    return ValueWithError.from_values(values) if is_known else None

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaezoo.estimators import pathwise
+from vaezoo.estimators import enumerated, pathwise
 from vaezoo.gradients.decoder_replay import NotReplayedError, differentiate
 from vaezoo.gradients.direct_measurement import measure_directly, minibatch_gradient
 from vaezoo.gradients.encoder_jacobian import encoder_jacobians, find_linear_layers, find_other_parameters
@@ -17,6 +17,7 @@ from vaezoo.gradients.joint_measurement import NoiseSource, SpreadOfLayer, measu
 from vaezoo.gradients.moments import PARTS, Measurement, Route
 from vaezoo.gradients.spread import append_one, differentiate_examples, leading_spread
 from vaezoo.models import Model
+from vaezoo.reductions import MEAN
 from vaezoo.variants import FittedVariant, estimate
 
 EXAMPLES, REPEATS = 3, 2
@@ -41,7 +42,7 @@ def measure(
     Args:
         model: the model at fixed parameters.
         variants: the variants, by a name of your choice. For bias and cosine of a variant, include the pathwise
-            estimate of the same objective with the same number of draws.
+            estimate of the same objective with the same number of draws, or the enumerated one.
         x: the minibatch of B examples.
         noise: slice of the examples -> their noise [R, K, b, D], R >= 2 repeats; equal for repeated calls. A variant of
             fewer draws uses the first ones.
@@ -93,10 +94,17 @@ def estimate_joint_numbers(model: Model, x: Float[Tensor, "B ..."], repeats: int
 
 
 def _find_reference(fitted: FittedVariant, variants: Mapping[str, FittedVariant]) -> str | None:
-    """Return the name of the pathwise estimate of the same objective and number of draws; None if it is missing."""
+    """Return the name of the pathwise estimate of the same objective and number of draws, or of the enumerated one.
+
+    The enumerated estimate has one draw; it is the exact gradient of objectives that are means over draws. None if both
+    are missing.
+    """
     key = (fitted.variant.objective, fitted.variant.draws)
+    is_mean = fitted.variant.objective.reduction == MEAN
     for name, other in variants.items():
         if (other.variant.objective, other.variant.draws) == key and other.variant.estimator == pathwise:
+            return name
+        if is_mean and other.variant.objective == key[0] and other.variant.estimator == enumerated:
             return name
     return None
 

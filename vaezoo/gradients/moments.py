@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -83,12 +84,14 @@ class Measurement:
     Args:
         moments: by (parameters, layer). The parameters are "encoder", "decoder" or a parameter of the approximate
             posterior, such as "mean"; the layer "" is the sum over all layers.
-        bias: z-score of the difference to the pathwise gradient of the same objective with equal noise, in the
-            parameters of the posterior (joint route) or the encoder (direct route). It is standard normal for an
-            unbiased estimate. None without such a reference, and if the two gradients are equal for all noise, except
-            for rounding.
+        bias: z-score of the difference to the reference with equal noise, in the parameters of the posterior (joint
+            route) or the encoder (direct route). The reference is the pathwise gradient of the same objective, or the
+            exact one by enumeration. The score is standard normal for an unbiased estimate. None without a reference,
+            and if the two gradients are equal for all noise, except for rounding.
         cosine: cosine between one gradient of the encoder and the mean gradient of the reference, averaged over
             repeats. None without a reference.
+        squared_bias: ‖E g - exact gradient‖² of the encoder, nats²/parameter², if the reference has no noise, else
+            None. It is debiased, so it can be negative; with the variance it adds to the mean squared error.
         route: "joint" (one decoder pass for all variants) or "direct" (a backward pass through the model per estimate).
     """
 
@@ -96,6 +99,19 @@ class Measurement:
     bias: float | None
     cosine: ValueWithError | None
     route: Route
+    squared_bias: ValueWithError | None = None
+
+
+def squared_mean(gram: Float[Tensor, "G G"]) -> ValueWithError:
+    """Return ‖E u‖² without bias from the inner products of G independent vectors u, with the jackknife's error."""
+
+    def average(rows: Tensor) -> Tensor:
+        return (rows.sum() - rows.trace()) / (len(rows) * (len(rows) - 1))
+
+    count = len(gram)
+    others = [torch.arange(count) != g for g in range(count)]
+    left_out = torch.stack([average(gram[rows][:, rows]) for rows in others])
+    return ValueWithError(average(gram).item(), (left_out.var() * (count - 1) ** 2 / count).sqrt().item())
 
 
 def z_score(projections: Float[Tensor, " R"]) -> float | None:
