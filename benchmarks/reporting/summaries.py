@@ -123,12 +123,14 @@ def compute_exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Est
     """Return K V_K / V_pathwise(1) of score-function estimators of the ELBO at the initial weights, by baseline.
 
     V: gradient variance of the encoder. K: the smallest number of draws in the results. The ratio is the number of
-    draws to average for the variance of one reparameterized draw: geometric mean over seeds, with a t-interval.
+    draws to average for the variance of one reparameterized draw: geometric mean over seeds, with a t-interval. Only
+    models with the same approximate posterior have the same gradient.
     """
     rows = results[(results["dataset"] == dataset) & (results["epoch"] == 0) & (results["status"] == "ok")]
     rows = rows[(rows["objective"] == "elbo") & (rows["gradient_variance"] > 0)]
     is_pathwise = (rows["estimator"] == "pathwise") & (rows["draws"] == 1)
     pathwise_variances = rows[is_pathwise].drop_duplicates("seed").set_index("seed")["gradient_variance"]
+    rows = _keep_pathwise_posteriors(rows)
     rates = {}
     for baseline, group in rows[rows["estimator"] == "score_function"].groupby("baseline", sort=False):
         by_seed = group[group["draws"] == group["draws"].min()].drop_duplicates("seed").set_index("seed")
@@ -136,6 +138,11 @@ def compute_exchange_rates(results: pd.DataFrame, dataset: str) -> dict[str, Est
         if len(ratios):
             rates[str(baseline)] = geometric_mean(ratios.tolist())
     return rates
+
+
+def _keep_pathwise_posteriors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of models whose approximate posterior is also that of a pathwise variant."""
+    return rows[rows["posterior"].isin(rows.loc[rows["estimator"] == "pathwise", "posterior"])]
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,7 @@ class DrawsForOne:
 def describe_draws_for_one(rows: pd.DataFrame) -> DrawsForOne:
     """Return the draws for one of the variants of the ELBO, at the initial weights of a run on one data set."""
     rates = compute_exchange_rates(rows, str(rows["dataset"].iloc[0]))
-    elbo_rows = rows[rows["objective"] == "elbo"].drop_duplicates("variant")
+    elbo_rows = _keep_pathwise_posteriors(rows[rows["objective"] == "elbo"]).drop_duplicates("variant")
     texts = {str(row.variant): "1" for row in elbo_rows.itertuples() if row.estimator == "pathwise"}
     for row in elbo_rows[elbo_rows["estimator"] == "score_function"].itertuples():
         if row.baseline in rates:

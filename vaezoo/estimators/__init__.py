@@ -1,17 +1,17 @@
 """Gradient estimators, by how they differentiate through or around the draws."""
 
-from vaezoo.estimators.antithetic import arm as arm
-from vaezoo.estimators.antithetic import disarm as disarm
 from vaezoo.estimators.control_variates import rebar as rebar
 from vaezoo.estimators.control_variates import relax as relax
-from vaezoo.estimators.enumeration import enumerated as enumerated
+from vaezoo.estimators.discrete import arm as arm
+from vaezoo.estimators.discrete import disarm as disarm
+from vaezoo.estimators.discrete import enumerated as enumerated
+from vaezoo.estimators.discrete import gumbel_softmax as gumbel_softmax
+from vaezoo.estimators.discrete import reinmax as reinmax
+from vaezoo.estimators.discrete import st_gumbel_softmax as st_gumbel_softmax
+from vaezoo.estimators.discrete import straight_through as straight_through
 from vaezoo.estimators.estimator import Control as Control
 from vaezoo.estimators.estimator import Estimate as Estimate
 from vaezoo.estimators.estimator import Estimator as Estimator
-from vaezoo.estimators.relaxed import gumbel_softmax as gumbel_softmax
-from vaezoo.estimators.relaxed import reinmax as reinmax
-from vaezoo.estimators.relaxed import st_gumbel_softmax as st_gumbel_softmax
-from vaezoo.estimators.relaxed import straight_through as straight_through
 from vaezoo.estimators.reparameterized import blocked as blocked
 from vaezoo.estimators.reparameterized import doubly_reparameterized as doubly_reparameterized
 from vaezoo.estimators.reparameterized import pathwise as pathwise

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vaezoo.distributions.discrete import DiscretePosterior
+from vaezoo.estimators.discrete import KINDS
 from vaezoo.estimators.estimator import Control, Estimator, LogWeight, Noise, PerExample
-from vaezoo.estimators.relaxed import KINDS
 from vaezoo.reductions import Reduction, replace_each
 
 FIRST_TEMPERATURE = 0.5
@@ -70,7 +70,7 @@ def _estimate(
         return value
 
     def terms(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        p = dataclasses.replace(q, logits=logits)  # type: ignore[type-var]
+        p = dataclasses.replace(q, logits=logits)
         return p.log_prob(z), vary(p.perturb(first)), vary(p.perturb_given(z, second))
 
     (_, _, conditional), pull_back = torch.func.vjp(terms, q.logits.detach())[:2]

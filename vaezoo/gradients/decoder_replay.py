@@ -141,7 +141,8 @@ def _run(
         name: (torch.cat([i for i, _ in calls]), torch.cat([next(slopes) for _ in calls]))
         for name, calls in record.items()
     }
-    return _Slopes(delta, delta.new_ones(next((len(i) for i, _ in passes.values()), 1), len(delta)), passes)
+    slope = next((slope for _, slope in passes.values()), delta[None])
+    return _Slopes(delta, slope.new_ones(len(slope), len(delta)), passes)
 
 
 def _estimate(

@@ -117,13 +117,15 @@ def measure_jointly(
     sums = {name: _Sums() for name in variants}
 
     exact = {name: v for name, v in variants.items() if not v.variant.estimator.noise_per_draw}
-    parts = [(exact, EXACT_REPEATS)] if exact else []
-    parts += [({name: v for name, v in variants.items() if name not in exact}, None)]
+    others = {name: v for name, v in variants.items() if name not in exact}
+    parts: list[tuple[Mapping[str, FittedVariant], int | None]] = [(exact, EXACT_REPEATS), (others, None)]
 
     def add_chunk(rows: slice) -> None:  # a function, so that the memory of a chunk is freed before the next one
         draws, gradients = noise(rows), dict[str, Tensor]()
         gram = {name: layer.gram(rows) for name, layer in layers.items()}
         for group, repeats in parts:
+            if not group:
+                continue
             chunk = differentiate(model, group, x[rows], draws[:repeats], linear)
             gradients |= chunk.posterior_gradients
             if spread_of_layer:

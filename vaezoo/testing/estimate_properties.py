@@ -22,7 +22,7 @@ TOLERANCE = 1e-10
 LOOP_TOLERANCE = 1e-8
 CONTROL_TOLERANCE = 1e-5  # of finite differences
 REPEATS = 8
-CONSTANT = 1e-10  # a variance of this share of the squared gradient is due to rounding
+CONSTANT = 1e-9  # a variance of this share of the squared gradient is due to rounding
 
 
 def small_problem(variant: Variant) -> Problem:

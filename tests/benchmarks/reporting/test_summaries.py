@@ -112,6 +112,17 @@ def test_exchange_rates_are_those_at_the_initial_weights():
     assert rates == summaries.compute_exchange_rates(results(*headline_rows()), "digits")
 
 
+def test_exchange_rates_compare_models_with_the_same_posterior():
+    """The gradient of a model with discrete latents is another quantity."""
+    gaussian = [r | {"posterior": "diagonal_normal"} for r in headline_rows()]
+    common = {"estimator": "score_function", "baseline": "leave_one_out", "posterior": "bernoulli", "draws": 2}
+    discrete = [row("bernoulli", seed, gradient_variance=0.1, **common) for seed in (0, 1)]
+    rates = summaries.compute_exchange_rates(results(*gaussian, *discrete), "digits")
+    assert rates == summaries.compute_exchange_rates(results(*gaussian), "digits")
+    texts = summaries.describe_draws_for_one(results(*discrete, *gaussian)).texts
+    assert set(texts) == {"plain", "reinforce", "better"}
+
+
 def test_exchange_rates_pair_the_seeds():
     rows = [row("plain", 3, gradient_variance=2.0), row("plain", 7, gradient_variance=4.0)]
     rows += [

@@ -68,7 +68,7 @@ def test_every_column_of_a_row_is_what_its_meaning_says(plan_seed, monkeypatch):
     labels |= {"step": len(setup.data.train) // size, "exact_log_likelihood": None, "draws": 1, "mode": "eager"}
     labels |= {"objective": "elbo", "estimator": "score_function", "baseline": "moving_average"}
     labels |= {"support": "binary", "posterior": "diagonal_normal", "dimensions": 64}
-    protocol = dataclasses.asdict(case.protocol) | {"hidden": "100"}
+    protocol = dataclasses.asdict(case.protocol) | {"hidden": "100", "prior": "standard-normal"}
     labels |= {name: value for name, value in protocol.items() if name in RESULT_COLUMNS}
     assert {name: row[name] for name in labels} == labels
     assert set(RESULT_COLUMNS) - set(expected) - set(labels) == (TIMINGS | PROVENANCE_NAMES) - {"mode"}
