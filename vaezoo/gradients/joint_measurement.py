@@ -121,20 +121,22 @@ def measure_jointly(
     parts: list[tuple[Mapping[str, FittedVariant], int | None]] = [(exact, EXACT_REPEATS), (others, None)]
 
     def add_chunk(rows: slice) -> None:  # a function, so that the memory of a chunk is freed before the next one
-        draws, gradients = noise(rows), dict[str, Tensor]()
+        draws = noise(rows)
+        chunks = [
+            (group, draws[:repeats], differentiate(model, group, x[rows], draws[:repeats], linear))
+            for group, repeats in parts
+            if group
+        ]
         gram = {name: layer.gram(rows) for name, layer in layers.items()}
-        for group, repeats in parts:
-            if not group:
-                continue
-            chunk = differentiate(model, group, x[rows], draws[:repeats], linear)
-            gradients |= chunk.posterior_gradients
-            if spread_of_layer:
-                for name, spreads in _decoder_spreads(model, group, chunk, x[rows], draws[:repeats], spread_of_layer):
-                    sums[name].add_decoder(spreads)
+        gradients = {name: delta for *_, chunk in chunks for name, delta in chunk.posterior_gradients.items()}
         for name, delta in gradients.items():
             sums[name].add_posterior(delta, gram, slices)
             if (reference := references[name]) not in (None, name):
                 sums[name].add_difference(delta, gradients[reference])
+        if spread_of_layer:
+            for group, group_noise, chunk in chunks:
+                for name, spreads in _decoder_spreads(model, group, chunk, x[rows], group_noise, spread_of_layer):
+                    sums[name].add_decoder(spreads)
 
     repeats, draws, _, latents = noise(slice(0, 1)).shape
     size = max(1, min(DECODER_ROWS_PER_CHUNK // (repeats * draws), NUMBERS_PER_CHUNK // (repeats * latents)))
