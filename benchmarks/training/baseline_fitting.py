@@ -26,7 +26,8 @@ def draw_initial_average(
 
 
 def fit_baseline(variant: Variant, model: Model, images: Tensor, protocol: Protocol, seed: int) -> FittedVariant:
-    """Fit the variant's baseline from its initial state to the model, whose parameters stay fixed.
+    """Fit the variant's baseline to the model, whose parameters stay fixed: a baseline from its initial state, and a
+    control variate from its trained state.
 
     The fit takes 100 steps on the minibatches in turn, without the first, because variances are measured on the first.
     A baseline that learns nothing is not fitted.
@@ -36,7 +37,8 @@ def fit_baseline(variant: Variant, model: Model, images: Tensor, protocol: Proto
     if not (variant.estimator.averaging_rate or list(model.baseline.parameters())):
         return FittedVariant(variant, model.baseline, average)
     frozen = copy.deepcopy(model).requires_grad_(False)
-    initialise(frozen.baseline, lambda name: make_generator(seed, f"init/baseline.{name}"))
+    if not variant.estimator.control:
+        initialise(frozen.baseline, lambda name: make_generator(seed, f"init/baseline.{name}"))
     learned = list(frozen.baseline.requires_grad_().parameters())
     optimizer = initial_optimizer(learned, protocol.learning_rate, parse_optimizer(protocol.optimizer))
     count = len(images) // protocol.batch_size

@@ -56,7 +56,8 @@ def _estimate(
     """Return F at the draws z; its gradient in the logits is (r - c(s')) grad log q(z) + grad c(s) - grad c(s').
 
     s are the perturbed logits of the draws, and s' are drawn again given z. The derivative of s' in the logits is kept.
-    The last term of the value is 0; its gradient trains the control variate to lower the squared gradient.
+    The last term of the value is 0; its gradient trains the control variate to lower the squared gradient, without the
+    part through -log q(z|x) in the log weights.
     """
     first, second = noise.chunk(2)
     z, module = q.sample(first), control.module

@@ -198,12 +198,13 @@ def differentiate(
         q = model.encoder(x)
     parts: dict[str, list[_Slopes]] = {name: [] for name in variants}
     separate: set[str] = set()
+    draws = max((fitted.variant.draws for fitted in variants.values()), default=1)
     for part in noise.split(max(1, DECODER_ROWS_PER_PASS // (count * examples))):
         rows = part.transpose(0, 1).reshape(count, -1, part.shape[-1])
         parameters = {name: _repeat(value, len(part)) for name, value in posterior_parameters(q).items()}
         repeated: Posterior = dataclasses.replace(q, **parameters)
-        draws = max((v.variant.draws for name, v in variants.items() if name not in separate), default=0)
-        decoded = DecoderPass(model.decoder, x, repeated.sample(rows[:draws]), layers) if draws else None
+        is_shared = len(separate) < len(variants)
+        decoded = DecoderPass(model.decoder, x, repeated.sample(rows[:draws]), layers) if is_shared else None
         for name, fitted in variants.items():
             slopes = None
             try:

@@ -29,7 +29,7 @@ from vaezoo.variants import FittedVariant, estimate
 DECODER_ROWS_PER_CHUNK = 2_000  # so that the recorded activations stay in the processor's cache
 NUMBERS_PER_CHUNK = 1_000_000
 COSINES = 40
-GROUPS = 20  # of repeats, for the squared bias
+GROUPS, MIN_GROUPS = 20, 3  # of repeats, for the squared bias and its jackknife
 EXACT_REPEATS = 2  # of estimates without noise
 
 NoiseSource = Callable[[slice], Float[Tensor, "R K B D"]]
@@ -81,12 +81,12 @@ class _Sums:
                 self.decoder_totals[layer] = self.decoder_totals.get(layer, 0.0) + spread.total
             self.leading = self.leading if spread.leading is None else spread.leading
 
-    def add_difference(self, delta: Float[Tensor, "R B S"], reference: Float[Tensor, "_ B S"]) -> None:
-        if len(reference) != len(delta):  # a reference without noise
-            reference = reference[:1]
+    def add_difference(self, delta: Float[Tensor, "R B S"], reference: Float[Tensor, "_ B S"], is_exact: bool) -> None:
+        reference = reference[:1] if is_exact else reference
         difference = delta - reference
-        if len(reference) == 1:
-            self.groups.append(torch.stack([part.mean(0) for part in difference.tensor_split(GROUPS)]))
+        if is_exact and len(difference) >= MIN_GROUPS:
+            parts = difference.tensor_split(min(GROUPS, len(difference)))
+            self.groups.append(torch.stack([part.mean(0) for part in parts]))
         self.is_different |= bool((difference.norm(dim=-1) > RELATIVE_ROUNDING * reference.norm(dim=-1)).any())
         # Each half of the repeats is projected on the mean difference of the other half, which is independent of it.
         first, second = difference.tensor_split(2)
@@ -132,7 +132,7 @@ def measure_jointly(
         for name, delta in gradients.items():
             sums[name].add_posterior(delta, gram, slices)
             if (reference := references[name]) not in (None, name):
-                sums[name].add_difference(delta, gradients[reference])
+                sums[name].add_difference(delta, gradients[reference], reference in exact)
         if spread_of_layer:
             for group, group_noise, chunk in chunks:
                 for name, spreads in _decoder_spreads(model, group, chunk, x[rows], group_noise, spread_of_layer):

@@ -75,9 +75,8 @@ def measure(
             del joint_variants[error.variant]
     for name in variants.keys() - joint_variants.keys():
         fitted, reference = variants[name], _find_reference(variants[name], variants)
-        repeats = noise(slice(0, len(x)))[:, : fitted.variant.noise_rows]
         exact = variants[reference] if reference not in (None, name) else None
-        measurements[name] = measure_directly(model, fitted, exact, x, repeats)
+        measurements[name] = measure_directly(model, fitted, exact, x, noise(slice(0, len(x))))
     return {name: measurements[name] for name in variants}
 
 

@@ -90,8 +90,9 @@ class Measurement:
             and if the two gradients are equal for all noise, except for rounding.
         cosine: cosine between one gradient of the encoder and the mean gradient of the reference, averaged over
             repeats. None without a reference.
-        squared_bias: ‖E g - exact gradient‖² of the encoder, nats²/parameter², if the reference has no noise, else
-            None. It is debiased, so it can be negative; with the variance it adds to the mean squared error.
+        squared_bias: ‖E g - exact gradient‖² of the encoder, nats²/parameter². It is debiased, so it can be negative;
+            with the variance it adds to the mean squared error. None unless the reference has no noise, the route is
+            joint and there are 3 repeats or more.
         route: "joint" (one decoder pass for all variants) or "direct" (a backward pass through the model per estimate).
     """
 
@@ -116,5 +117,7 @@ def squared_mean(gram: Float[Tensor, "G G"]) -> ValueWithError:
 
 def z_score(projections: Float[Tensor, " R"]) -> float | None:
     """Return the mean of each half of the projections in standard errors, averaged over both; None if not finite."""
+    if len(projections) < 4:
+        return None
     z = [(half.mean() / half.std() * len(half) ** 0.5).item() for half in projections.tensor_split(2)]
     return sum(z) / 2 if math.isfinite(sum(z)) else None

@@ -13,6 +13,7 @@ from vaezoo.distributions.families import FAMILIES, Family
 from vaezoo.distributions.likelihoods import LIKELIHOODS, Likelihood, likelihood_name
 from vaezoo.distributions.posteriors import Posterior
 from vaezoo.distributions.priors import Prior
+from vaezoo.equality import same_content
 
 
 class Encoder(nn.Module):
@@ -104,7 +105,7 @@ def check_names(model: Model) -> None:
     name = likelihood_name(likelihood)
     same_likelihood = name not in LIKELIHOODS or type(likelihood) is type(LIKELIHOODS[name](1))
     known = FAMILIES.get(family.name, family)
-    same_family = (known.heads, known.build, known.stochastic) == (family.heads, family.build, family.stochastic)
+    same_family = all(same_content(getattr(known, n), getattr(family, n)) for n in ("heads", "build", "stochastic"))
     for kind, taken, same in (("likelihood", name, same_likelihood), ("posterior family", family.name, same_family)):
         if not same:
             raise ValueError(

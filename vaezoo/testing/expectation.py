@@ -191,15 +191,17 @@ def _measure_by_draws(
         rows = problem.x.repeat_interleave(size // len(problem.x), 0)
         noise = normal(rows_of_noise, len(rows), latents, seed=100 + batch)
         estimates.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
-        if problem.is_discrete:  # without a pathwise gradient
-            controls.append(expected)
+        if problem.is_discrete:  # without a pathwise gradient; the score has the mean 0
+            q = model.encoder(rows)
+            score = q.log_prob(q.sample(noise[: problem.variant.draws])).sum(0).mean()
+            controls.append(expected + directions @ flat_gradient(model, score, part))
             continue
         pathwise = objective_values(problem, rows, noise, reparameterized=True).mean()
         controls.append(directions @ flat_gradient(model, pathwise, part))
     means, control = torch.stack(estimates), torch.stack(controls) - expected
     centred = control - control.mean(0)
     slope = (means * centred).sum(0) / centred.square().sum(0).clamp(min=1e-300)
-    values = means - slope * control  # the pathwise gradient has the mean `expected`: a control variate
+    values = means - slope * control  # a control variate with the mean `expected`
     se = values.std(0) / batches**0.5
     worst = ((values.mean(0) - expected).abs() / se.clamp(min=1e-300)).argmax()
     size = expected.norm().item()

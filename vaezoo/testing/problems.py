@@ -20,7 +20,7 @@ AVERAGE = -3.0  # moving average of a baseline that predicts, nats; the properti
 PARAMETER_SCALE = 0.4  # so that the log weights vary little, and quadrature of their logarithm is accurate
 DISCRETE_SCALE = 3.0  # of the decoder: no linear or quadratic log weights, for which some estimators are exact
 MAX_CHOICES = 120_000  # of the states of all draws
-MANY_LATENTS = 60  # a multiple of most widths of a latent
+MANY_LATENTS = 2520  # a multiple of all widths of a latent up to 10
 LOW_LOG_WEIGHT = -500.0  # nats, as of a 28 x 28 image
 
 

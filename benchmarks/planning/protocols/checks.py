@@ -39,7 +39,8 @@ def check_latents(entries: Sequence[RegisteredVariant], latent_dims: Sequence[in
         try:
             build(entry.variant, spec, latent_dim)
         except ValueError as error:
-            raise UserError(f"{entry.variant.name}: {error}, or leave out the variant") from error
+            prefix = f"{entry.variant.name}: "
+            raise UserError(f"{prefix}{str(error).removeprefix(prefix)}, or leave out the variant") from error
 
 
 def check_counts(protocol: Protocol, prepared: PreparedDataset) -> None:

@@ -111,3 +111,21 @@ def test_a_bound_of_several_draws_has_no_enumerated_reference(model, x):
     variants = {"it": FittedVariant(vimco), "exact": FittedVariant(Variant("exact", mlp_bernoulli, iwae, enumerated))}
     result = measure(model, variants, x, lambda rows: noise[:, :, rows])["it"]
     assert (result.bias, result.cosine, result.squared_bias) == (None, None, None)
+
+
+def test_variants_with_other_passes_and_other_draws_are_measured_together(model, x):
+    """In several parts: those after the first one need no pass for the variant with most draws."""
+    noise = normal(1500, 3, EXAMPLES, LATENTS, seed=2)
+    variants = {"pair": make(disarm, 3), "it": make(straight_through, 1), "exact": make(enumerated, 1)}
+    together = measure(model, variants, x, lambda rows: noise[:, :, rows])
+    for name, fitted in variants.items():
+        alone = measure(model, {name: fitted}, x, lambda rows: noise[:, :, rows])[name].moments["encoder", ""].variance
+        assert together[name].moments["encoder", ""].variance == pytest.approx(alone, rel=1e-9, abs=1e-20)
+
+
+@pytest.mark.parametrize("repeats", [3, 8, 19])
+def test_few_repeats_have_a_squared_bias(repeats, model, x):
+    noise = normal(repeats, 1, EXAMPLES, LATENTS, seed=2)
+    variants = {"it": make(straight_through, 1), "exact": make(enumerated, 1)}
+    result = measure(model, variants, x, lambda rows: noise[:, :, rows])["it"]
+    assert torch.tensor(result.squared_bias.value).isfinite()
