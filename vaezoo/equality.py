@@ -41,7 +41,7 @@ def same_content(a: Any, b: Any, compared: frozenset[tuple[int, int]] = frozense
     a, b = (inspect.unwrap(value) if isinstance(value, FunctionType) else value for value in (a, b))
     if isinstance(a, float | int) and isinstance(b, float | int):
         return a == b
-    if type(a) is not type(b):
+    if type(a) is not type(b) or isinstance(a, type):
         return False
     compared |= {(id(a), id(b))}
     if isinstance(a, FunctionType):

@@ -1,5 +1,6 @@
 """Equality by content of objectives, reductions and estimators."""
 
+import dataclasses
 import functools
 
 import pytest
@@ -68,3 +69,10 @@ def test_functions_with_other_defaults_or_keywords_are_not_equal():
     assert not same_content(make(1, 2), make(3, 2))
     assert not same_content(make(1, 2), make(1, 3))
     assert not same_content(functools.partial(max, default=1), functools.partial(max, default=2))
+
+
+def test_two_classes_are_never_equal():
+    """A record of a class, such as a family of posteriors, compares the classes themselves."""
+    first, second = (dataclasses.make_dataclass("Same", ["x"]) for _ in range(2))
+    assert same_content(first, first)
+    assert not same_content(first, second)
