@@ -56,18 +56,13 @@ class Variant:
     source: str = ""
     latent_dim: int | None = None
 
-    @property
-    def noise_rows(self) -> int:
-        """The rows of noise of one estimate: K times those of a draw."""
-        return self.draws * max(1, self.estimator.noise_per_draw)
-
     def __post_init__(self) -> None:
         min_draws, baseline = self.estimator.min_draws, self.estimator.baseline_name
         label = f"baseline {baseline}" if baseline else f"estimator {self.estimator.name}"
         most_draws = self.estimator.most_draws
         if most_draws is not None and self.draws > most_draws:
             raise ValueError(
-                f"{self.name}: {label} is for at most {most_draws} draws per example, got {self.draws}; "
+                f"{self.name}: {label} is for {most_draws} draw{'s' * (most_draws > 1)} per example, got {self.draws}; "
                 f"set draws to {most_draws}"
             )
         if self.draws < min_draws:

@@ -40,7 +40,7 @@ def measure_integrand(variant: Variant, f: object, draws: int, seed: int) -> Mom
     estimator, source = variant.estimator, make_generator(seed, "integrand")
 
     def estimate(mean: Float[Tensor, "N 1"], count: int, average: Tensor) -> Float[Tensor, " N"]:
-        noise = torch.randn(variant.noise_rows, count, 1, generator=source, dtype=torch.float64)
+        noise = torch.randn(variant.draws, count, 1, generator=source, dtype=torch.float64)
         q = DiagonalNormal(mean, torch.zeros_like(mean))
         log_weight = lambda z, q: f(z).sum(-1)  # type: ignore[operator] # noqa: E731
         return variant.estimator.estimate(log_weight, MEAN, q, noise, average.expand(count))

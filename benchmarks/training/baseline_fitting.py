@@ -22,7 +22,7 @@ def draw_initial_average(
 ) -> Tensor:
     """Return the baseline's moving average before the first step, from one draw on the first minibatch."""
     x = draw_minibatch(images, protocol, source)
-    return initial_average(variant, model, x, draw_noise(protocol, variant.noise_rows, source))
+    return initial_average(variant, model, x, draw_noise(protocol, variant.draws, source))
 
 
 def fit_baseline(variant: Variant, model: Model, images: Tensor, protocol: Protocol, seed: int) -> FittedVariant:
@@ -44,7 +44,7 @@ def fit_baseline(variant: Variant, model: Model, images: Tensor, protocol: Proto
     count = len(images) // protocol.batch_size
     for step in range(FITTING_STEPS):
         x = draw_minibatch(images, protocol, source, (1 + step % max(1, count - 1)) % count)
-        stochastic, _ = estimate_parts(variant, frozen, x, draw_noise(protocol, variant.noise_rows, source), average)
+        stochastic, _ = estimate_parts(variant, frozen, x, draw_noise(protocol, variant.draws, source), average)
         if learned:
             optimizer.descend(torch.autograd.grad(-stochastic.mean(), learned))
         average = variant.estimator.update_average(average, stochastic)

@@ -145,7 +145,7 @@ def _measure(setup: Setup, epoch: int) -> dict[str, float]:
         return metrics
     x = draw_minibatch(data.train, protocol, make_generator(0, "binarize/gradient"))
     source = make_generator(seed, f"gradient/{epoch}")
-    noise = draw_noise(protocol, setup.variant.noise_rows, source, protocol.gradient_repeats)
+    noise = draw_noise(protocol, setup.variant.draws, source, protocol.gradient_repeats)
     fitted = fit_baseline(setup.variant, model, data.train, protocol, seed)
     return metrics | measure_gradient(model, fitted, x, noise)
 

@@ -115,7 +115,7 @@ def export_step(case: Case) -> torch.export.ExportedProgram:
     spec = model_specs.read_spec(case)
     model = build(variant, spec, protocol.latent_dim)
     x = torch.zeros(protocol.batch_size, *spec.shape)
-    noise = torch.zeros(variant.noise_rows, protocol.batch_size, protocol.latent_dim)
+    noise = torch.zeros(variant.draws, protocol.batch_size, protocol.latent_dim)
     settings, progress = parse_optimizer(protocol.optimizer), torch.ones(count_scheduled(protocol))
     traced = trace_step(variant, model, x, noise, progress, protocol.precision, settings)
     return torch.export.export(*traced, strict=False)

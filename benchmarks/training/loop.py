@@ -67,7 +67,7 @@ def make_step(state: TrainingState, setup: Setup) -> Advance:
     optimizer, average, generators = state.optimizer, state.average, state.generators
     descend: compilation.Step = functools.partial(take_step, variant, model, optimizer, average, protocol.precision)
     progress = torch.ones(compilation.count_scheduled(protocol), device=images.device)
-    noise = draw_noise(protocol, variant.noise_rows, make_generator(0, "check-step"))
+    noise = draw_noise(protocol, variant.draws, make_generator(0, "check-step"))
     x = images[: protocol.batch_size]
     if variant not in VARIANTS:  # tests hold that the others have no hidden state
         check_hidden_state(variant, model, average, x[:2], noise[:, :2])
@@ -83,7 +83,7 @@ def make_step(state: TrainingState, setup: Setup) -> Advance:
         set_progress(protocol, next(steps) / batches, optimizer, progress)
         pixels = generators["binarize"]
         x = binarizer.draw(rows, pixels) if binarizer else draw_pixels(images.index_select(0, rows), protocol, pixels)
-        return descend(x, draw_noise(protocol, variant.noise_rows, generators["noise"]), progress)
+        return descend(x, draw_noise(protocol, variant.draws, generators["noise"]), progress)
 
     return advance
 

@@ -195,5 +195,5 @@ def count_flops(variant: Variant, spec: DataSpec, latent_dim: int) -> float:
     model, x = build(variant, spec, latent_dim), torch.zeros(2, *spec.shape)
     counter = _FlopCounter()
     with counter:
-        estimate_parts(variant, model, x, torch.zeros(variant.noise_rows, len(x), latent_dim), torch.zeros(()))
+        estimate_parts(variant, model, x, torch.zeros(variant.draws, len(x), latent_dim), torch.zeros(()))
     return counter.flops / len(x)

@@ -91,7 +91,7 @@ def test_the_traced_step_is_the_plain_step(name):
     variant, spec, latents = VARIANTS[name], DataSpec((8, 8), "bernoulli", (12,)), VARIANTS[name].latent_dim
     torch.manual_seed(0)
     model = build(variant, spec, latents)
-    x, noise = (normal(10, 8, 8, seed=1) > 0).float(), normal(variant.noise_rows, 10, latents, seed=2).float()
+    x, noise = (normal(10, 8, 8, seed=1) > 0).float(), normal(variant.draws, 10, latents, seed=2).float()
     graph, _ = trace_step(variant, model, x, noise, torch.ones(1), "float32")
     traced = initial_optimizer([p.detach().clone() for p in model.parameters()], 1e-3).tensors
     graph(traced, torch.zeros(()), x, noise, torch.ones(1))

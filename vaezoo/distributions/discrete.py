@@ -4,8 +4,8 @@ A draw is a step function of the noise, so it has no derivative in the parameter
 classes of a categorical latent lie side by side. Estimators use the parts of a draw, which both posteriors have:
 
     perturb(noise): the logits plus noise, of which a draw is the hard value,
-    perturb_given(z, noise): the same, from fresh noise, given that the draw is z; differentiable in the logits. Source:
-        Tucker et al. 2017 (REBAR), arXiv:1703.07370; Grathwohl et al. 2018 (RELAX), arXiv:1711.00123, appendix B,
+    condition(perturbed): the same value, with the derivative in the logits that it has if the draw stays as it is.
+        Source: Tucker et al. 2017 (REBAR), arXiv:1703.07370; Grathwohl et al. 2018 (RELAX), arXiv:1711.00123, code,
     soften(perturbed, temperature): relaxed draws, which tend to the draws if the temperature tends to 0,
     halfway(z): m = (z + mean) / 2, with the derivative in the logits of a mean that has this value,
     states(): all values of z [S, D]; `ValueError` if there are more than 4,096,
@@ -75,10 +75,15 @@ class FactorizedBernoulli:
     def perturb(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
         return self.logits + _logistic(noise.to(self.logits.dtype))
 
-    def perturb_given(self, z: Float[Tensor, "K B D"], noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
-        sign = 2 * z - 1  # a logistic variable of this location, given its sign
-        odds = _logistic(noise.to(self.logits.dtype)) - logsigmoid(-sign * self.logits)
-        return sign * -logsigmoid(-odds)
+    def condition(self, perturbed: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        """Return s with the derivative (1 - exp(-|s|)) sigmoid(sign logit).
+
+        Given the sign of s, s = sign log(1 + exp(m)) with m = logit(v) + log(1 + exp(sign logit)) and v fixed.
+        """
+        s = perturbed.detach()
+        odds = torch.where(s > 0, 1.0, -1.0) * self.logits.detach()
+        slope = -(-s.abs()).expm1() * odds.sigmoid()
+        return s + slope * (self.logits - self.logits.detach())
 
     def soften(self, perturbed: Float[Tensor, "K B D"], temperature: Tensor | float) -> Float[Tensor, "K B D"]:
         return (perturbed / temperature).sigmoid()
@@ -129,11 +134,14 @@ class FactorizedCategorical:
     def perturb(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K L C"]:
         return self.logits.log_softmax(-1) - self._exponential(noise).log()
 
-    def perturb_given(self, z: Float[Tensor, "K B D"], noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B L C"]:
-        exponential, is_class = self._exponential(noise), self._split(z)
-        largest = -(exponential * is_class).sum(-1, keepdim=True).log()  # the value of the class drawn
-        free = self.logits.log_softmax(-1) - exponential.log()
-        return torch.where(is_class > 0, largest, -torch.logaddexp(-free, -largest))
+    def condition(self, perturbed: Float[Tensor, "K B L C"]) -> Float[Tensor, "K B L C"]:
+        """Return s with the derivative 1 - exp(s - max s) in log softmax(logits); it is 0 for the class drawn.
+
+        Given the class, s = -log(E / p - log v) for the others, with exponential variables E and the largest s fixed.
+        """
+        s, log_p = perturbed.detach(), self.logits.log_softmax(-1)
+        slope = -(s - s.amax(-1, keepdim=True)).expm1()
+        return s + slope * (log_p - log_p.detach())
 
     def soften(self, perturbed: Float[Tensor, "K B L C"], temperature: Tensor | float) -> Float[Tensor, "K B D"]:
         return (perturbed / temperature).softmax(-1).flatten(-2)

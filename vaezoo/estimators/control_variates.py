@@ -53,14 +53,14 @@ def _estimate(
     prediction: PerExample,
     control: Control,
 ) -> PerExample:
-    """Return F at the draws z; its gradient in the logits is (r - c(s')) grad log q(z) + grad c(s) - grad c(s').
+    """Return F at the draws z; its gradient in the logits is (r - c(s)) grad log q(z) + c'(s) (grad s - grad s').
 
-    s are the perturbed logits of the draws, and s' are drawn again given z. The derivative of s' in the logits is kept.
-    The last term of the value is 0; its gradient trains the control variate to lower the squared gradient, without the
-    part through -log q(z|x) in the log weights.
+    s are the perturbed logits of the draws. s' has the value of s and the derivative that s has given z: the noise of
+    the conditional draw is tied to that of the draw, which has the same distribution. The last term of the value is 0;
+    its gradient trains the control variate to lower the squared gradient, without the part through -log q(z|x) in the
+    log weights.
     """
-    first, second = noise.chunk(2)
-    z, module = q.sample(first), control.module
+    z, module = q.sample(noise), control.module
     log_w = log_weight(z, q)
     value = reduction.value(log_w)
 
@@ -70,13 +70,14 @@ def _estimate(
         value: Tensor = module.strength * rewards + module.add_network(s.reshape(relaxed.shape))
         return value
 
-    def terms(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def terms(logits: Tensor) -> tuple[Tensor, Tensor]:
         p = dataclasses.replace(q, logits=logits)
-        return p.log_prob(z), vary(p.perturb(first)), vary(p.perturb_given(z, second))
+        s = p.perturb(noise)
+        return p.log_prob(z), vary(s - p.condition(s) + s.detach())
 
-    (_, _, conditional), pull_back = torch.func.vjp(terms, q.logits.detach())[:2]
-    gain = reduction.reward(log_w).detach() - conditional
-    (gradient,) = pull_back((gain, torch.ones_like(gain), -torch.ones_like(gain)))
+    (_, varied), pull_back = torch.func.vjp(terms, q.logits.detach())[:2]
+    gain = reduction.reward(log_w).detach() - varied
+    (gradient,) = pull_back((gain, torch.ones_like(gain)))
     path: Tensor = (gradient.detach() * (q.logits - q.logits.detach())).flatten(1).sum(1)
     square: Tensor = gradient.square().flatten(1).sum(1)
     return value + path - (square - square.detach())
@@ -86,7 +87,7 @@ def _make(name: str, has_network: bool) -> Estimator:
     def control(latent_dim: int) -> ControlVariate:
         return ControlVariate(latent_dim, has_network)
 
-    return Estimator(name, _estimate, noise_per_draw=2, control=control, kinds=KINDS)
+    return Estimator(name, _estimate, control=control, kinds=KINDS)
 
 
 # REBAR, with the temperature and the strength as parameters. Source: Tucker et al. 2017, REBAR: low-variance, unbiased

@@ -113,4 +113,4 @@ def _enumerated(
 
 
 # sum_z q(z|x) F(log w(z)), with one decoder pass for each of at most 4,096 states. The noise is not used.
-enumerated = Estimator("enumerated", _enumerated, transforms_noise=True, most_draws=1, noise_per_draw=0, kinds=KINDS)
+enumerated = Estimator("enumerated", _enumerated, transforms_noise=True, most_draws=1, uses_noise=False, kinds=KINDS)

@@ -56,8 +56,7 @@ class Estimator:
         transforms_noise: whether the estimate makes other draws from the noise than q.sample(noise), for example
             antithetic pairs. Then the mean of its value must be that of F(log w), not each value.
         is_relaxed: whether the value is F at relaxed draws, so that its mean is another number than the objective.
-        noise_per_draw: rows of noise for each draw; all first rows come first: [K * noise_per_draw, B, D]. 0 if the
-            estimate does not depend on its noise, of which it gets K rows.
+        uses_noise: whether the estimate depends on the noise.
         control: D -> module with parameters that the estimator trains for itself, by a term of value 0; None if it
             trains nothing. Called with x [B, pixels], the module returns the prediction [B, 1], which may be 0.
         kinds: the kinds of families for which the estimate is defined; empty for all.
@@ -70,7 +69,7 @@ class Estimator:
     most_draws: int | None = None
     transforms_noise: bool = False
     is_relaxed: bool = False
-    noise_per_draw: int = 1
+    uses_noise: bool = True
     control: Callable[[int], nn.Module] | None = None
     kinds: tuple[str, ...] = ()
 

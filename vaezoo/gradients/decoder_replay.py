@@ -151,7 +151,7 @@ def _estimate(
     # the posterior's parameters as leaves, and the estimate of each row
     leaves = {name: value.detach().requires_grad_() for name, value in posterior_parameters(q).items()}
     live: Posterior = dataclasses.replace(q, **leaves)  # type: ignore[type-var]
-    repeats, rows = noise.shape[1] // len(x), noise[: fitted.variant.noise_rows]
+    repeats, rows = noise.shape[1] // len(x), noise[: fitted.variant.draws]
     prediction = fitted.predict(x).repeat(repeats)
     stochastic, exact = estimate_parts_at(fitted.variant, model, live, _repeat(x, repeats), rows, prediction)
     return list(leaves.values()), stochastic + exact

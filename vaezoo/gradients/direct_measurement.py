@@ -30,7 +30,7 @@ def minibatch_gradient(model: Model, fitted: FittedVariant, x: Tensor, noise: Fl
     """Return the gradient estimate of a minibatch, by parameter of the encoder and the decoder, nats/parameter."""
     fitted_model = fitted.attach_to(model)
     parameters = {name: p for name, p in fitted_model.named_parameters() if name.startswith(PARTS)}
-    value = estimate(fitted.variant, fitted_model, x, noise[: fitted.variant.noise_rows], fitted.average).mean()
+    value = estimate(fitted.variant, fitted_model, x, noise[: fitted.variant.draws], fitted.average).mean()
     gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(parameters, gradients, strict=True))
 

@@ -116,7 +116,7 @@ def measure_jointly(
     slices = parameter_slices(model.encoder(x[:1]))
     sums = {name: _Sums() for name in variants}
 
-    exact = {name: v for name, v in variants.items() if not v.variant.estimator.noise_per_draw}
+    exact = {name: v for name, v in variants.items() if not v.variant.estimator.uses_noise}
     others = {name: v for name, v in variants.items() if name not in exact}
     parts: list[tuple[Mapping[str, FittedVariant], int | None]] = [(exact, EXACT_REPEATS), (others, None)]
 
@@ -171,7 +171,7 @@ def _decoder_spreads(
             computed.append((weights, layers, spreads))
         if others:
             function = partial(estimate, fitted.variant, average=fitted.average)
-            rows = noise[:, : fitted.variant.noise_rows]
+            rows = noise[:, : fitted.variant.draws]
             general = spread_of_parameters(fitted.attach_to(model), function, others, x, rows)
             spreads = spreads | {n.removeprefix("decoder."): spread for n, spread in general.items()}
         yield name, spreads

@@ -117,7 +117,7 @@ def supports_joint_measurement(
     alone. The result is False if examples interact, if the joint route misses a gradient, or if the replayed estimate
     raises an error.
     """
-    x, noise = x[:EXAMPLES], noise[:REPEATS, : fitted.variant.noise_rows, :EXAMPLES]
+    x, noise = x[:EXAMPLES], noise[:REPEATS, : fitted.variant.draws, :EXAMPLES]
     if {id(p) for p in model.encoder.parameters()} & {id(p) for p in model.decoder.parameters()}:
         return False
     try:

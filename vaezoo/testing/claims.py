@@ -99,7 +99,7 @@ def _compare_sampled_mean(problem: Problem, batches: int) -> tuple[float, float]
     means = []
     for batch in range(batches):
         rows = problem.x.repeat_interleave(WIDE_BATCH // len(problem.x), 0)
-        noise = normal(problem.variant.noise_rows, len(rows), problem.model.latent_dim, seed=500 + batch)
+        noise = normal(problem.variant.draws, len(rows), problem.model.latent_dim, seed=500 + batch)
         with torch.no_grad():
             means.append(problem.estimate(rows, noise).mean())
     with torch.no_grad():

@@ -62,7 +62,7 @@ def check_same_value(variant: Variant) -> Iterator[Finding]:
     value, differences = problem.estimate(problem.x, noise), {}
     for estimator in (blocked,) if problem.is_discrete else (pathwise, blocked):
         other = replace(problem, variant=replace(variant, estimator=replace(estimator, baseline=baseline)))
-        differences[estimator.name] = relative_difference(value, other.estimate(problem.x, noise[: variant.draws]))
+        differences[estimator.name] = relative_difference(value, other.estimate(problem.x, noise))
     yield _worst("value does not depend on the estimator", differences)
 
 
@@ -107,7 +107,7 @@ def check_noise(variant: Variant) -> Iterator[Finding]:
             changed |= (problem.estimate(x, replaced) - before).abs() > TOLERANCE * before.abs()
         same += int(changed[b])
         others += int(changed.sum()) - int(changed[b])
-    expected = EXAMPLES if problem.model.stochastic and variant.estimator.noise_per_draw else 0
+    expected = EXAMPLES if problem.model.stochastic and variant.estimator.uses_noise else 0
     figure = f"other noise for one example changed its value in {same} of {EXAMPLES} cases, other values in {others}"
     yield Finding("noise is independent across examples", same == expected and others == 0, figure)
 

@@ -107,8 +107,8 @@ def objective_values(
 ) -> Float[Tensor, " B"]:
     """Return F(log w) + A at the draws of the posterior, nats: the value that an estimate must have."""
     model, objective = problem.model, problem.variant.objective
-    q, rows = model.encoder(x), noise[: problem.variant.draws]
-    log_w = objective.log_weight(model, x, q.rsample(rows) if reparameterized else q.sample(rows), q)
+    q = model.encoder(x)
+    log_w = objective.log_weight(model, x, q.rsample(noise) if reparameterized else q.sample(noise), q)
     return objective.reduction.value(log_w) + objective.exact(model, q)
 
 
@@ -184,16 +184,16 @@ def _measure_by_draws(
     problem: Problem, part: str, directions: Tensor, expected: Tensor, error: float, batches: int
 ) -> Bias:
     # error: that of `expected`. The standard error is from the means of batches, each of which needs a backward pass.
-    model, rows_of_noise, latents = problem.model, problem.variant.noise_rows, problem.model.latent_dim
+    model, draws, latents = problem.model, problem.variant.draws, problem.model.latent_dim
     estimates, controls = [], []
     for batch in range(batches):
         size = DISCRETE_BATCH_SIZE if problem.is_discrete else BATCH_SIZE
         rows = problem.x.repeat_interleave(size // len(problem.x), 0)
-        noise = normal(rows_of_noise, len(rows), latents, seed=100 + batch)
+        noise = normal(draws, len(rows), latents, seed=100 + batch)
         estimates.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
         if problem.is_discrete:  # without a pathwise gradient; the score has the mean 0
             q = model.encoder(rows)
-            score = q.log_prob(q.sample(noise[: problem.variant.draws])).sum(0).mean()
+            score = q.log_prob(q.sample(noise)).sum(0).mean()
             controls.append(expected + directions @ flat_gradient(model, score, part))
             continue
         pathwise = objective_values(problem, rows, noise, reparameterized=True).mean()

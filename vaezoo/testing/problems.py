@@ -49,7 +49,7 @@ class Problem:
 
     def noise(self, repeats: int = 1, seed: int = 5) -> Float[Tensor, "R K B D"]:
         """Return noise that is wider than standard normal, because properties of single values hold for any noise."""
-        noise = normal(repeats, self.variant.noise_rows, len(self.x), self.model.latent_dim, seed=seed)
+        noise = normal(repeats, self.variant.draws, len(self.x), self.model.latent_dim, seed=seed)
         return 2 * noise
 
     @property

@@ -90,7 +90,7 @@ def mean_gradients(kind, estimator, draws, objective):
     rows, means = x.expand(ROWS, 3, 3), []
     average = ZERO - 3.0 if estimator.averaging_rate else ZERO
     for batch in range(BATCHES):
-        noise = normal(variant.noise_rows, ROWS, model.latent_dim, seed=batch)
+        noise = normal(variant.draws, ROWS, model.latent_dim, seed=batch)
         means.append(differentiate(model, estimate(variant, model, rows, noise, average).mean()))
     return {part: torch.stack([mean[part] for mean in means]) for part in PARTS}
 
@@ -217,5 +217,5 @@ def test_active_units_of_categorical_latents_are_counted_once():
 def test_an_estimator_for_other_latents_is_refused(estimator, architecture, message):
     with pytest.raises(ValueError, match=message):
         build(Variant("mine", architecture or mlp_normal, elbo, estimator), DataSpec((3,), "bernoulli"), 10)
-    with pytest.raises(ValueError, match="mine: estimator enumerated is for at most 1 draws per example, got 2"):
+    with pytest.raises(ValueError, match="mine: estimator enumerated is for 1 draw per example, got 2"):
         Variant("mine", mlp_bernoulli, elbo, enumerated, draws=2)

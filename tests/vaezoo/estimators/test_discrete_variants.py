@@ -55,7 +55,7 @@ def test_evaluations_of_the_decoder_are_counted():
         "bernoulli-disarm": 2,
         "bernoulli-gumbel": 1,
         "bernoulli-reinmax": 1,
-        "bernoulli-rebar": 3,
+        "bernoulli-rebar": 2,
         "categorical-vimco": 2,
         "categorical-st-gumbel": 1,
     }
