@@ -38,10 +38,10 @@ from vaezoo.objectives import miwae as miwae
 from vaezoo.objectives import reconstruction as reconstruction
 from vaezoo.objectives import vr_iwae as vr_iwae
 from vaezoo.reductions import Reduction as Reduction
+from vaezoo.registry import VARIANTS as VARIANTS
 from vaezoo.trained import TrainedModel as TrainedModel
 from vaezoo.trained import load_model as load_model
 from vaezoo.trained import serialize_model as serialize_model
-from vaezoo.variants import VARIANTS as VARIANTS
 from vaezoo.variants import FittedVariant as FittedVariant
 from vaezoo.variants import Variant as Variant
 from vaezoo.variants import build as build

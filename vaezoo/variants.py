@@ -1,4 +1,4 @@
-"""Variants: an architecture, an objective, an estimator and a number of draws. `VARIANTS` is the registry."""
+"""Variants: an architecture, an objective, an estimator and a number of draws."""
 
 from __future__ import annotations
 
@@ -13,19 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vaezoo.baselines import LEARNED, LEAVE_ONE_OUT, MOVING_AVERAGE, NO_BASELINE, ZeroPrediction
+from vaezoo.baselines import ZeroPrediction
 from vaezoo.distributions.posteriors import Posterior
-from vaezoo.estimators import (
-    Control,
-    Estimator,
-    blocked,
-    doubly_reparameterized,
-    pathwise,
-    score_function,
-    sticking_the_landing,
-)
-from vaezoo.models import DataSpec, Model, check_names, mlp_normal, mlp_point
-from vaezoo.objectives import Objective, beta_elbo, ciwae, elbo, elbo_mc, iwae, reconstruction
+from vaezoo.estimators import Control, Estimator
+from vaezoo.models import DataSpec, Model, check_names
+from vaezoo.objectives import Objective
 from vaezoo.reductions import weigh_path
 
 
@@ -187,40 +179,3 @@ class FittedVariant:
         """Return the baseline's prediction c of F for each example, nats."""
         prediction: Tensor = self.average + self.baseline(x.flatten(1)).squeeze(-1)
         return prediction
-
-
-HINTON = "Hinton and Salakhutdinov 2006, Reducing the dimensionality of data with neural networks, Science 313"
-KINGMA = "Kingma and Welling 2014, Auto-encoding variational Bayes, arXiv:1312.6114"
-HIGGINS = "Higgins et al. 2017, beta-VAE, ICLR; Burgess et al. 2018, arXiv:1804.03599"
-DOERSCH = "Doersch 2016, Tutorial on variational autoencoders, arXiv:1606.05908, figure 4 (left)"
-REINFORCE = (
-    "Williams 1992, REINFORCE, Machine Learning 8; for variational inference: Paisley et al. 2012, Variational "
-    "Bayesian inference with stochastic search, arXiv:1206.6430"
-)
-NVIL = "Mnih and Gregor 2014, Neural variational inference and learning in belief networks (NVIL), arXiv:1402.0030"
-EMA = f"{NVIL}, the constant c alone"
-VIMCO = "Mnih and Rezende 2016, Variational inference for Monte Carlo objectives (VIMCO), arXiv:1602.06725"
-RLOO = f"Kool et al. 2019, Buy 4 REINFORCE samples, get a baseline for free!, ICLR workshop; {VIMCO}"
-BURDA = "Burda et al. 2016, Importance weighted autoencoders, arXiv:1509.00519"
-STL = "Roeder et al. 2017, Sticking the landing, arXiv:1703.09194"
-DREG = "Tucker et al. 2019, Doubly reparameterized gradient estimators for Monte Carlo objectives, arXiv:1810.04152"
-RAINFORTH = "Rainforth et al. 2018, Tighter variational bounds are not necessarily better, arXiv:1802.04537"
-
-VARIANTS: tuple[Variant, ...] = (
-    Variant("autoencoder", mlp_point, reconstruction, pathwise, source=HINTON),
-    Variant("vae", mlp_normal, elbo, pathwise, source=f"{KINGMA}, equation 10"),
-    Variant("vae-2", mlp_normal, elbo, pathwise, draws=2, source=f"{KINGMA}, equation 10 with L = 2"),
-    Variant("beta-vae", mlp_normal, beta_elbo(4.0), pathwise, source=HIGGINS),
-    Variant("vae-blocked", mlp_normal, elbo, blocked, unbiased=False, source=DOERSCH),
-    Variant("vae-mc-kl", mlp_normal, elbo_mc, pathwise, source=f"{KINGMA}, equation 6"),
-    Variant("vae-stl", mlp_normal, elbo_mc, sticking_the_landing, source=STL),
-    Variant("reinforce-vae", mlp_normal, elbo, score_function(NO_BASELINE), source=REINFORCE),
-    Variant("reinforce-vae-ema", mlp_normal, elbo, score_function(MOVING_AVERAGE), source=EMA),
-    Variant("reinforce-vae-nvil", mlp_normal, elbo, score_function(LEARNED), source=NVIL),
-    Variant("reinforce-vae-loo", mlp_normal, elbo, score_function(LEAVE_ONE_OUT), draws=2, source=RLOO),
-    Variant("iwae", mlp_normal, iwae, pathwise, draws=5, source=BURDA),
-    Variant("iwae-stl", mlp_normal, iwae, sticking_the_landing, draws=5, unbiased=False, source=f"{STL}; {DREG}"),
-    Variant("iwae-dreg", mlp_normal, iwae, doubly_reparameterized, draws=5, source=DREG),
-    Variant("iwae-vimco", mlp_normal, iwae, score_function(LEAVE_ONE_OUT), draws=5, source=VIMCO),
-    Variant("ciwae-dreg", mlp_normal, ciwae(0.5), doubly_reparameterized, draws=5, source=f"{RAINFORTH}; {DREG}"),
-)

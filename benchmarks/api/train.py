@@ -35,12 +35,17 @@ class Execution:
     keep_models: bool = False
 
 
-def train_variants(variants: Sequence[str], settings: Settings, how: Execution) -> tuple[Path, list[Record]]:
-    """Train and evaluate the variants, all if the sequence is empty; return the run folder and its records."""
+def train_variants(
+    variants: Sequence[str], settings: Settings, how: Execution, family: str = ""
+) -> tuple[Path, list[Record]]:
+    """Train and evaluate the variants, all if the sequence is empty; return the run folder and its records.
+
+    family: kind of latents of the variants; empty for all.
+    """
     cells = make_executor(
         how.executor, how.scheduler, settings.device, settings.threads, how.workers, how.timeout, how.memory
     )
-    plan = plan_run(settings, variants, how.plugins, how.data_root, how.snapshot, how.keep_models)
+    plan = plan_run(settings, variants, how.plugins, how.data_root, how.snapshot, how.keep_models, family)
     return run_cells(how.out, how.name, plan, cells, how.keep_stale, TRAINING)
 
 
@@ -48,6 +53,7 @@ def run(
     variants: str | Sequence[str] = (),
     preset: str | Path = "default",
     *,
+    family: str = "",
     name: str | None = None,
     out: str | Path = "results",
     plugin: Files = (),
@@ -62,6 +68,7 @@ def run(
     Args:
         variants: one name or several; all variants if the sequence is empty.
         preset: a name from `python -m benchmarks list presets`, or the path of a TOML file.
+        family: kind of latents of the variants: gaussian, bernoulli or categorical; empty for all.
         name: of the run folder; a run of this name is continued. Default: an unfinished run of the same cells, else
             the time.
         out: folder of the run folder.
@@ -91,7 +98,7 @@ def run(
         keep_models=keep_models,
     )
     chosen = {key: _simplify(value) for key, value in settings.items()}
-    folder, records = train_variants(names, load_settings(str(preset), chosen), how)
+    folder, records = train_variants(names, load_settings(str(preset), chosen), how, family)
     report.write_summary(folder)
     report.print_failures(folder, records)
     return Run(folder.resolve())

@@ -66,7 +66,7 @@ COLUMNS = (
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 KINDS = {column.name: column.kind for column in COLUMNS}
 ADDED_COLUMNS = {"against": 4, "likelihood": 4}  # schema version that introduced the column
-# by cost: latent variance times cost, divided by that of the pathwise reference, or of the variant in `against`
+# by cost: latent variance times cost, divided by that of the reference, or of the variant in `against`
 EXCHANGE_RATES = {
     "draws": "exchange_rate",
     "decoder passes": "exchange_rate_passes",
@@ -84,6 +84,8 @@ UNITS = {
     "snr": "1",
     "snr_floor": "1",
     "cosine": "1",
+    "squared_bias": "nats²/parameter²",
+    "mean_squared_error": "nats²/parameter²",
     "bias_z": "standard errors",
     "variance_x_seconds": "s nats²/parameter²",
     "variance_x_passes": "nats²/parameter²",
@@ -101,13 +103,17 @@ MEANINGS = {
     "snr": "debiased squared norm of the mean gradient, divided by the variance; negative if noise exceeds the mean",
     "snr_floor": "smallest detectable snr: two standard deviations of snr for a mean gradient of 0, in the worst case",
     "cosine": "cosine of the angle between one estimate and the exact gradient, mean over repeats",
-    "bias_z": "difference to the pathwise gradient of the same objective and noise; above 5 the estimator is biased",
+    "squared_bias": "debiased squared norm of the difference between the mean gradient and the exact one, which is a "
+    "sum over all states of discrete latents; negative if noise exceeds it",
+    "mean_squared_error": "variance plus squared bias",
+    "bias_z": "difference to the reference gradient of the same objective; above 5 the estimator is biased",
     "variance_x_seconds": "latent variance times the seconds of one gradient",
     "variance_x_passes": "latent variance times the decoder passes of one gradient",
-    "exchange_rate": "draws whose average has the latent variance of one pathwise draw",
-    "exchange_rate_passes": "decoder passes to reach the latent variance of one pathwise gradient, divided by its "
+    "exchange_rate": "draws whose average has the latent variance of one draw of the reference, which is the pathwise "
+    "gradient, or leave-one-out for discrete latents",
+    "exchange_rate_passes": "decoder passes to reach the latent variance of the reference, divided by its "
     "decoder passes",
-    "exchange_rate_seconds": "time to reach the latent variance of one pathwise gradient, divided by its duration",
+    "exchange_rate_seconds": "time to reach the latent variance of the reference, divided by its duration",
     "variance_ratio_draws": "draws to reach the latent variance of one gradient of the variant in `against`, divided "
     "by that gradient's draws; below 1 the row's variant is better",
     "variance_ratio_passes": "the same in decoder passes",

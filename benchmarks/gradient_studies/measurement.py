@@ -17,7 +17,8 @@ from benchmarks.planning.data.tensors import draw_minibatch
 from benchmarks.planning.planner import name_function
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.training.baseline_fitting import fit_baseline
-from vaezoo import VARIANTS, FittedVariant, Model, Variant, pathwise
+from vaezoo import LEAVE_ONE_OUT, VARIANTS, Estimator, FittedVariant, Model, Variant, pathwise, score_function
+from vaezoo.distributions.families import Family
 from vaezoo.gradients import (
     Measurement,
     Route,
@@ -70,6 +71,11 @@ class MeasurementContext:
     fits: dict[Hashable, FittedVariant] = field(default_factory=dict)
     routes: dict[Hashable, Route] = field(default_factory=dict)
 
+    @property
+    def reference(self) -> Estimator:
+        """The estimator with which others are compared."""
+        return choose_reference(self.model.encoder.family)
+
     def minibatch(self) -> Tensor:
         """Return the first minibatch, binarized equally for every seed and checkpoint."""
         return draw_minibatch(self.images, self.protocol, make_generator(0, "binarize/gradient"))
@@ -116,33 +122,45 @@ class MeasurementContext:
         return measurements
 
 
-def add_references(variants: Iterable[Variant]) -> list[Variant]:
-    """Return the variants and the missing pathwise estimates: one for each objective and number of draws.
+def choose_reference(family: Family) -> Estimator:
+    """Return the reference of a family: pathwise, or leave-one-out where draws have no derivative."""
+    return score_function(LEAVE_ONE_OUT) if family.is_discrete else pathwise
 
-    Objectives that are means over draws also get the pathwise estimate with one draw. It has the name of the project's
+
+def add_references(variants: Iterable[Variant], reference: Estimator = pathwise) -> list[Variant]:
+    """Return the variants and the missing reference estimates: one for each objective and number of draws.
+
+    Objectives that are means over draws also get the reference with the fewest draws. It has the name of the project's
     variant that it equals, if there is one.
     """
     complete = list(variants)
     for variant in list(complete):
-        for draws in {variant.draws, fewest_draws(variant)}:
-            if not any(is_reference(v, variant, draws) for v in complete):
-                name = _name_reference(variant, draws)
-                complete.append(dataclasses.replace(variant, name=name, estimator=pathwise, draws=draws, unbiased=True))
+        for draws in {max(variant.draws, reference.min_draws), reference_draws(variant, reference)}:
+            if not any(is_reference(v, variant, draws, reference) for v in complete):
+                name = _name_reference(variant, draws, reference)
+                replaced = dataclasses.replace(variant, name=name, estimator=reference, draws=draws, unbiased=True)
+                complete.append(replaced)
     return complete
 
 
-def _name_reference(variant: Variant, draws: int) -> str:
+def _name_reference(variant: Variant, draws: int, reference: Estimator) -> str:
+    name = f"{reference.baseline_name or reference.name} {variant.objective.name}"
     same_model = [v for v in VARIANTS if v.architecture is variant.architecture]
     if not same_model:
-        return f"pathwise {variant.objective.name} ({name_function(variant.architecture)})"
-    equal = (v.name for v in same_model if is_reference(v, variant, draws))
-    return next(equal, f"pathwise {variant.objective.name}")
+        return f"{name} ({name_function(variant.architecture)})"
+    equal = (v.name for v in same_model if is_reference(v, variant, draws, reference))
+    return next(equal, name)
 
 
-def is_reference(candidate: Variant, variant: Variant, draws: int) -> bool:
-    """Return whether the candidate is the pathwise estimate of the variant's objective with this number of draws."""
-    same = candidate.objective == variant.objective and candidate.estimator == pathwise
+def is_reference(candidate: Variant, variant: Variant, draws: int, reference: Estimator) -> bool:
+    """Return whether the candidate is the reference of the variant's objective with this number of draws."""
+    same = candidate.objective == variant.objective and candidate.estimator == reference
     return same and candidate.draws == draws
+
+
+def reference_draws(variant: Variant, reference: Estimator) -> int:
+    """Return the draws of the reference with which a variant is compared."""
+    return max(fewest_draws(variant), reference.min_draws)
 
 
 def fewest_draws(variant: Variant) -> int:
@@ -163,7 +181,7 @@ def measure_all(
     repeats: function from the number of draws to the number of estimates. Variants with equally many estimates are
     measured together. spread_of_layer: as in `vaezoo.gradients.measure`.
     """
-    complete = add_references(variants)
+    complete = add_references(variants, context.reference)
     key = (tuple((v.name, v.draws, repeats(v.draws)) for v in complete), spread_of_layer)
     if key not in context.measured:
         fitted = {str(i): context.fit(variant) for i, variant in enumerate(complete)}
@@ -207,11 +225,12 @@ def variant_columns(variant: Variant) -> dict[str, Any]:
 def measure_minibatch_parts(context: MeasurementContext, variants: Iterable[Variant], examples: int) -> MinibatchParts:
     """Measure the variance per example that the choice of examples adds, for each objective and number of draws."""
     parts: MinibatchParts = {}
-    for key, variant in {(v.objective, v.draws): v for v in add_references(variants)}.items():
+    complete = add_references(variants, context.reference)
+    for key, variant in {(v.objective, v.draws): v for v in complete}.items():
         source = make_generator(context.seed, f"minibatch/{context.checkpoint}")
         x = draw_images(context, examples, source)
         noise = torch.randn(2, variant.draws, examples, context.protocol.latent_dim, generator=source).to(x.device)
-        reference = FittedVariant(dataclasses.replace(variant, estimator=pathwise, unbiased=True))
+        reference = FittedVariant(dataclasses.replace(variant, estimator=context.reference, unbiased=True))
         parts[key] = measure_between_examples(context.model, reference, x, noise)
     return parts
 

@@ -12,8 +12,8 @@ from benchmarks.gradient_studies.measurement import (
     MeasurementContext,
     MinibatchParts,
     VariantMeasurement,
-    fewest_draws,
     is_reference,
+    reference_draws,
     variant_columns,
 )
 
@@ -49,10 +49,15 @@ def make_rows(
             yield columns | add_interval("cosine", measurement.cosine.value, measurement.cosine.se)
         if measurement.bias is not None:
             yield columns | {"quantity": "bias_z", "value": measurement.bias}
+        if (squared_bias := measurement.squared_bias) is not None:
+            yield columns | add_interval("squared_bias", squared_bias.value, squared_bias.se)
+            error = math.hypot(squared_bias.se, encoder.variance_se)
+            yield columns | add_interval("mean_squared_error", squared_bias.value + encoder.variance, error)
         for quantity, factor in (("variance_x_seconds", m.seconds), ("variance_x_passes", m.passes)):
             yield columns | add_interval(quantity, encoder.variance * factor, encoder.variance_se * factor)
-        draws = fewest_draws(variant)
-        reference = next((other for other in measured if is_reference(other.variant, variant, draws)), None)
+        estimator = context.reference
+        draws = reference_draws(variant, estimator)
+        reference = next((other for other in measured if is_reference(other.variant, variant, draws, estimator)), None)
         if reference is not None:
             yield from _variance_ratios(columns, m, reference, EXCHANGE_RATES)
 

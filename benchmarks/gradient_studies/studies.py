@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks.gradient_studies.columns import CHECKPOINTS, Row, add_interval
+from benchmarks.gradient_studies.discrete_studies import study_discrete, study_temperature
 from benchmarks.gradient_studies.integrands import make_integrand_rows
 from benchmarks.gradient_studies.measurement import (
     MeasurementContext,
@@ -39,12 +40,14 @@ class Study:
     """A study of a reference model.
 
     setting: name of the varied setting. checkpoints: those at which the study measures.
-    rows: function from context, variants and settings to the rows of one checkpoint.
+    rows: function from context, variants and settings to the rows of one checkpoint. is_discrete: whether the study is
+    of variants with discrete latents; others are of those with continuous latents.
     """
 
     setting: str
     checkpoints: tuple[str, ...]
     rows: Callable[[MeasurementContext, Variants, StudySettings], Iterator[Row]]
+    is_discrete: bool = False
 
 
 def study_training(context: MeasurementContext, variants: Variants, settings: StudySettings) -> Iterator[Row]:
@@ -156,4 +159,6 @@ STUDIES: dict[str, Study] = {
     "batch-size": Study("batch_size", ("middle",), study_batch_size),
     "posterior-scale": Study("posterior_scale", ("middle",), study_posterior_scale),
     "counter-example": Study("frequency", ("initial",), study_counter_example),
+    "discrete": Study("latent_dim", ("initial", "end"), study_discrete, is_discrete=True),
+    "temperature": Study("temperature", ("end",), study_temperature, is_discrete=True),
 }

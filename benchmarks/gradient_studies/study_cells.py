@@ -14,7 +14,7 @@ from benchmarks.common import kernels
 from benchmarks.common.atomic_files import Record
 from benchmarks.gradient_studies import trained_models
 from benchmarks.gradient_studies.columns import CHECKPOINTS, UNITS, Row
-from benchmarks.gradient_studies.measurement import MeasurementContext
+from benchmarks.gradient_studies.measurement import MeasurementContext, choose_reference
 from benchmarks.gradient_studies.studies import STUDIES, compare_pairs
 from benchmarks.planning.cases import Protocol
 from benchmarks.planning.imports.records import Plugin
@@ -26,7 +26,7 @@ from benchmarks.runs import cell_files
 from benchmarks.training.cell import attempt
 from benchmarks.training.loop import train
 from benchmarks.training.state import initial_state, setup_training
-from vaezoo import VARIANTS, Variant, elbo, pathwise
+from vaezoo import VARIANTS, Variant, elbo
 from vaezoo.testing import count_decoder_passes
 
 
@@ -56,8 +56,10 @@ class ReferenceModel:
         """
         protocol = cell.protocol
         variants = [find_described(description, cell.plugins).variant for description in cell.fields["variants"]]
-        reference = Variant("reference", variants[0].architecture, elbo, pathwise)
-        setup = setup_training(reference, read_spec(cell), protocol, cell.data_folder, cell.seed)
+        spec, architecture = read_spec(cell), variants[0].architecture
+        estimator = choose_reference(architecture(spec, protocol.latent_dim).encoder.family)
+        reference = Variant("reference", architecture, elbo, estimator, estimator.min_draws)
+        setup = setup_training(reference, spec, protocol, cell.data_folder, cell.seed)
         names = dict(zip(protocol.checkpoints, CHECKPOINTS, strict=False))
         # the references of a plug-in's variant are rows of the cell of the project's variants
         measured_elsewhere = {v.name for v in VARIANTS} - {*cell.variants}

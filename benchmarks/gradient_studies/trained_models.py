@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,10 +22,11 @@ from benchmarks.reporting import results_table
 
 TRAINED_STUDIES = ("learning-rate", "budget")
 SHARED_COLUMNS = (
-    "dataset", "data_checksum", "binarization", "preprocessing", "latent_dim", "batch_size", "evaluation_draws",
+    "dataset", "data_checksum", "binarization", "preprocessing", "batch_size", "evaluation_draws",
     "architecture", "hidden", "activation", "initialisation", "output_bias", "optimizer", "schedule", "kl_schedule",
-    "prior", "free_bits", "held_out",
+    "free_bits", "held_out",
 )  # fmt: skip
+MODEL_COLUMNS = ("latent_dim", "prior")  # which variants may differ in
 
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Protocol) if field.default}
@@ -36,17 +38,29 @@ def _list_values(rows: pd.DataFrame, column: str) -> list[str]:
     return [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values]
 
 
+def _require_equal(column: str, paths: Sequence[Path], parts: Sequence[pd.DataFrame]) -> None:
+    """Raise `UserError` if a setting has several values in these rows of the runs."""
+    seen = {
+        value: path
+        for path, part in zip(paths, parts, strict=True)
+        if len(part)
+        for value in _list_values(part, column)
+    }
+    if len(seen) > 1:
+        (value, path), (other_value, other_path) = list(seen.items())[:2]
+        raise UserError(
+            f"--run: {column} is {value} in {path} and {other_value} in {other_path}; give runs that differ "
+            "only in their learning rates"
+        )
+
+
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the rows of all variants with latent noise; raises `UserError` if the runs cannot be compared."""
     parts = [results_table.read_results(path) for path in paths]
     for column in SHARED_COLUMNS:
-        seen = {value: path for path, part in zip(paths, parts, strict=True) for value in _list_values(part, column)}
-        if len(seen) > 1:
-            (value, path), (other_value, other_path) = list(seen.items())[:2]
-            raise UserError(
-                f"--run: {column} is {value} in {path} and {other_value} in {other_path}; give runs that differ "
-                "only in their learning rates"
-            )
+        _require_equal(column, paths, parts)
+    for column, variant in itertools.product(MODEL_COLUMNS, pd.concat(parts)["variant"].unique()):
+        _require_equal(column, paths, [part[part["variant"] == variant] for part in parts])
     results = pd.concat(parts, ignore_index=True).drop_duplicates(["cell_id", "epoch"])
     duplicates = results[results.duplicated(["variant", "learning_rate", "seed", "epoch"])]
     if len(duplicates):
@@ -75,9 +89,10 @@ def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
 def make_rows(results: pd.DataFrame, passes: Mapping[str, int], studies: Sequence[str]) -> Iterator[Row]:
     """Yield rows of gradients.csv. passes: decoder passes per example and gradient, for each variant to include."""
     results = _select_common_seeds(results[results["variant"].isin(list(passes))])
+    every = results["learning_rate"].nunique()
     for name, variant_rows in results.groupby("variant", sort=False):
         best = _find_best_rate(variant_rows)
-        if "learning-rate" in studies:
+        if "learning-rate" in studies and variant_rows["learning_rate"].nunique() == every:
             yield from _learning_rate_rows(variant_rows, passes[str(name)], best)
         if "budget" in studies:
             yield from _budget_rows(variant_rows[variant_rows["learning_rate"] == best], passes[str(name)])

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.common import environment
 from benchmarks.common.atomic_files import Record
-from benchmarks.common.errors import UserError, printable
+from benchmarks.common.errors import UserError, printable, unknown
 from benchmarks.common.machine.folders import choose_cache
 from benchmarks.planning import cases, model_specs, registry
 from benchmarks.planning.cases import Case, Protocol
@@ -23,6 +23,8 @@ from benchmarks.planning.plugins import read_plugins
 from benchmarks.planning.protocols import checks, resolution
 from benchmarks.planning.registry import PERCEPTRON, RegisteredArchitecture, RegisteredVariant
 from benchmarks.planning.settings import Settings
+from vaezoo import DataSpec, Variant, build
+from vaezoo.distributions.families import Family
 
 
 def plan_run(
@@ -31,8 +33,12 @@ def plan_run(
     plugin_files: Sequence[Path],
     data_root: Path | None = None,
     snapshot: float = Case.snapshot,
+    family: str = "",
 ) -> list[Case]:
-    """Plan the cases of these variants, of all registered ones if `names` is empty, and prepare their data set."""
+    """Plan the cases of these variants, of all registered ones if `names` is empty, and prepare their data set.
+
+    family: kind of latents of the variants, such as "bernoulli", which leaves out others; empty for all.
+    """
     plugins = read_plugins(plugin_files)
     if not names:
         registry.print_faults()
@@ -44,10 +50,35 @@ def plan_run(
     architecture = registry.find_architecture(protocol.architecture, plugins)
     model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
     checks.check_objectives(protocol, entries)
-    latent_dims = [settings.latent_dim or entry.variant.latent_dim or protocol.latent_dim for entry in entries]
     spec = model_specs.make_spec(protocol, prepared.facts, architecture.architecture)
+    latent_dims = [choose_latent_dim(entry.variant, settings, protocol) for entry in entries]
+    if family:
+        entries, latent_dims = _select_family(entries, latent_dims, family, spec)
     checks.check_latents(entries, latent_dims, spec)
     return plan_cells(entries, protocol, settings.seeds, prepared, snapshot, architecture, latent_dims)
+
+
+def choose_latent_dim(variant: Variant, settings: Settings, protocol: Protocol) -> int:
+    """Return the number of latents of a variant: that of the user, of the variant, or of the data set."""
+    return settings.latent_dim or variant.latent_dim or protocol.latent_dim
+
+
+def find_family(variant: Variant, spec: DataSpec, latent_dim: int) -> Family | None:
+    """Return the family of a variant's latents; None if its model cannot be built, which its cell reports."""
+    try:
+        return build(variant, spec, latent_dim).encoder.family
+    except Exception:  # the architecture of a plug-in can raise anything
+        return None
+
+
+def _select_family(
+    entries: Sequence[RegisteredVariant], latent_dims: Sequence[int], kind: str, spec: DataSpec
+) -> tuple[list[RegisteredVariant], list[int]]:
+    families = [find_family(entry.variant, spec, count) for entry, count in zip(entries, latent_dims, strict=True)]
+    if kind not in (kinds := {family.kind for family in families if family}):
+        raise unknown("family", kind, sorted(kinds))
+    rows = [i for i, family in enumerate(families) if family and family.kind == kind]
+    return [entries[i] for i in rows], [latent_dims[i] for i in rows]
 
 
 def prepare(

@@ -14,6 +14,14 @@ ESTIMATORS = {
     "blocked": "no gradient through z",
     "sticking_the_landing": "sticking the landing",
     "doubly_reparameterized": "doubly reparameterized",
+    "arm": "antithetic pairs (ARM)",
+    "disarm": "antithetic pairs (DisARM)",
+    "rebar": "REINFORCE, relaxed draws as control variate (REBAR)",
+    "relax": "REINFORCE, relaxed draws and a network as control variate (RELAX)",
+    "straight_through": "straight through",
+    "reinmax": "straight through, second order (ReinMax)",
+    "gumbel_softmax": "relaxed draws (Gumbel-softmax)",
+    "st_gumbel_softmax": "straight through relaxed draws (Gumbel-softmax)",
 }
 BASELINES = {
     "none": "no baseline",
@@ -27,8 +35,10 @@ def describe_variant(objective: str, estimator: str, baseline: str, draws: int) 
     """Return one line: "REINFORCE, leave-one-out baseline, 2 draws". Other names are shown as they are."""
     if objective == "reconstruction":
         return "reconstruction only, no KL"
+    kind, _, argument = estimator.partition("(")
     parts = (
-        ESTIMATORS.get(estimator, estimator.replace("_", " ")),
+        ESTIMATORS.get(kind, estimator.replace("_", " ")),
+        f"temperature {argument.rstrip(')')}" if argument and kind in ESTIMATORS else "",
         BASELINES.get(baseline, baseline.replace("_", " ")),
         OBJECTIVES.get(objective, f"objective {objective}"),
         f"{draws} draws" if draws > 1 else "",

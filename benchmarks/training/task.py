@@ -30,9 +30,10 @@ def plan_run(
     data_root: Path | None,
     snapshot: float,
     keep_models: bool,
+    family: str = "",
 ) -> list[Case]:
     """Plan the cases of these variants, or of all if `names` is empty, and prepare their data, in another process."""
-    plan = isolated_call.call_isolated(_plan_run, settings, names, plugin_files, data_root, snapshot)
+    plan = isolated_call.call_isolated(_plan_run, settings, names, plugin_files, data_root, snapshot, family)
     return [dataclasses.replace(case, keep_model=keep_models) for case in plan]
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -44,8 +45,8 @@ def _check_states(count: int) -> None:
 class FactorizedBernoulli:
     """q(z|x) = prod_d Bernoulli(z_d; sigmoid(logits_d)).
 
-    A draw is 1 if logit + logit(u) > 0 with u = Phi(noise), which is the same as Phi(-noise) < sigmoid(logit). So the
-    noise with the other sign gives the antithetic draw.
+    A draw is 1 if logit + logit(u) > 0 with u = Phi(noise), which is the same as Phi(-noise) < sigmoid(logit), and as
+    -noise < the quantile of sigmoid(logit). So the noise with the other sign gives the antithetic draw.
     """
 
     logits: Float[Tensor, "B D"]
@@ -63,7 +64,12 @@ class FactorizedBernoulli:
 
     def sample(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
         """Return draws z in {0, 1}, without a gradient."""
-        return (_uniform(-noise.to(self.logits.dtype)) < self.mean.detach()).to(self.logits.dtype)
+        return (-noise.to(self.logits.dtype) < self._quantile).to(self.logits.dtype)
+
+    @cached_property
+    def _quantile(self) -> Float[Tensor, "*#K D"]:
+        value: Tensor = torch.special.ndtri(self.mean.detach())
+        return value
 
     def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
         """Return log q(z|x) = sum_d z_d logit_d - log(1 + exp(logit_d)), nats."""
@@ -121,7 +127,7 @@ class FactorizedCategorical:
 
     def sample(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
         """Return one-hot draws z, without a gradient."""
-        perturbed = self.perturb(noise).detach()
+        perturbed = self.logits.detach() - self._exponential(noise).log()  # unnormalised, as only the largest counts
         return torch.zeros_like(perturbed).scatter(-1, perturbed.argmax(-1, keepdim=True), 1.0).flatten(-2)
 
     def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
@@ -167,8 +173,8 @@ class FactorizedCategorical:
     def _exponential(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K L C"]:
         # -log Phi(noise): exponential variables with rate 1; minus their logarithm is Gumbel noise
         rows = self._split(noise.to(self.logits.dtype))
-        # of the smaller tail, because the other one rounds to 1
-        return -torch.where(rows > 0, (-_uniform(-rows)).log1p(), _uniform(rows).log())
+        tail = _uniform(-rows.abs())  # the smaller one, because the other one rounds to 1
+        return -torch.where(rows > 0, (-tail).log1p(), tail.log())
 
 
 def _logistic(noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:

@@ -35,8 +35,8 @@ class Family:
         heads: names of the parameters; the encoder has a linear head [B, D] for each.
         build: the outputs of the heads, in order -> the posterior.
         stochastic: whether its draws are random.
-        kind: "gaussian", "point", "bernoulli", "categorical" or another word, by which estimators name the families
-            for which they are defined.
+        kind: "gaussian" (a point mass is one without noise), "bernoulli", "categorical" or another word, by which
+            estimators name the families for which they are defined, and users select variants.
         priors: "fixed" and "learned" -> (D -> the prior).
         is_discrete: whether z has finitely many values; the posterior is then a `DiscretePosterior`.
         width: number of coordinates of z that one latent has; D is a multiple of it.
@@ -78,7 +78,7 @@ def categorical(classes: int) -> Family:
 
 
 DIAGONAL_NORMAL = Family("diagonal_normal", ("mean", "log_scale"), DiagonalNormal, kind="gaussian")
-POINT_MASS = Family("point_mass", ("mean",), PointMass, stochastic=False, kind="point")
+POINT_MASS = Family("point_mass", ("mean",), PointMass, stochastic=False, kind="gaussian")
 BERNOULLI = _make_discrete("bernoulli", FactorizedBernoulli)
 CATEGORICAL = categorical(10)
 FAMILIES = {family.name: family for family in (DIAGONAL_NORMAL, POINT_MASS, BERNOULLI, CATEGORICAL)}

@@ -85,7 +85,7 @@ def st_gumbel_softmax(temperature: float) -> Estimator:
     Source: Jang et al. 2017, Categorical reparameterization with Gumbel-softmax, arXiv:1611.01144, section 2.2.
     """
     estimate = _with_path(lambda q, noise, z: relaxed_sample(q, noise, temperature))
-    return Estimator(f"st_gumbel_softmax({temperature:g})", estimate, kinds=KINDS)
+    return Estimator(f"st_gumbel_softmax({temperature:g})", estimate, kinds=KINDS, at_temperature=st_gumbel_softmax)
 
 
 def gumbel_softmax(temperature: float) -> Estimator:
@@ -102,7 +102,8 @@ def gumbel_softmax(temperature: float) -> Estimator:
     ) -> PerExample:
         return reduction.value(log_weight(relaxed_sample(q, noise, temperature), q))
 
-    return Estimator(f"gumbel_softmax({temperature:g})", estimate, is_relaxed=True, kinds=KINDS)
+    name = f"gumbel_softmax({temperature:g})"
+    return Estimator(name, estimate, is_relaxed=True, kinds=KINDS, at_temperature=gumbel_softmax)
 
 
 def _enumerated(

@@ -60,6 +60,7 @@ class Estimator:
         control: D -> module with parameters that the estimator trains for itself, by a term of value 0; None if it
             trains nothing. Called with x [B, pixels], the module returns the prediction [B, 1], which may be 0.
         kinds: the kinds of families for which the estimate is defined; empty for all.
+        at_temperature: temperature -> this estimator at it; None if it relaxes nothing.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Estimator:
     uses_noise: bool = True
     control: Callable[[int], nn.Module] | None = None
     kinds: tuple[str, ...] = ()
+    at_temperature: Callable[[float], Any] | None = None
 
     @property
     def baseline_name(self) -> str:

@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from vaezoo.models import ARCHITECTURES, Architecture, DataSpec
+from vaezoo.registry import VARIANTS
 from vaezoo.trained.trained_model import TrainedModel
-from vaezoo.variants import VARIANTS, Variant, build
+from vaezoo.variants import Variant, build
 
 T = TypeVar("T")
 FORMAT = 1  # of the metadata

@@ -16,6 +16,10 @@ def run(
     context: typer.Context,
     variants: Annotated[list[str] | None, argument("VARIANT", "Names of the variants to train; see 'list'.")] = None,
     all_: Annotated[bool, option("Train all variants, including those of --plugin.", "no", "--all")] = False,
+    family: Annotated[
+        str | None,
+        option("Train all variants with such latents: gaussian, bernoulli or categorical.", "all families"),
+    ] = None,
     preset: options.Preset = "default",
     dataset: options.Dataset = None,
     data_root: options.DataRoot = None,
@@ -129,9 +133,9 @@ def run(
     from benchmarks.planning.settings import Settings, load_settings
     from benchmarks.reporting.report import report_run
 
-    if all_ and variants:
-        raise UserError("variants and --all were both given; remove one of them")
-    if not all_ and not variants:
+    if variants and (all_ or family):
+        raise UserError(f"variants and {'--all' if all_ else '--family'} were both given; remove one of them")
+    if not (variants or all_ or family):
         raise UserError("nothing to run: name one or more variants (see 'python -m benchmarks list'), or give --all")
     # an option that has the name of a setting replaces it
     overrides = {key: value for key, value in context.params.items() if key in Settings.model_fields}
@@ -149,5 +153,5 @@ def run(
         keep_stale,
         keep_models,
     )
-    folder, records = train_variants(variants or [], load_settings(preset, overrides), how)
+    folder, records = train_variants(variants or [], load_settings(preset, overrides), how, family or "")
     return report_run(folder, records, figures, report)

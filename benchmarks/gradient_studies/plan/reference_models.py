@@ -11,7 +11,10 @@ from typing import Any
 from benchmarks.common import environment
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.errors import UserError, unknown
+from benchmarks.gradient_studies.columns import CHECKPOINTS
+from benchmarks.gradient_studies.discrete_studies import count_enumerable
 from benchmarks.gradient_studies.measurement import fewest_draws
+from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.gradient_studies.study_cells import ReferenceModel, StudyCell
 from benchmarks.planning import cases, model_specs, planner
 from benchmarks.planning.cases import Protocol
@@ -19,7 +22,8 @@ from benchmarks.planning.data.facts import PreparedDataset
 from benchmarks.planning.imports.records import Plugin
 from benchmarks.planning.registry import PERCEPTRON, RegisteredArchitecture, RegisteredVariant
 from benchmarks.planning.settings import Settings
-from vaezoo import DataSpec, Variant, build
+from vaezoo import DataSpec, Variant
+from vaezoo.distributions.families import DIAGONAL_NORMAL, Family
 
 PAIRED_STUDY = "training"  # at whose checkpoints pairs are compared
 
@@ -39,19 +43,21 @@ class Inputs:
         """Return the properties from which the reference models are built."""
         return model_specs.make_spec(protocol, self.prepared.facts, self.architecture.architecture)
 
+    def choose_latent_dim(self, variant: Variant) -> int:
+        """Return the number of latents of the variant's models."""
+        return planner.choose_latent_dim(variant, self.settings, self.protocol)
+
+    def find_family(self, variant: Variant) -> Family:
+        """Return the family of the variant's latents; that of `vae` if its model cannot be built."""
+        spec, latent_dim = self.make_spec(self.protocol), self.choose_latent_dim(variant)
+        return planner.find_family(variant, spec, latent_dim) or DIAGONAL_NORMAL  # its cell reports the error
+
 
 def _list_stochastic(inputs: Inputs) -> list[RegisteredVariant]:
-    entries = [entry for entry in inputs.entries if _is_stochastic(entry, inputs)]
+    entries = [entry for entry in inputs.entries if inputs.find_family(entry.variant).stochastic]
     if not entries:
         raise UserError("no registered variant has latent noise to measure; see 'python -m benchmarks list'")
     return entries
-
-
-def _is_stochastic(entry: RegisteredVariant, inputs: Inputs) -> bool:
-    try:
-        return build(entry.variant, inputs.make_spec(inputs.protocol), 2).stochastic
-    except Exception:  # the architecture of a plug-in can raise anything; its cell reports the error
-        return True
 
 
 def _name_plugin(entry: RegisteredVariant) -> str:
@@ -61,32 +67,42 @@ def _name_plugin(entry: RegisteredVariant) -> str:
 
 def plan_reference_cells(inputs: Inputs, studies: Sequence[str]) -> list[StudyCell]:
     """Plan the cells of the reference models that these studies need."""
-    protocol, varied, seeds = inputs.protocol, inputs.settings.gradients, inputs.settings.seeds
+    varied, seeds = inputs.settings.gradients, inputs.settings.seeds
     groups: dict[tuple[Any, str], list[RegisteredVariant]] = {}
     for entry in _list_stochastic(inputs):
         groups.setdefault((entry.variant.architecture, _name_plugin(entry)), []).append(entry)
-    architectures = {architecture for architecture, plugin in groups if not plugin}
-    latent_dims = [protocol.latent_dim, *sorted({*varied.latent_dims} - {protocol.latent_dim}, reverse=True)]
     cells: list[StudyCell] = []
-    for ((architecture, plugin), group), latents, seed in itertools.product(groups.items(), latent_dims, seeds):
-        model_studies = tuple(
-            study
-            for study in studies
-            if (latents in varied.latent_dims if study == "latent-dim" else latents == protocol.latent_dim)
-            and (study == "training" or seed in seeds[: varied.fewer_seeds])
-        )
-        if not model_studies:
-            continue
-        model_protocol = dataclasses.replace(protocol, latent_dim=latents)
-        if "training" not in model_studies:  # the other studies measure at the middle checkpoint
-            model_protocol = dataclasses.replace(
-                model_protocol, epochs=varied.checkpoints[-1], checkpoints=varied.checkpoints
-            )
-        name = f"{latents} latents"
-        if plugin or len(architectures) > 1:
-            name += f", {plugin or planner.name_function(architecture)}"
-        cells.append(_plan_model(inputs, name, model_studies, group, seed, model_protocol))
+    for ((architecture, plugin), group), seed in itertools.product(groups.items(), seeds):
+        is_discrete = inputs.find_family(group[0].variant).is_discrete
+        for latents, names in _list_models(inputs, group[0].variant, studies).items():
+            model_studies = tuple(n for n in names if n == "training" or seed in seeds[: varied.fewer_seeds])
+            if not model_studies:
+                continue
+            model_protocol = dataclasses.replace(inputs.protocol, latent_dim=latents)
+            if not any(CHECKPOINTS[-1] in STUDIES[study].checkpoints for study in model_studies):
+                model_protocol = dataclasses.replace(
+                    model_protocol, epochs=varied.checkpoints[-1], checkpoints=varied.checkpoints
+                )
+            name = f"{latents} latents"
+            if plugin or is_discrete:
+                name += f", {plugin or planner.name_function(architecture)}"
+            cells.append(_plan_model(inputs, name, model_studies, group, seed, model_protocol))
     return cells
+
+
+def _list_models(inputs: Inputs, variant: Variant, studies: Sequence[str]) -> dict[int, list[str]]:
+    """Return the studies of each reference model, by its number of latents."""
+    family, latent_dim = inputs.find_family(variant), inputs.choose_latent_dim(variant)
+    if not family.is_discrete:
+        varied = inputs.settings.gradients.latent_dims
+        latent_dims = [latent_dim, *sorted({*varied} - {latent_dim}, reverse=True)]
+        continuous = [study for study in studies if not STUDIES[study].is_discrete]
+        return {
+            d: [s for s in continuous if (d in varied if s == "latent-dim" else d == latent_dim)] for d in latent_dims
+        }
+    discrete = [study for study in studies if STUDIES[study].is_discrete]
+    large = [study for study in discrete if study != "temperature"]  # which measures the bias
+    return {latent_dim: large} | {count_enumerable(family): discrete}
 
 
 def plan_pairs(inputs: Inputs, against: str) -> list[StudyCell]:
@@ -107,11 +123,11 @@ def plan_pairs(inputs: Inputs, against: str) -> list[StudyCell]:
             f"--against {against}: no other variant estimates the gradient of {reference.objective.name} in the same "
             f"architecture{draws}; use one of {', '.join(name for name in by_name if name != against)}"
         )
-    cells = []
+    protocol, cells = dataclasses.replace(inputs.protocol, latent_dim=inputs.choose_latent_dim(reference)), []
     for (plugin, group), seed in itertools.product(groups.items(), inputs.settings.seeds):
-        name = f"{inputs.protocol.latent_dim} latents, {plugin or 'variants'} against {against}"
+        name = f"{protocol.latent_dim} latents, {plugin or 'variants'} against {against}"
         entries = [by_name[against], *group]
-        cells.append(_plan_model(inputs, name, (PAIRED_STUDY,), entries, seed, inputs.protocol, against))
+        cells.append(_plan_model(inputs, name, (PAIRED_STUDY,), entries, seed, protocol, against))
     return cells
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from benchmarks.common.seed_statistics import geometric_mean
 from benchmarks.gradient_studies.columns import CHECKPOINTS, COLUMNS, MEANINGS, UNITS
-from benchmarks.gradient_studies.report import tables
+from benchmarks.gradient_studies.report import panels, tables
+from benchmarks.gradient_studies.report.discrete import selections
 from benchmarks.gradient_studies.report.findings import list_findings
 from benchmarks.reporting.formats import markdown_table
 
@@ -123,6 +124,31 @@ def trained_elbo_markdown(table: pd.DataFrame) -> str:
     return trained_markdown(_of_elbo(table))
 
 
+def _format_error(value: float, se: float) -> str:
+    """Return a value with its 95 % interval, or the upper limit of a value that is not seen."""
+    half = 1.96 * se
+    is_seen = value > half
+    texts = map(tables.format_digits, (value, half) if is_seen else (value + half,))
+    return " ± ".join(texts) if is_seen else f"< {next(texts)}"
+
+
+def discrete_markdown(table: pd.DataFrame) -> str:
+    """Return error and cost of each estimator for discrete latents in the trained model, with 95 % intervals."""
+    rows = selections.select_trained(table)
+    lines = []
+    for part in (group for _, group in panels.split_families(rows)):
+        costs = selections.select_costs(part).set_index("variant")
+        for line in selections.summarize_errors(part).itertuples():
+            values = (
+                _format_error(getattr(line, quantity), getattr(line, f"{quantity}_se"))
+                for quantity in ("squared_bias", "variance", "mean_squared_error")
+            )
+            cost = tables.format_digits(*costs.loc[line.variant, ["value", "low", "high"]])
+            lines.append([f"`{line.variant}`", f"{line.passes:.0f}", *values, f"{line.cosine:.3f}", cost])
+    head = ["variant", "passes", "squared bias", "variance", "mean squared error", "cosine", "cost at D = 200"]
+    return markdown_table(head, lines)
+
+
 BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
     "findings": lambda table: "\n".join(f"- {sentence}" for sentence in list_findings(table)),
     "exchange": exchange_markdown,
@@ -132,4 +158,5 @@ BLOCKS: dict[str, Callable[[pd.DataFrame], str]] = {
     "trained": trained_markdown,
     "trained-elbo": trained_elbo_markdown,
     "columns": columns_markdown,
+    "discrete": discrete_markdown,
 }

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.gradient_studies.columns import UNITS
 from benchmarks.gradient_studies.report import panels
+from benchmarks.gradient_studies.report.discrete.figures import draw_discrete, draw_temperature
 from benchmarks.gradient_studies.report.exchange_figures import draw_exchange_rates
 from benchmarks.gradient_studies.report.one_dimension import draw_counter_example, draw_one_dimension
 from benchmarks.gradient_studies.report.tables import format_digits, select_over_seeds
@@ -173,6 +174,8 @@ STUDY_FIGURES: dict[str, Callable[[pd.DataFrame, Looks], Figures]] = {
         "counter-example": draw_counter_example(rows, looks),
         "one-dimension": draw_one_dimension(),
     },
+    "discrete": draw_discrete,
+    "temperature": draw_temperature,
     "learning-rate": draw_learning_rate,
     "budget": draw_budget,
 }

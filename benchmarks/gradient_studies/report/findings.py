@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from benchmarks.gradient_studies.columns import BEST_AT_EDGE, BIASED_Z, EXCHANGE_RATES, VARIANCE_RATIOS
+from benchmarks.gradient_studies.report.discrete.selections import select_trained, summarize_errors
+from benchmarks.gradient_studies.report.panels import split_families
 from benchmarks.gradient_studies.report.tables import (
     format_digits,
     format_nats,
@@ -32,6 +34,7 @@ def list_findings(table: pd.DataFrame) -> list[str]:
         *_paired_findings(table),
         *_bias_findings(table),
         *_counter_example(table),
+        *_discrete_findings(table),
         *_trained_findings(table),
     ]
 
@@ -128,6 +131,19 @@ def _counter_example(table: pd.DataFrame) -> Iterator[str]:
             f"counter-example: for f(z) = cos(kz) and k from {lower.index[0]:g} on, the score function has a lower "
             f"variance than the pathwise gradient: {score} and {pathwise} at k = {lower.index[-1]:g}."
         )
+
+
+def _discrete_findings(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the mean squared errors of all estimators for discrete latents, the smallest first."""
+    for dataset, rows in select_trained(table).groupby("dataset", sort=False):
+        for variant_rows in (part for _, part in split_families(rows)):
+            errors = summarize_errors(variant_rows)
+            texts = [
+                f"{line.variant} {format_digits(line.mean_squared_error)}{' (biased)' if line.is_biased else ''}"
+                for line in errors.itertuples()
+            ]
+            if texts:
+                yield f"{dataset}: mean squared error of one gradient in the trained model: {', '.join(texts)}."
 
 
 def _trained_findings(table: pd.DataFrame) -> Iterator[str]:

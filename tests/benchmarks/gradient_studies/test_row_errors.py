@@ -18,7 +18,7 @@ from benchmarks.gradient_studies.columns import EXCHANGE_RATES, MEANINGS, UNITS,
 from benchmarks.gradient_studies.measurement import VariantMeasurement
 from benchmarks.gradient_studies.measurement_rows import make_rows
 from benchmarks.gradient_studies.report import tables
-from vaezoo import VARIANTS, FittedVariant
+from vaezoo import VARIANTS, FittedVariant, pathwise
 from vaezoo.gradients import Measurement, Moments, ValueWithError
 
 BATCH, REPEATS = 7, 12
@@ -28,6 +28,7 @@ SUMS = {"vae": SOURCE.gamma(2.0, size=REPEATS), "reinforce-vae-loo": 9 * SOURCE.
 SUMS["vae"][0] = 40  # the heavier tail is that of the reference
 DURATIONS = {"vae": (0.2, 0.3, 0.5), "reinforce-vae-loo": (0.7, 0.6, 0.9)}  # medians 0.3 and 0.7
 MINIBATCH = ValueWithError(210.0, 35.0)  # of one example
+SQUARED_BIAS = ValueWithError(2.5, 0.75)
 
 
 def moments(values):
@@ -36,14 +37,14 @@ def moments(values):
 
 def make_measurement(name, passes):
     every = {("encoder", ""): moments(SUMS[name]), ("encoder", "heads.mean"): moments(SUMS[name] / 3)}
-    numbers = Measurement(every, 1.5, ValueWithError(0.8, 0.05), "joint")
+    numbers = Measurement(every, 1.5, ValueWithError(0.8, 0.05), "joint", SQUARED_BIAS)
     return VariantMeasurement(BY_NAME[name], REPEATS, numbers, DURATIONS[name], passes)
 
 
 @pytest.fixture(scope="module")
 def rows():
     """The rows of `reinforce-vae-loo`, by quantity and part; its layer's row has the part "layer"."""
-    context = SimpleNamespace(protocol=SimpleNamespace(batch_size=BATCH))
+    context = SimpleNamespace(protocol=SimpleNamespace(batch_size=BATCH), reference=pathwise)
     objective = BY_NAME["vae"].objective
     parts = {(objective, draws): {"encoder": MINIBATCH} for draws in (1, 2)}
     every = list(make_rows(context, [make_measurement("vae", 1), make_measurement("reinforce-vae-loo", 2)], parts))
@@ -84,6 +85,10 @@ ORACLES = {
     ("snr_floor", "latent"): (2 * np.sqrt(2) / REPEATS, *NOTHING),
     ("cosine", "latent"): normal_interval(0.8, 0.05),
     ("bias_z", "latent"): (1.5, *NOTHING),
+    ("squared_bias", "latent"): normal_interval(SQUARED_BIAS.value, SQUARED_BIAS.se),
+    ("mean_squared_error", "latent"): normal_interval(
+        SQUARED_BIAS.value + VARIANCE[0], np.hypot(SQUARED_BIAS.se, VARIANCE[1])
+    ),
     ("variance_x_seconds", "latent"): normal_interval(VARIANCE[0] * 0.7, VARIANCE[1] * 0.7),
     ("variance_x_passes", "latent"): normal_interval(VARIANCE[0] * 2, VARIANCE[1] * 2),
     ("exchange_rate", "latent"): ratio_interval(2 / 1),

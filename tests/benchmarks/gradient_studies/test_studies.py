@@ -19,11 +19,12 @@ from benchmarks.gradient_studies.measurement_rows import snr_floor
 from benchmarks.gradient_studies.report import figures, tables
 from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.runs import folders
-from vaezoo import VARIANTS
+from vaezoo import VARIANTS, mlp_normal
 from vaezoo.testing.oracles import cosine, quadratic
 
 FIGURES = {"training": ("training", "draws-for-one", "draws-for-one-all"), "draws": ("draws",),
-           "counter-example": ("counter-example", "one-dimension")}  # fmt: skip
+           "counter-example": ("counter-example", "one-dimension"), "discrete": ("discrete",),
+           "temperature": ("one-latent", "temperature")}  # fmt: skip
 SMALL = """
 dataset = "digits"
 seeds = 2
@@ -52,7 +53,9 @@ def estimate(log_weight, reduction, q, noise, prediction):
 VARIANTS = [Variant("antithetic", mlp_normal, elbo, Estimator("antithetic", estimate))]
 """
 REPOSITORY = Path(__file__).parents[3]
-MEASURED = {v.name for v in VARIANTS} - {"autoencoder"}
+CONTINUOUS = {v.name for v in VARIANTS if v.architecture is mlp_normal}
+DISCRETE = {v.name for v in VARIANTS} - CONTINUOUS - {"autoencoder"}
+RELAXED = {v.name for v in VARIANTS if v.estimator.at_temperature}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,9 @@ def test_columns_and_units(studies):
 def test_each_study_measures_all_variants_and_the_plugin(study, studies):
     rows = studies.table[(studies.table["study"] == study) & (studies.table["quantity"] == "variance")]
     equal = {"vae-2"} if study == "draws" else set()  # equal to vae, because the study sets the number of draws
-    assert MEASURED - equal | {"antithetic"} <= set(rows["variant"])
+    expected = {"discrete": DISCRETE, "temperature": RELAXED}.get(study, CONTINUOUS - equal | {"antithetic"})
+    assert expected <= set(rows["variant"])
+    assert bool(DISCRETE & set(rows["variant"])) == STUDIES[study].is_discrete
     assert (rows.loc[rows["part"] == "latent", "value"] >= 0).all()
 
 

@@ -155,10 +155,10 @@ def read_rows(study, part="latent"):
 
 
 def test_every_study_is_measured_by_hand():
-    assert set(BY_HAND) == set(STUDIES)
+    assert set(BY_HAND) == {name for name, study in STUDIES.items() if not study.is_discrete}
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", BY_HAND)
 def test_rows_at_a_setting_are_those_of_a_model_built_by_hand(study):
     rows, expected = read_rows(study), BY_HAND[study](make_model())
     if study == "counter-example":

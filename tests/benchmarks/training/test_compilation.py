@@ -17,7 +17,7 @@ from benchmarks.training import compilation, step, task
 from benchmarks.training.step import take_step
 from vaezoo import VARIANTS, DataSpec, build, estimate, estimate_parts, initial_average, initialise
 
-BATCH, LATENTS = 20, 5
+BATCH, LATENTS = 20, 10
 DONE = torch.ones(1)  # the share of training
 
 

@@ -3,15 +3,21 @@
 import torch
 from torch.func import functional_call, grad, vmap
 
-from vaezoo import VARIANTS, FittedVariant, estimate
+from vaezoo import VARIANTS, FittedVariant, estimate, mlp_bernoulli, mlp_categorical, mlp_normal
 
 STOCHASTIC = [v for v in VARIANTS if v.name != "autoencoder"]
+GAUSSIAN = [v for v in STOCHASTIC if v.architecture is mlp_normal]
+LATENTS = {mlp_normal: 2, mlp_bernoulli: 3, mlp_categorical: 10}  # of a small model
+
+
+def count_latents(variant):
+    return LATENTS.get(variant.architecture, 2)
 
 
 def fit(variant, seed=3):
     """The variant with a random network and a moving average of -4 nats, where its baseline has them."""
     torch.manual_seed(seed)
-    network = variant.estimator.make_network(9, 2).double()
+    network = variant.estimator.make_network(9, count_latents(variant)).double()
     return FittedVariant(variant, network, torch.tensor(-4.0 if variant.estimator.averaging_rate else 0.0).double())
 
 

@@ -1,14 +1,13 @@
 """Bias, variance and direction against the enumerated gradient, compared with a plain loop over all states."""
 
-import itertools
-
 import pytest
 import torch
 
 from tests.conftest import normal
+from tests.vaezoo.gradients.state_loops import compute_errors, exact_gradient, make
 from vaezoo import LEAVE_ONE_OUT, NO_BASELINE, FittedVariant, Variant, build, elbo, iwae, score_function
 from vaezoo.estimators import disarm, enumerated, gumbel_softmax, reinmax, straight_through
-from vaezoo.gradients import measure, minibatch_gradient
+from vaezoo.gradients import measure
 from vaezoo.gradients.moments import squared_mean
 from vaezoo.models import DataSpec, initialise, mlp_bernoulli
 
@@ -37,47 +36,22 @@ def x():
     return (normal(EXAMPLES, 3, 3, seed=1) > 0).double()
 
 
-def make(estimator, draws):
-    return FittedVariant(Variant("it", mlp_bernoulli, elbo, estimator, draws=draws, unbiased=False))
-
-
 def measure_one(model, x, estimator, draws):
     noise = normal(REPEATS, 2, EXAMPLES, LATENTS, seed=2)
     variants = {"it": make(estimator, draws), "exact": make(enumerated, 1)}
     return measure(model, variants, x, lambda rows: noise[:, :, rows])
 
 
-def encoder_gradient(model, fitted, x, noise):
-    gradient = minibatch_gradient(model, fitted, x, noise)
-    return torch.cat([g.flatten() for name, g in gradient.items() if name.startswith("encoder.")])
-
-
-def loop_over_states(model, x, estimator, draws):
-    """Mean [P] and variance of the encoder's gradient of one example, from all states of its draws."""
-    q, total, square = model.encoder(x), 0.0, 0.0
-    states = torch.tensor(list(itertools.product((0.0, 1.0), repeat=draws * LATENTS)), dtype=torch.float64)
-    for state in states:
-        z = state.view(draws, 1, LATENTS)
-        probability = q.log_prob(z).sum().exp().item()
-        g = encoder_gradient(model, make(estimator, draws), x, torch.where(z > 0.5, 9.0, -9.0))
-        total, square = total + probability * g, square + probability * g.square().sum().item()
-    return total, square - total.square().sum().item()
-
-
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_bias_and_variance_are_those_of_a_loop_over_the_states(name, model, x):
     estimator, draws = ESTIMATORS[name]
     measured = measure_one(model, x, estimator, draws)
-    loops = [loop_over_states(model, x[[b]], estimator, draws) for b in range(EXAMPLES)]
-    exact = encoder_gradient(model, make(enumerated, 1), x, normal(1, EXAMPLES, LATENTS))
-    mean = sum(mean for mean, _ in loops) / EXAMPLES
-    squared_bias = (mean - exact).square().sum().item()
-    variance = sum(variance for _, variance in loops) / EXAMPLES**2
+    squared_bias, variance = compute_errors(model, x, estimator, draws)
     result, moments = measured["it"], measured["it"].moments["encoder", ""]
     assert abs(result.squared_bias.value - squared_bias) < 4 * result.squared_bias.se
     assert abs(moments.variance - variance) < 4 * moments.variance_se
     is_biased = name in ("straight-through", "reinmax")
-    assert (squared_bias > 1e-6 * exact.square().sum()) == is_biased
+    assert (squared_bias > 1e-6 * exact_gradient(model, x).square().sum()) == is_biased
     assert (result.squared_bias.value > 5 * result.squared_bias.se) == is_biased
     assert (abs(result.bias) > 5) == is_biased
     assert 0 < result.cosine.value < 1

@@ -1,0 +1,157 @@
+"""Figures of bias and variance for discrete latents."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from benchmarks.gradient_studies.columns import UNITS
+from benchmarks.gradient_studies.report import panels
+from benchmarks.gradient_studies.report.discrete.closed_forms import TARGET, VARIANCES, relaxed_moments
+from benchmarks.gradient_studies.report.discrete.selections import select_costs, select_trained, summarize_errors
+from benchmarks.reporting.figures import style
+from benchmarks.reporting.figures.looks import Looks, assign_looks
+
+UNIT = UNITS["squared_bias"]
+ROW_HEIGHT = 0.27  # inches
+PROBABILITY = 0.3
+RELAXATIONS = {"bernoulli-gumbel": False, "bernoulli-st-gumbel": True}  # variant -> straight through
+
+
+def draw_discrete(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
+    """Draw squared bias and variance of each estimator, and its cost relative to leave-one-out, by family."""
+    families = panels.split_families(select_trained(rows))
+    if not families:
+        return {}
+    lengths = [part["variant"].nunique() for _, part in families]
+    figure, grid = plt.subplots(
+        len(families),
+        2,
+        figsize=(style.WIDTH, ROW_HEIGHT * sum(lengths) + 1.1 * len(families) + 0.6),
+        height_ratios=lengths,
+        squeeze=False,
+    )
+    for (left, right), (family, part) in zip(grid, families, strict=True):
+        small, large = sorted(part["latent_dim"].unique())[:: max(1, part["latent_dim"].nunique() - 1)][:2]
+        errors = summarize_errors(part)
+        draw_errors(left, errors, looks)
+        left.set_title(f"{family}, D = {small:.0f}: error")
+        _draw_costs(right, select_costs(part), looks, set(errors.loc[errors["is_biased"], "variant"]))
+        right.set_title(f"D = {large:.0f}: cost")
+    handles = [
+        Line2D([], [], color="0.3", marker="o", linestyle="none", label="variance"),
+        Line2D([], [], color="0.3", marker="D", linestyle="none", markerfacecolor="white", label="squared bias"),
+    ]
+    grid[0][0].legend(handles=handles, loc="upper right")
+    style.set_title(figure, find_best(rows) or "Bias and variance of gradients for discrete latents")
+    panels.add_note(
+        figure,
+        rows,
+        "Encoder's gradient in the trained model; in brackets: decoder passes. Bars: 95 % intervals; an arrow is an "
+        "upper limit of a squared bias that is not seen. Exact gradients are sums over all states. Cost: passes for "
+        "the variance of leave-one-out (dotted); open circles: estimators whose bias remains.",
+    )
+    return {"discrete": figure}
+
+
+def find_best(rows: pd.DataFrame) -> str:
+    """Return which estimators of the first family have the smallest mean squared error; empty if none is known."""
+    for family, part in panels.split_families(select_trained(rows)):
+        errors = summarize_errors(part)
+        if len(errors) and not errors["is_biased"].all():
+            unbiased = errors[~errors["is_biased"]].iloc[0]["variant"]
+            first = errors.iloc[0]["variant"]
+            of_all = "" if first == unbiased else f"{first} has the smallest error, "
+            return f"{family}: {of_all}{unbiased} the smallest of the unbiased estimators"
+    return ""
+
+
+def draw_errors(axes: Axes, errors: pd.DataFrame, looks: Looks) -> None:
+    """Draw variance and squared bias of each estimator in a row of its own, the smallest error at the top."""
+    labels = [f"{line.variant} ({line.passes:.0f})" for line in errors.itertuples()]
+    for y, line in enumerate(errors.itertuples()):
+        colour = looks[line.variant]["color"]
+        axes.errorbar(line.variance, y, xerr=1.96 * line.variance_se, color=colour, marker="o", capsize=2)
+        high = line.squared_bias + 1.96 * line.squared_bias_se
+        if line.squared_bias > 1.96 * line.squared_bias_se:
+            bar = [[1.96 * line.squared_bias_se], [1.96 * line.squared_bias_se]]
+            axes.errorbar(line.squared_bias, y, xerr=bar, color=colour, marker="D", markerfacecolor="white", capsize=2)
+        elif high > 0:
+            axes.plot(high, y, color=colour, marker=8, linestyle="none")  # a caret to the left
+    _set_rows(axes, labels)
+    axes.set_xlabel(UNIT)
+
+
+def _draw_costs(axes: Axes, costs: pd.DataFrame, looks: Looks, biased: set[str]) -> None:
+    costs = costs.sort_values("value", kind="stable")
+    for y, row in enumerate(costs.itertuples()):
+        bar = [[row.value - row.low], [row.high - row.value]]
+        colour = looks[row.variant]["color"]
+        fill = "white" if row.variant in biased else colour
+        axes.errorbar(row.value, y, xerr=bar, color=colour, marker="o", markerfacecolor=fill, capsize=2)
+    axes.axvline(1, color="0.3", linewidth=0.8, linestyle="dotted")
+    _set_rows(axes, costs["variant"].tolist())
+    axes.set_xlabel("decoder passes, relative to leave-one-out")
+
+
+def _set_rows(axes: Axes, labels: list[str]) -> None:
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(style.format_power_of_ten)
+    axes.grid(axis="x", color="0.9")
+
+
+def draw_temperature(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
+    """Draw squared bias and variance of relaxed draws by temperature, by family; and the exact ones of one latent."""
+    families = panels.split_families(select_trained(rows, "temperature"))
+
+    def draw(axes: Axes, part: pd.DataFrame) -> None:
+        errors = summarize_errors(part).sort_values("setting_value")
+        for variant, line in errors.groupby("variant", sort=False):
+            for quantity, dashes in (("variance", "solid"), ("squared_bias", "dashed")):
+                seen = line[line[quantity] > 1.96 * line[f"{quantity}_se"]]
+                label = f"{variant}: {quantity.replace('_', ' ')}"
+                look = looks[str(variant)] | {"linestyle": dashes}
+                axes.errorbar(
+                    seen["setting_value"], seen[quantity], 1.96 * seen[f"{quantity}_se"], label=label, **look, capsize=2
+                )
+        panels.set_log_axes(axes, part["setting_value"], "temperature")
+        axes.set_ylabel(f"of the encoder's gradient\n({UNIT})")
+
+    figures = {"one-latent": draw_one_latent()}
+    if families:
+        figure = style.draw_panels(families, draw, columns=1, height=3.0)
+        style.set_title(figure, "A lower temperature has less bias and more variance")
+        panels.add_note(figure, rows, "Trained model. Bars: 95 % intervals. A bias that is not seen has no point.")
+        figures["temperature"] = figure
+    return figures
+
+
+def draw_one_latent() -> Figure:
+    """Draw exact variances for one Bernoulli latent by its probability, and bias and variance by temperature."""
+    figure, (left, right) = plt.subplots(2, 1, figsize=(style.WIDTH, 6.0))
+    p = np.linspace(0.01, 0.99, 197)
+    looks = assign_looks([*VARIANCES, *RELAXATIONS])
+    for variant, variance in VARIANCES.items():
+        look = looks[variant] | {"marker": ""}
+        left.plot(p, np.maximum(variance(p), 1e-6), label=variant, **look)
+    style.set_log_y(left)
+    left.set(xlabel="probability of z = 1", ylabel="variance of one estimate", title="Unbiased estimators")
+    temperatures = np.geomspace(0.05, 3, 40)
+    for variant, is_straight in RELAXATIONS.items():
+        moments = np.array([relaxed_moments(t, is_straight, PROBABILITY) for t in temperatures])
+        for i, (quantity, dashes) in enumerate((("squared bias", "dashed"), ("variance", "solid"))):
+            look = looks[variant] | {"marker": "", "linestyle": dashes}
+            right.plot(temperatures, np.maximum(moments[:, i], 1e-9), label=f"{variant}: {quantity}", **look)
+    panels.set_log_axes(right, pd.Series([0.05, 0.1, 0.25, 0.5, 1, 2]), "temperature")
+    right.set(ylabel="of one estimate", title="Relaxed draws")
+    style.set_title(figure, "One Bernoulli latent: DisARM has no variance at p = 1/2, relaxed draws have bias")
+    note = f"f(z) = (z - {TARGET})², gradient in the logit. Above: closed forms. Below: p = {PROBABILITY}, quadrature."
+    style.add_note(figure, note)
+    style.label_ends(left, right)
+    return figure
