@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.reporting.figures import style
+from docs.one_latent import draw_one_latent
 
 FOLDER = Path(__file__).parent / "img"
 BLUE, GREEN, GREY = "#08519c", "#15803d", "0.45"
@@ -42,3 +43,5 @@ def draw_kl() -> Figure:
 
 if __name__ == "__main__":
     style.save_figure(draw_kl(), FOLDER / "kl", ("svg",))
+    with plt.rc_context(style.plot_style("ticks")):
+        style.save_figure(draw_one_latent(), FOLDER / "one-latent", ("svg",))

@@ -16,15 +16,17 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.cli.commands.inspect import sources_markdown, variants_markdown
-from benchmarks.gradient_studies.report import doc_tables
+from benchmarks.common.seed_statistics import t_half_width
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.descriptions import describe_variant
+from docs import laboratory_tables
 from docs.measurements import compute_numbers, format_tenths, read_laboratory, read_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MAIN_METRICS = ["elbo", "reconstruction_error", "kl", "log_likelihood", "gradient_variance", "throughput"]
 NUMBER = re.compile(r"<!-- ([\w.-]+) -->([^<]*)<!-- / -->")
+DISCRETE = ("bernoulli", "categorical(10)")  # posteriors
 FEW = (  # the variants of the table in README
     "vae-stl", "vae", "iwae-dreg", "reinforce-vae-loo", "reinforce-vae-nvil", "beta-vae", "vae-blocked",
     "reinforce-vae", "autoencoder",
@@ -47,6 +49,28 @@ def few_results_markdown() -> str:
     return formats.markdown_table(head, lines)
 
 
+def discrete_results_markdown() -> str:
+    """Return ELBO, difference to leave-one-out with its interval over seeds, and log p(x), for discrete latents."""
+    results = read_run("default")
+    final = results[(results["epoch"] == results["epoch"].max()) & (results["posterior"].isin(DISCRETE))]
+    lines = []
+    for _, rows in final.groupby("posterior", sort=False):
+        is_reference = (rows["baseline"] == "leave_one_out") & (rows["objective"] == "elbo")
+        reference = rows[is_reference].set_index("seed")["elbo"]
+        medians = rows.groupby("variant")["elbo"].median().sort_values(ascending=False)
+        for name in medians.index:
+            values = rows[rows["variant"] == name].set_index("seed")
+            differences = (values["elbo"] - reference).tolist()
+            gain = f"{np.mean(differences):+.1f} ± {t_half_width(differences):.1f}" if any(differences) else "0"
+            elbo, likelihood = (format_tenths(values[metric].median()) for metric in ("elbo", "log_likelihood"))
+            first = values.iloc[0]
+            baseline = "" if pd.isna(first["baseline"]) else first["baseline"]
+            how = describe_variant(first["objective"], first["estimator"], baseline, int(first["draws"]))
+            lines.append([f"`{name}`", how, elbo, gain, likelihood])
+    head = ["variant", "how the encoder is trained", "ELBO ↑", "difference to leave-one-out", "log p(x) ↑"]
+    return formats.markdown_table(head, lines)
+
+
 def _format_median(summary: summaries.Summary, name: str) -> str:
     interval = summary.metrics[name]
     if not interval.n:
@@ -58,7 +82,7 @@ def _format_median(summary: summaries.Summary, name: str) -> str:
 
 def make_tables() -> dict[str, Callable[[], str]]:
     """Return the function that makes each table, by name."""
-    laboratory = {name: functools.partial(make, read_laboratory()) for name, make in doc_tables.BLOCKS.items()}
+    laboratory = {name: functools.partial(make, read_laboratory()) for name, make in laboratory_tables.BLOCKS.items()}
 
     def all_results() -> str:
         metrics = formats.choose_metrics(MAIN_METRICS)
@@ -67,6 +91,7 @@ def make_tables() -> dict[str, Callable[[], str]]:
     return laboratory | {
         "results": few_results_markdown,
         "all-results": all_results,
+        "discrete-results": discrete_results_markdown,
         "headline": lambda: summaries.make_headline(read_run("default")),
         "variants": variants_markdown,
         "sources": sources_markdown,

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.common.errors import UserError
 from benchmarks.planning import model_specs, planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
@@ -11,6 +12,7 @@ from benchmarks.training.baseline_fitting import fit_baseline
 from benchmarks.training.compilation import trace_step
 from benchmarks.training.step import initial_optimizer, take_step
 from tests.conftest import normal
+from vaezoo import VARIANTS as REGISTERED
 from vaezoo import Variant, build, elbo
 from vaezoo.estimators import disarm, rebar, relax
 from vaezoo.models import DataSpec, mlp_bernoulli, mlp_categorical
@@ -51,6 +53,23 @@ def test_a_variants_number_of_latents_is_used_where_the_user_names_none(tiny, tm
         assert len({case.cell_id for case in cases}) == 4
     assert by_variant == {None: {"vae": by_variant[None]["vae"], "mine": 6}, 4: {"vae": 4, "mine": 4}}
     assert by_variant[None]["vae"] not in (4, 6)
+
+
+@pytest.mark.parametrize(("family", "architecture"), [("gaussian", "mlp_"), ("bernoulli", "mlp_bernoulli")])
+def test_a_family_selects_its_variants(family, architecture, tiny, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN)
+    cases = planner.plan_run(load_settings(tiny, {}), [], [plugin], family=family)
+    chosen = {case.variant for case in cases}
+    discrete = {v.name for v in REGISTERED if v.latent_dim}
+    bernoulli = {v.name for v in REGISTERED if v.architecture is mlp_bernoulli} | {"mine"}
+    assert chosen == (bernoulli if family == "bernoulli" else {v.name for v in REGISTERED} - discrete)
+    assert {case.fields["architecture"].startswith(architecture) for case in cases} == {True}
+
+
+def test_an_unknown_family_is_named(tiny):
+    with pytest.raises(UserError, match="unknown family 'poisson'; known: bernoulli, categorical, gaussian"):
+        planner.plan_run(load_settings(tiny, {}), [], [], family="poisson")
 
 
 def train(tiny, name, monkeypatch, **overrides):

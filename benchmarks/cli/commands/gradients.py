@@ -18,7 +18,7 @@ def gradients(
         list[str] | None,
         option(
             "Make this study: training, latent-dim, draws, batch-size, posterior-scale, counter-example, "
-            "learning-rate or budget. Repeatable.",
+            "discrete, temperature, learning-rate or budget. Repeatable.",
             "all but learning-rate and budget; with --run all",
         ),
     ] = None,

@@ -128,7 +128,10 @@ def make_runs(inputs: Inputs, executor: Executor, out: Path, keep_stale: bool) -
         protocol = dataclasses.replace(
             inputs.protocol, learning_rate=rate, checkpoints=resolution.list_checkpoints(settings)
         )
-        plan = planner.plan_cells(inputs.entries, protocol, seeds, inputs.prepared, architecture=inputs.architecture)
+        latents = [inputs.choose_latent_dim(entry.variant) for entry in inputs.entries]
+        plan = planner.plan_cells(
+            inputs.entries, protocol, seeds, inputs.prepared, architecture=inputs.architecture, latent_dims=latents
+        )
         name = folders.choose_run_of_cells(out, plan, keep_stale).name
         folder, _ = runner.run_cells(out, name, plan, executor, keep_stale, TRAINING)
         results.append(folder / "results.csv")

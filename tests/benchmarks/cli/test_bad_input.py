@@ -29,6 +29,7 @@ def test_user_error_of_a_new_process(command):
         (["run", "vae", "--preset", "defualt"], "unknown preset 'defualt'; did you mean default"),
         (["run"], "nothing to run"),
         (["run", "vae", "--all"], "variants and --all were both given"),
+        (["run", "vae", "--family", "bernoulli"], "variants and --family were both given"),
         (["run", "vae", "--seeds", "0"], "--seeds: the number of seeds is 0, but must be at least 1"),
         (["run", "vae", "--seeds", "1,2,1"], "--seeds: seed 1 is repeated"),
         (["run", "vae", "--seeds=-1,2"], "--seeds: seed -1 is negative"),

@@ -24,7 +24,7 @@ from vaezoo.testing.oracles import cosine, quadratic
 
 FIGURES = {"training": ("training", "draws-for-one", "draws-for-one-all"), "draws": ("draws",),
            "counter-example": ("counter-example", "one-dimension"), "discrete": ("discrete",),
-           "temperature": ("one-latent", "temperature")}  # fmt: skip
+           "temperature": ("temperature",)}  # fmt: skip
 SMALL = """
 dataset = "digits"
 seeds = 2

@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks.common.errors import UserError
 from benchmarks.gradient_studies import trained_models
-from benchmarks.gradient_studies.report import doc_tables, figures, findings, tables, trained_figures
+from benchmarks.gradient_studies.report import figures, findings, tables, trained_figures
 from benchmarks.reporting.figures import looks
 from benchmarks.reporting.results_table import RESULT_COLUMNS
+from docs import laboratory_tables
 from vaezoo import VARIANTS
 
 PASSES = {"vae": 1, "reinforce-vae": 1, "vae-2": 2}
@@ -103,6 +104,22 @@ def test_budget_is_examples_times_passes(two_runs, tmp_path):
     assert seconds.to_dict() == {0.5: -103.0, 2.0: -100.0}
 
 
+def test_variants_of_one_rate_have_a_budget_but_no_best_rate(two_runs, tmp_path):
+    third_run = run(tmp_path / "third", cell("vae-2", 0.001, 0))
+    rows = table([*two_runs, third_run])
+    assert set(rows.loc[rows["study"] == "learning-rate", "variant"]) == {"vae", "reinforce-vae"}
+    assert set(rows.loc[rows["study"] == "budget", "variant"]) == {"vae", "reinforce-vae", "vae-2"}
+
+
+def test_variants_may_differ_in_their_latents_but_runs_may_not(two_runs, tmp_path):
+    def latents(count):
+        return [row | {"latent_dim": count, "prior": f"prior-{count}"} for row in cell("vae-2", 0.001 * count, 0)]
+
+    assert len(table([*two_runs, run(tmp_path / "third", latents(200))]))
+    with pytest.raises(UserError, match=r"latent_dim is 200 in .* and 6 in "):
+        table([run(tmp_path / "a", latents(200)), run(tmp_path / "b", latents(6))])
+
+
 def test_only_requested_variants_are_included(two_runs):
     assert set(table(two_runs, passes={"vae": 1})["variant"]) == {"vae"}
 
@@ -112,7 +129,7 @@ def test_findings_table_and_figures(two_runs, tmp_path):
     (sentence,) = findings.list_findings(rows)
     assert "vae -110.0 [-110.0, -110.0] at 0.001 (edge of the rates tried); reinforce-vae -180.0" in sentence
     line = "| `vae` | elbo |  | **-110.0 [-110.0, -110.0]** | -120.0 [-120.0, -120.0] |"
-    assert line in doc_tables.trained_markdown(rows)
+    assert line in laboratory_tables.trained_markdown(rows)
     names = [path.stem for path in figures.write_figures(rows, tmp_path)]
     assert names == ["learning-rate", "learning-rate-all", "budget", "budget-all"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,15 +10,12 @@ from matplotlib.lines import Line2D
 
 from benchmarks.gradient_studies.columns import UNITS
 from benchmarks.gradient_studies.report import panels
-from benchmarks.gradient_studies.report.discrete.closed_forms import TARGET, VARIANCES, relaxed_moments
 from benchmarks.gradient_studies.report.discrete.selections import select_costs, select_trained, summarize_errors
 from benchmarks.reporting.figures import style
-from benchmarks.reporting.figures.looks import Looks, assign_looks
+from benchmarks.reporting.figures.looks import Looks
 
 UNIT = UNITS["squared_bias"]
 ROW_HEIGHT = 0.27  # inches
-PROBABILITY = 0.3
-RELAXATIONS = {"bernoulli-gumbel": False, "bernoulli-st-gumbel": True}  # variant -> straight through
 
 
 def draw_discrete(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
@@ -107,7 +103,7 @@ def _set_rows(axes: Axes, labels: list[str]) -> None:
 
 
 def draw_temperature(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
-    """Draw squared bias and variance of relaxed draws by temperature, by family; and the exact ones of one latent."""
+    """Draw squared bias and variance of relaxed draws by temperature, by family."""
     families = panels.split_families(select_trained(rows, "temperature"))
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
@@ -123,35 +119,9 @@ def draw_temperature(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
         panels.set_log_axes(axes, part["setting_value"], "temperature")
         axes.set_ylabel(f"of the encoder's gradient\n({UNIT})")
 
-    figures = {"one-latent": draw_one_latent()}
-    if families:
-        figure = style.draw_panels(families, draw, columns=1, height=3.0)
-        style.set_title(figure, "A lower temperature has less bias and more variance")
-        panels.add_note(figure, rows, "Trained model. Bars: 95 % intervals. A bias that is not seen has no point.")
-        figures["temperature"] = figure
-    return figures
-
-
-def draw_one_latent() -> Figure:
-    """Draw exact variances for one Bernoulli latent by its probability, and bias and variance by temperature."""
-    figure, (left, right) = plt.subplots(2, 1, figsize=(style.WIDTH, 6.0))
-    p = np.linspace(0.01, 0.99, 197)
-    looks = assign_looks([*VARIANCES, *RELAXATIONS])
-    for variant, variance in VARIANCES.items():
-        look = looks[variant] | {"marker": ""}
-        left.plot(p, np.maximum(variance(p), 1e-6), label=variant, **look)
-    style.set_log_y(left)
-    left.set(xlabel="probability of z = 1", ylabel="variance of one estimate", title="Unbiased estimators")
-    temperatures = np.geomspace(0.05, 3, 40)
-    for variant, is_straight in RELAXATIONS.items():
-        moments = np.array([relaxed_moments(t, is_straight, PROBABILITY) for t in temperatures])
-        for i, (quantity, dashes) in enumerate((("squared bias", "dashed"), ("variance", "solid"))):
-            look = looks[variant] | {"marker": "", "linestyle": dashes}
-            right.plot(temperatures, np.maximum(moments[:, i], 1e-9), label=f"{variant}: {quantity}", **look)
-    panels.set_log_axes(right, pd.Series([0.05, 0.1, 0.25, 0.5, 1, 2]), "temperature")
-    right.set(ylabel="of one estimate", title="Relaxed draws")
-    style.set_title(figure, "One Bernoulli latent: DisARM has no variance at p = 1/2, relaxed draws have bias")
-    note = f"f(z) = (z - {TARGET})², gradient in the logit. Above: closed forms. Below: p = {PROBABILITY}, quadrature."
-    style.add_note(figure, note)
-    style.label_ends(left, right)
-    return figure
+    if not families:
+        return {}
+    figure = style.draw_panels(families, draw, columns=1, height=3.0)
+    style.set_title(figure, "A lower temperature has less bias and more variance")
+    panels.add_note(figure, rows, "Trained model. Bars: 95 % intervals. A bias that is not seen has no point.")
+    return {"temperature": figure}

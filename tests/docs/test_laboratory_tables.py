@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from benchmarks.gradient_studies.columns import CHECKPOINTS
-from benchmarks.gradient_studies.report import doc_tables, findings, tables
+from benchmarks.gradient_studies.report import findings, tables
 from benchmarks.gradient_studies.report.one_dimension import find_lower_score
+from docs import laboratory_tables
 from tests.benchmarks.gradient_studies.report.test_drawn_studies import make_row
 
 VARIANCES, MINIBATCH = (2.0, 8.0, 32.0), (100.0, 400.0, 1600.0)  # geometric means 8 and 400
@@ -59,7 +60,7 @@ def read_cells(text):
 
 
 def test_exchange_rates_have_t_intervals_and_a_mark_for_heavy_tails(table):
-    cells = read_cells(doc_tables.exchange_markdown(table))
+    cells = read_cells(laboratory_tables.exchange_markdown(table))
     interval = np.exp(stats.t.interval(0.95, 2, np.mean(np.log(RATES)), stats.sem(np.log(RATES))))
     for i, checkpoint in enumerate(CHECKPOINTS, 1):
         cell = cells["`reinforce`", checkpoint]
@@ -69,7 +70,7 @@ def test_exchange_rates_have_t_intervals_and_a_mark_for_heavy_tails(table):
 
 
 def test_parts_are_geometric_means_and_a_ratio_below_the_limit_is_not_given(table):
-    cells = read_cells(doc_tables.parts_markdown(table))
+    cells = read_cells(laboratory_tables.parts_markdown(table))
     assert {key[1] for key in cells} == {"initial", "end"}
     vae, reinforce, silent = (
         [cells[f"`{name}`", "end", column] for column in ("latent noise", "minibatch", "signal-to-noise", "cosine")]
@@ -82,7 +83,7 @@ def test_parts_are_geometric_means_and_a_ratio_below_the_limit_is_not_given(tabl
 
 
 def test_slopes_have_a_column_for_each_study_and_a_t_interval(table):
-    cells = read_cells(doc_tables.slopes_markdown(table))
+    cells = read_cells(laboratory_tables.slopes_markdown(table))
     low, high = stats.t.interval(0.95, 2, 1.1, stats.sem([1.0, 1.1, 1.2]))
     assert cells["`vae`", "posterior-scale: variance"] == f"1.10 [{low:.3f}, {high:.2f}]"
     assert cells["`vae`", "draws: signal-to-noise"] == "0.500 [0.500, 0.500]"
@@ -107,7 +108,7 @@ def test_bold_is_the_rate_that_the_validation_split_chose():
         for part in ("validation", "test"):
             columns = {"part": part, "parameters": "", "setting_value": rate, "flag": flag}
             rows.append(make_row("learning-rate", "vae", "elbo", value, None, low=value - 1, high=value + 2, **columns))
-    cells = read_cells(doc_tables.trained_markdown(tables.make_frame(rows)))
+    cells = read_cells(laboratory_tables.trained_markdown(tables.make_frame(rows)))
     assert cells["`vae`", "0.001"] == "**-110.0 [-111.0, -108.0]**"
     assert cells["`vae`", "0.01"] == "-105.0 [-106.0, -103.0]"
     assert cells["`vae`", "0.1"] == "diverged"
