@@ -134,10 +134,6 @@ def evidence_lower_bound(model: Model, x: Float[Tensor, "N ..."], generator: tor
     return (log_px.mean(0) - model.prior.kl(q).double()).mean().item()
 
 
-def _count_active(mean: Float[Tensor, "N D"], width: int) -> int:
-    return int((mean.var(0).view(-1, width).sum(-1) > ACTIVE_VARIANCE).sum())
-
-
 @torch.no_grad()
 def evaluate(
     model: Model,
@@ -167,10 +163,11 @@ def evaluate(
     """
     q = model.encoder(x)
     log_px, squared_error = reconstruction(model, x, q, draws if model.stochastic else 1, generator)
+    variances = q.mean.var(0).view(-1, model.encoder.family.width).sum(-1)
     metrics = {
         "reconstruction_error": -log_px.mean().item(),
         "reconstruction_mse": squared_error,
-        "active_units": float(_count_active(q.mean, model.encoder.family.width)),
+        "active_units": float((variances > ACTIVE_VARIANCE).sum()),
     }
     if not model.stochastic:
         return metrics

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+from vaezoo import estimators
 from vaezoo.baselines import LEARNED, LEAVE_ONE_OUT, MOVING_AVERAGE, NO_BASELINE
 from vaezoo.estimators import (
-    arm,
-    blocked,
-    disarm,
     doubly_reparameterized,
     gumbel_softmax,
     pathwise,
-    rebar,
-    reinmax,
-    relax,
     score_function,
     st_gumbel_softmax,
     sticking_the_landing,
-    straight_through,
 )
 from vaezoo.models import mlp_bernoulli, mlp_categorical, mlp_normal, mlp_point
 from vaezoo.objectives import beta_elbo, ciwae, elbo, elbo_mc, iwae, reconstruction
@@ -58,7 +52,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("vae", mlp_normal, elbo, pathwise, source=f"{KINGMA}, equation 10"),
     Variant("vae-2", mlp_normal, elbo, pathwise, draws=2, source=f"{KINGMA}, equation 10 with L = 2"),
     Variant("beta-vae", mlp_normal, beta_elbo(4.0), pathwise, source=HIGGINS),
-    Variant("vae-blocked", mlp_normal, elbo, blocked, unbiased=False, source=DOERSCH),
+    Variant("vae-blocked", mlp_normal, elbo, estimators.blocked, unbiased=False, source=DOERSCH),
     Variant("vae-mc-kl", mlp_normal, elbo_mc, pathwise, source=f"{KINGMA}, equation 6"),
     Variant("vae-stl", mlp_normal, elbo_mc, sticking_the_landing, source=STL),
     Variant("reinforce-vae", mlp_normal, elbo, score_function(NO_BASELINE), source=REINFORCE),
@@ -75,19 +69,19 @@ VARIANTS: tuple[Variant, ...] = (
     bernoulli("bernoulli-nvil", estimator=score_function(LEARNED), source=NVIL),
     bernoulli("bernoulli-loo", estimator=score_function(LEAVE_ONE_OUT), draws=2, source=RLOO),
     bernoulli("bernoulli-vimco", objective=iwae, estimator=score_function(LEAVE_ONE_OUT), draws=5, source=VIMCO),
-    bernoulli("bernoulli-arm", estimator=arm, source=ARM),
-    bernoulli("bernoulli-disarm", estimator=disarm, source=DISARM),
-    bernoulli("bernoulli-rebar", estimator=rebar, source=REBAR),
-    bernoulli("bernoulli-relax", estimator=relax, source=RELAX),
-    bernoulli("bernoulli-st", estimator=straight_through, unbiased=False, source=BENGIO),
-    bernoulli("bernoulli-reinmax", estimator=reinmax, unbiased=False, source=REINMAX),
+    bernoulli("bernoulli-arm", estimator=estimators.arm, source=ARM),
+    bernoulli("bernoulli-disarm", estimator=estimators.disarm, source=DISARM),
+    bernoulli("bernoulli-rebar", estimator=estimators.rebar, source=REBAR),
+    bernoulli("bernoulli-relax", estimator=estimators.relax, source=RELAX),
+    bernoulli("bernoulli-st", estimator=estimators.straight_through, unbiased=False, source=BENGIO),
+    bernoulli("bernoulli-reinmax", estimator=estimators.reinmax, unbiased=False, source=REINMAX),
     bernoulli("bernoulli-gumbel", estimator=gumbel_softmax(TEMPERATURE), unbiased=False, source=MADDISON),
     bernoulli("bernoulli-st-gumbel", estimator=st_gumbel_softmax(TEMPERATURE), unbiased=False, source=JANG),
     categorical("categorical-none", estimator=score_function(NO_BASELINE), source=REINFORCE),
     categorical("categorical-loo", estimator=score_function(LEAVE_ONE_OUT), draws=2, source=RLOO),
-    categorical("categorical-rebar", estimator=rebar, source=REBAR),
-    categorical("categorical-st", estimator=straight_through, unbiased=False, source=BENGIO),
-    categorical("categorical-reinmax", estimator=reinmax, unbiased=False, source=REINMAX),
+    categorical("categorical-rebar", estimator=estimators.rebar, source=REBAR),
+    categorical("categorical-st", estimator=estimators.straight_through, unbiased=False, source=BENGIO),
+    categorical("categorical-reinmax", estimator=estimators.reinmax, unbiased=False, source=REINMAX),
     categorical("categorical-gumbel", estimator=gumbel_softmax(TEMPERATURE), unbiased=False, source=JANG),
     categorical("categorical-st-gumbel", estimator=st_gumbel_softmax(TEMPERATURE), unbiased=False, source=JANG),
 )

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from vaezoo.baselines import ZeroPrediction
 from vaezoo.distributions.posteriors import Posterior
-from vaezoo.estimators import Control, Estimator
+from vaezoo.estimators import Estimator
 from vaezoo.models import DataSpec, Model, check_names
 from vaezoo.objectives import Objective
 from vaezoo.reductions import weigh_path
@@ -121,7 +121,7 @@ def estimate_parts_at(
     reduction = weigh_path(objective.reduction, model.kl_weight if objective.weighs_kl else 1.0)
     arguments: tuple[Any, ...] = (log_weight, reduction, q, noise, prediction)
     if variant.estimator.control:
-        arguments += (Control(model.baseline, partial(_frozen_log_weight, objective, model, x)),)
+        arguments += (model.baseline, partial(_frozen_log_weight, objective, model, x))
     return variant.estimator.estimate(*arguments), objective.exact(model, q)
 
 

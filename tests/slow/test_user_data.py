@@ -11,7 +11,7 @@ from benchmarks.planning.data.catalogue import DATASETS, find_dataset
 from benchmarks.planning.random_streams import make_generator
 from tests.benchmarks.planning.data.user_files import blobs, images
 from tests.conftest import TINY
-from vaezoo.testing.oracles import LinearGaussian
+from tests.oracles import LinearGaussian
 
 VARIANTS = ("vae", "reinforce-vae-loo", "iwae-dreg", "autoencoder")
 STUDIES = """

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.oracles import centred, cosine, quadratic
 from vaezoo import (
     LEAVE_ONE_OUT,
     NO_BASELINE,
@@ -21,7 +22,6 @@ from vaezoo.baselines import zero
 from vaezoo.distributions.posteriors import DiagonalNormal
 from vaezoo.estimators import Estimator
 from vaezoo.reductions import LOG_MEAN_EXP, MEAN
-from vaezoo.testing.oracles import centred, cosine, quadratic
 from vaezoo.testing.quadrature import grid_rule
 
 REPEATS = 20_000

@@ -6,8 +6,9 @@ classes of a categorical latent lie side by side. Estimators use the parts of a 
     perturb(noise): the logits plus noise, of which a draw is the hard value,
     condition(perturbed): the same value, with the derivative in the logits that it has if the draw stays as it is.
         Source: Tucker et al. 2017 (REBAR), arXiv:1703.07370; Grathwohl et al. 2018 (RELAX), arXiv:1711.00123, code,
-    soften(perturbed, temperature): relaxed draws, which tend to the draws if the temperature tends to 0,
-    halfway(z): m = (z + mean) / 2, with the derivative in the logits of a mean that has this value,
+    soften(perturbed, temperature): relaxed draws, the concrete distribution, which tend to the draws if the temperature
+        tends to 0. Source: Maddison et al. 2017, arXiv:1611.00712; Jang et al. 2017, arXiv:1611.01144,
+    midpoint(z): m = (z + mean) / 2, with the derivative in the logits of a mean that has this value,
     states(): all values of z [S, D]; `ValueError` if there are more than 4,096,
     kl_per_latent(p): the terms of KL(q‖p), one for each latent, nats; p is of the same family.
 """
@@ -24,16 +25,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 MAX_STATES = 4096
-
-
-class NoDerivativeError(TypeError):
-    """A draw of discrete latents is asked for its derivative."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "draws of discrete latents have no derivative in the parameters; use an estimator such as score_function, "
-            "disarm or gumbel_softmax instead of reparameterization"
-        )
+NO_DERIVATIVE = (
+    "draws of discrete latents have no derivative in the parameters; use an estimator such as score_function, disarm "
+    "or gumbel_softmax instead of reparameterization"
+)
 
 
 def _check_states(count: int) -> None:
@@ -60,7 +55,7 @@ class FactorizedBernoulli:
         return (self.logits.sigmoid() * (-self.logits).sigmoid()).sqrt()
 
     def rsample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
-        raise NoDerivativeError
+        raise TypeError(NO_DERIVATIVE)
 
     def sample(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
         """Return draws z in {0, 1}, without a gradient."""
@@ -94,7 +89,7 @@ class FactorizedBernoulli:
     def soften(self, perturbed: Float[Tensor, "K B D"], temperature: Tensor | float) -> Float[Tensor, "K B D"]:
         return (perturbed / temperature).sigmoid()
 
-    def halfway(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+    def midpoint(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
         middle = (z + self.mean.detach()) / 2
         return middle + middle * (1 - middle) * (self.logits - self.logits.detach())
 
@@ -123,7 +118,7 @@ class FactorizedCategorical:
         return (self.mean * (1 - self.mean)).sqrt()
 
     def rsample(self, noise: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
-        raise NoDerivativeError
+        raise TypeError(NO_DERIVATIVE)
 
     def sample(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
         """Return one-hot draws z, without a gradient."""
@@ -152,8 +147,9 @@ class FactorizedCategorical:
     def soften(self, perturbed: Float[Tensor, "K B L C"], temperature: Tensor | float) -> Float[Tensor, "K B D"]:
         return (perturbed / temperature).softmax(-1).flatten(-2)
 
-    def halfway(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
-        middle, path = self._split(z + self.mean.detach()) / 2, self.logits - self.logits.detach()
+    def midpoint(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B D"]:
+        middle: Tensor = (z + self.mean.detach()).unflatten(-1, self.logits.shape[-2:]) / 2
+        path = self.logits - self.logits.detach()
         return (middle + middle * (path - (middle * path).sum(-1, keepdim=True))).flatten(-2)
 
     def states(self) -> Float[Tensor, "S D"]:
@@ -166,15 +162,12 @@ class FactorizedCategorical:
         log_ratio = self.logits.log_softmax(-1) - p.logits.log_softmax(-1)
         return (self.logits.softmax(-1) * log_ratio).sum(-1)
 
-    def _split(self, z: Float[Tensor, "*K D"]) -> Float[Tensor, "*K L C"]:
-        rows: Tensor = z.unflatten(-1, self.logits.shape[-2:])
-        return rows
-
     def _exponential(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K L C"]:
         # -log Phi(noise): exponential variables with rate 1; minus their logarithm is Gumbel noise
-        rows = self._split(noise.to(self.logits.dtype))
+        rows = noise.to(self.logits.dtype).unflatten(-1, self.logits.shape[-2:])
         tail = _uniform(-rows.abs())  # the smaller one, because the other one rounds to 1
-        return -torch.where(rows > 0, (-tail).log1p(), tail.log())
+        log_uniform: Tensor = torch.where(rows > 0, (-tail).log1p(), tail.log())
+        return -log_uniform
 
 
 def _logistic(noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
@@ -188,11 +181,3 @@ def _uniform(noise: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
 
 
 DiscretePosterior = FactorizedBernoulli | FactorizedCategorical
-
-
-def relaxed_sample(q: DiscretePosterior, noise: Float[Tensor, "K B D"], temperature: float) -> Float[Tensor, "K B D"]:
-    """Return draws of the concrete distribution of this temperature, with the gradient in the logits.
-
-    Source: Maddison et al. 2017, The concrete distribution, arXiv:1611.00712; Jang et al. 2017, arXiv:1611.01144.
-    """
-    return q.soften(q.perturb(noise), temperature)

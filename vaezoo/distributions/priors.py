@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -38,54 +37,26 @@ class Prior(Protocol):
         """Return draws z from standard normal noise."""
 
 
-@dataclass(frozen=True)
-class FixedPrior:
-    """A prior without parameters, as a record of functions.
+class StandardNormal:
+    """The prior N(0, I), without parameters. Source: Kingma and Welling 2014, arXiv:1312.6114, appendix B."""
 
-    Args:
-        log_prob: z [K, B, D] -> log p(z) [K, B], nats.
-        kl: q -> KL(q‖p) [B], nats, in closed form.
-        sample: standard normal noise [*N, D] -> draws z [*N, D].
-        kl_per_latent: q -> the terms of the KL [B, D], nats.
-    """
+    name = "standard-normal"
 
-    name: str
-    log_prob: Callable[[Float[Tensor, "K B D"]], Float[Tensor, "K B"]]
-    kl: Callable[[Any], Float[Tensor, " B"]]
-    sample: Callable[[Float[Tensor, "*N D"]], Float[Tensor, "*N D"]]
-    kl_per_latent: Callable[[Any], Float[Tensor, "B D"]]
+    def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
+        return (-0.5 * z.square() - HALF_LOG_TWO_PI).sum(-1)
 
+    def kl(self, q: DiagonalNormal) -> Float[Tensor, " B"]:
+        return self.kl_per_latent(q).sum(-1)
 
-def standard_normal_log_prob(z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
-    """Return log N(z; 0, I), summed over the D latents, nats."""
-    return (-0.5 * z.square() - HALF_LOG_TWO_PI).sum(-1)
+    def kl_per_latent(self, q: DiagonalNormal) -> Float[Tensor, "B D"]:
+        """Return (m² + s² - 1) / 2 - log s for a posterior N(m, diag s²)."""
+        return 0.5 * (q.mean.square() + (2 * q.log_scale).exp() - 1) - q.log_scale
+
+    def sample(self, noise: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        return noise
 
 
-def standard_normal_kl(q: DiagonalNormal) -> Float[Tensor, " B"]:
-    """Return KL(N(m, diag s²) ‖ N(0, I)) = sum_d (m² + s² - 1) / 2 - log s, nats per example.
-
-    Source: Kingma and Welling 2014, arXiv:1312.6114, appendix B.
-    """
-    return standard_normal_kl_per_latent(q).sum(-1)
-
-
-def standard_normal_kl_per_latent(q: DiagonalNormal) -> Float[Tensor, "B D"]:
-    """Return the terms of `standard_normal_kl`."""
-    return 0.5 * (q.mean.square() + (2 * q.log_scale).exp() - 1) - q.log_scale
-
-
-def standard_normal_sample(noise: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
-    """Return the noise."""
-    return noise
-
-
-STANDARD_NORMAL = FixedPrior(
-    "standard-normal",
-    standard_normal_log_prob,
-    standard_normal_kl,
-    sample=standard_normal_sample,
-    kl_per_latent=standard_normal_kl_per_latent,
-)
+STANDARD_NORMAL = StandardNormal()
 
 
 class LearnedNormal(nn.Module):

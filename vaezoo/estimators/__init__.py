@@ -9,11 +9,10 @@ from vaezoo.estimators.discrete import gumbel_softmax as gumbel_softmax
 from vaezoo.estimators.discrete import reinmax as reinmax
 from vaezoo.estimators.discrete import st_gumbel_softmax as st_gumbel_softmax
 from vaezoo.estimators.discrete import straight_through as straight_through
-from vaezoo.estimators.estimator import Control as Control
 from vaezoo.estimators.estimator import Estimate as Estimate
 from vaezoo.estimators.estimator import Estimator as Estimator
-from vaezoo.estimators.reparameterized import blocked as blocked
-from vaezoo.estimators.reparameterized import doubly_reparameterized as doubly_reparameterized
-from vaezoo.estimators.reparameterized import pathwise as pathwise
-from vaezoo.estimators.reparameterized import sticking_the_landing as sticking_the_landing
-from vaezoo.estimators.score import score_function as score_function
+from vaezoo.estimators.general import blocked as blocked
+from vaezoo.estimators.general import doubly_reparameterized as doubly_reparameterized
+from vaezoo.estimators.general import pathwise as pathwise
+from vaezoo.estimators.general import score_function as score_function
+from vaezoo.estimators.general import sticking_the_landing as sticking_the_landing

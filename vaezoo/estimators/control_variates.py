@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from vaezoo.distributions.discrete import DiscretePosterior
 from vaezoo.estimators.discrete import KINDS
-from vaezoo.estimators.estimator import Control, Estimator, LogWeight, Noise, PerExample
+from vaezoo.estimators.estimator import Estimator, LogWeight, Noise, PerExample
 from vaezoo.reductions import Reduction, replace_each
 
 FIRST_TEMPERATURE = 0.5
@@ -33,13 +34,6 @@ class ControlVariate(nn.Module):
         layers = nn.Sequential(nn.Linear(latent_dim, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))
         self.network: nn.Sequential | None = layers if has_network else None
 
-    def add_network(self, s: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"] | float:
-        """Return the network's part of c(s), nats; 0 without a network."""
-        if self.network is None:
-            return 0.0
-        value: Tensor = self.network(s.to(self.log_temperature.dtype)).squeeze(-1)
-        return value
-
     def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 1"]:
         """Return 0: nothing is predicted before the draw."""
         return x.new_zeros(len(x), 1)
@@ -51,7 +45,8 @@ def _estimate(
     q: DiscretePosterior,
     noise: Noise,
     prediction: PerExample,
-    control: Control,
+    module: ControlVariate,
+    frozen_log_weight: LogWeight,
 ) -> PerExample:
     """Return F at the draws z; its gradient in the logits is (r - c(s)) grad log q(z) + c'(s) (grad s - grad s').
 
@@ -60,40 +55,35 @@ def _estimate(
     its gradient trains the control variate to lower the squared gradient, without the part through -log q(z|x) in the
     log weights.
     """
-    z, module = q.sample(noise), control.module
+    z = q.sample(noise)
     log_w = log_weight(z, q)
     value = reduction.value(log_w)
 
-    def vary(s: Tensor) -> Float[Tensor, "K B"]:
+    def predict(s: Tensor) -> Float[Tensor, "K B"]:
         relaxed = q.soften(s, module.log_temperature.exp())
-        rewards = replace_each(log_w.detach(), control.log_weight(relaxed, q.detach()), reduction)
-        value: Tensor = module.strength * rewards + module.add_network(s.reshape(relaxed.shape))
+        rewards = replace_each(log_w.detach(), frozen_log_weight(relaxed, q.detach()), reduction)
+        value: Tensor = module.strength * rewards
+        if module.network:
+            value = value + module.network(s.reshape(relaxed.shape).to(module.strength.dtype)).squeeze(-1)
         return value
 
     def terms(logits: Tensor) -> tuple[Tensor, Tensor]:
         p = dataclasses.replace(q, logits=logits)
         s = p.perturb(noise)
-        return p.log_prob(z), vary(s - p.condition(s) + s.detach())
+        return p.log_prob(z), predict(s - p.condition(s) + s.detach())
 
-    (_, varied), pull_back = torch.func.vjp(terms, q.logits.detach())[:2]
-    gain = reduction.reward(log_w).detach() - varied
+    (_, predicted), pull_back = torch.func.vjp(terms, q.logits.detach())[:2]
+    gain = reduction.reward(log_w).detach() - predicted
     (gradient,) = pull_back((gain, torch.ones_like(gain)))
     path: Tensor = (gradient.detach() * (q.logits - q.logits.detach())).flatten(1).sum(1)
     square: Tensor = gradient.square().flatten(1).sum(1)
     return value + path - (square - square.detach())
 
 
-def _make(name: str, has_network: bool) -> Estimator:
-    def control(latent_dim: int) -> ControlVariate:
-        return ControlVariate(latent_dim, has_network)
-
-    return Estimator(name, _estimate, control=control, kinds=KINDS)
-
-
 # REBAR, with the temperature and the strength as parameters. Source: Tucker et al. 2017, REBAR: low-variance, unbiased
 # gradient estimates for discrete latent variable models, arXiv:1703.07370, equation 7.
-rebar = _make("rebar", has_network=False)
+rebar = Estimator("rebar", _estimate, control=partial(ControlVariate, has_network=False), kinds=KINDS)
 
 # RELAX: REBAR with a network of the perturbed logits added to the control variate. Source: Grathwohl et al. 2018,
 # Backpropagation through the void, arXiv:1711.00123, section 3.1 and appendix B.
-relax = _make("relax", has_network=True)
+relax = Estimator("relax", _estimate, control=partial(ControlVariate, has_network=True), kinds=KINDS)

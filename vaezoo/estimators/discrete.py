@@ -8,16 +8,18 @@ mean of F over both draws, and so is the gradient in the decoder's parameters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.special import ndtr
 
-from vaezoo.distributions.discrete import DiscretePosterior, FactorizedBernoulli, relaxed_sample
+from vaezoo.distributions.discrete import DiscretePosterior, FactorizedBernoulli
 from vaezoo.estimators.estimator import Estimate, Estimator, LogWeight, Noise, PerExample
 from vaezoo.reductions import Reduction, replace_each
 
 KINDS = ("bernoulli", "categorical")
+PAIRS: Any = {"transforms_noise": True, "kinds": ("bernoulli",)}
 
 
 def _pair(slope: Callable[[FactorizedBernoulli, Noise, Tensor, Tensor], Tensor]) -> Estimate:
@@ -34,23 +36,12 @@ def _pair(slope: Callable[[FactorizedBernoulli, Noise, Tensor, Tensor], Tensor])
     return estimate
 
 
-def _arm_slope(q: FactorizedBernoulli, noise: Noise, z: Tensor, mirrored: Tensor) -> Tensor:
-    uniform: Tensor = ndtr(noise.to(q.logits.dtype))
-    return uniform - 0.5
+# ARM: the slope is u - 1/2. Source: Yin and Zhou 2019, arXiv:1807.11143, theorem 1.
+arm = Estimator("arm", _pair(lambda q, noise, *_: ndtr(noise.to(q.logits.dtype)) - 0.5), **PAIRS)
 
-
-def _disarm_slope(q: FactorizedBernoulli, noise: Noise, z: Tensor, mirrored: Tensor) -> Tensor:
-    return 0.5 * (z - mirrored) * q.logits.abs().sigmoid()
-
-
-# ARM: the slope is u - 1/2. Source: Yin and Zhou 2019, ARM: Augment-REINFORCE-merge gradient for stochastic binary
-# networks, arXiv:1807.11143, theorem 1.
-arm = Estimator("arm", _pair(_arm_slope), transforms_noise=True, kinds=("bernoulli",))
-
-# DisARM, the mean of ARM given the pair: the slope is (z - z') sigmoid(|logit|) / 2. Source: Dong et al. 2020, DisARM:
-# an antithetic gradient estimator for binary latent variables, arXiv:2006.10680, equation 7; Yin et al. 2020,
-# arXiv:2006.14568 (U2G, the same estimator).
-disarm = Estimator("disarm", _pair(_disarm_slope), transforms_noise=True, kinds=("bernoulli",))
+# DisARM, the mean of ARM given the pair: the slope is (z - z') sigmoid(|logit|) / 2. Source: Dong et al. 2020,
+# arXiv:2006.10680, equation 7; Yin et al. 2020, arXiv:2006.14568 (U2G, the same estimator).
+disarm = Estimator("disarm", _pair(lambda q, _, z, mirrored: 0.5 * (z - mirrored) * q.logits.abs().sigmoid()), **PAIRS)
 
 
 def _with_path(path: Callable[[DiscretePosterior, Noise, Tensor], Tensor]) -> Estimate:
@@ -73,7 +64,7 @@ straight_through = Estimator("straight_through", _with_path(lambda q, noise, z: 
 # The derivative of 2 m - mean / 2, where m is the mean moved half way to the draw: Heun's method. Exact if log w is
 # quadratic in z. Source: Liu et al. 2023, Bridging discrete and backpropagation: straight-through and beyond,
 # arXiv:2304.08612, equation 7.
-reinmax = Estimator("reinmax", _with_path(lambda q, noise, z: 2 * q.halfway(z) - 0.5 * q.mean), kinds=KINDS)
+reinmax = Estimator("reinmax", _with_path(lambda q, noise, z: 2 * q.midpoint(z) - 0.5 * q.mean), kinds=KINDS)
 
 
 def st_gumbel_softmax(temperature: float) -> Estimator:
@@ -84,7 +75,7 @@ def st_gumbel_softmax(temperature: float) -> Estimator:
 
     Source: Jang et al. 2017, Categorical reparameterization with Gumbel-softmax, arXiv:1611.01144, section 2.2.
     """
-    estimate = _with_path(lambda q, noise, z: relaxed_sample(q, noise, temperature))
+    estimate = _with_path(lambda q, noise, z: q.soften(q.perturb(noise), temperature))
     return Estimator(f"st_gumbel_softmax({temperature:g})", estimate, kinds=KINDS, at_temperature=st_gumbel_softmax)
 
 
@@ -100,7 +91,7 @@ def gumbel_softmax(temperature: float) -> Estimator:
     def estimate(
         log_weight: LogWeight, reduction: Reduction, q: DiscretePosterior, noise: Noise, prediction: PerExample
     ) -> PerExample:
-        return reduction.value(log_weight(relaxed_sample(q, noise, temperature), q))
+        return reduction.value(log_weight(q.soften(q.perturb(noise), temperature), q))
 
     name = f"gumbel_softmax({temperature:g})"
     return Estimator(name, estimate, is_relaxed=True, kinds=KINDS, at_temperature=gumbel_softmax)

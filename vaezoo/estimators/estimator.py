@@ -29,19 +29,6 @@ PerExample = Float[Tensor, " B"]
 Estimate = Callable[..., PerExample]
 
 
-@dataclass(frozen=True)
-class Control:
-    """The control variate that an estimator trains for itself: its sixth argument.
-
-    Args:
-        module: the module made by `Estimator.control`.
-        log_weight: the same function as the first argument, with model parameters that carry no gradient.
-    """
-
-    module: Any
-    log_weight: LogWeight
-
-
 @equal_by_content
 @dataclass(frozen=True, eq=False)
 class Estimator:
@@ -49,7 +36,8 @@ class Estimator:
 
     Args:
         estimate: (log_weight, reduction, q, noise, prediction) -> F(log w) [B], nats; its gradient is the estimate. An
-            estimator with `control` has a sixth argument, the `Control`.
+            estimator with `control` has two more arguments: its module, and `log_weight` with parameters of the model
+            that carry no gradient.
         baseline: the control variate of a score-function estimator; None for other estimators.
         fewest_draws, most_draws: the smallest and the largest number of draws K for which the estimate is defined; None
             for no largest one.

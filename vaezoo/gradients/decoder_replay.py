@@ -29,9 +29,7 @@ Layers = dict[str, tuple[Float[Tensor, "_ ... _"], Float[Tensor, "_ ... _"]]]  #
 
 
 class NotReplayedError(RuntimeError):
-    """An estimator evaluates something in the decoder that was not recorded. variant: its name in the measurement."""
-
-    variant = ""
+    """An estimator evaluates something in the decoder that was not recorded."""
 
 
 class DecoderPass:
@@ -110,8 +108,7 @@ class _RecordedDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class _Slopes:
-    # Gradients of an estimate for N rows: in the posterior's parameters, the weight of each draw, and the layers whose
-    # products the weights multiply.
+    # gradients of an estimate for N rows: the weights are those of the products of the layers
     posterior: Float[Tensor, "N S"]
     weights: Float[Tensor, "_ N"]
     layers: Layers
@@ -189,38 +186,33 @@ def differentiate(
     Args:
         variants: the variants, by name; a variant with fewer rows of noise uses the first ones.
         layers: linear layers of the decoder that are recorded, by name.
-
-    Raises:
-        NotReplayedError: a variant evaluates the decoder at its draws for the first repeats, and elsewhere for others.
     """
     examples, count = len(x), noise.shape[1]
     with torch.no_grad():
         q = model.encoder(x)
-    parts: dict[str, list[_Slopes]] = {name: [] for name in variants}
-    separate: set[str] = set()
-    draws = max((fitted.variant.draws for fitted in variants.values()), default=1)
+    chunks: list[tuple[Posterior, Tensor]] = []
     for part in noise.split(max(1, DECODER_ROWS_PER_PASS // (count * examples))):
-        rows = part.transpose(0, 1).reshape(count, -1, part.shape[-1])
         parameters = {name: _repeat(value, len(part)) for name, value in posterior_parameters(q).items()}
         repeated: Posterior = dataclasses.replace(q, **parameters)
-        is_shared = len(separate) < len(variants)
-        decoded = DecoderPass(model.decoder, x, repeated.sample(rows[:draws]), layers) if is_shared else None
-        for name, fitted in variants.items():
-            slopes = None
+        chunks.append((repeated, part.transpose(0, 1).reshape(count, -1, part.shape[-1])))
+    parts: dict[str, list[_Slopes]] = {name: [] for name in variants}
+    shared = dict(variants)
+    for repeated, rows in chunks:
+        if not shared:
+            break
+        draws = max(fitted.variant.draws for fitted in shared.values())
+        decoded = DecoderPass(model.decoder, x, repeated.sample(rows[:draws]), layers)
+        for name, fitted in list(shared.items()):
             try:
-                if decoded and name not in separate:
-                    slopes = _replay(fitted, model, repeated, rows, decoded)
-            except NotReplayedError as error:
-                error.variant = name
-                if parts[name]:
-                    raise
-                separate.add(name)
-            parts[name].append(slopes or _run(fitted, model, repeated, rows, x, layers))
+                parts[name].append(_replay(fitted, model, repeated, rows, decoded))
+            except NotReplayedError:  # perhaps for some of its draws only
+                del shared[name]
+    for name in variants.keys() - shared.keys():
+        parts[name] = [_run(variants[name], model, repeated, rows, x, layers) for repeated, rows in chunks]
     joined: dict[tuple[int, ...], Layers] = {}
     keys = {name: tuple(id(slopes.layers) for slopes in pieces) for name, pieces in parts.items()}
     for name, key in keys.items():
-        if key not in joined:
-            joined[key] = _join_layers([slopes.layers for slopes in parts[name]], examples)
+        joined[key] = joined.get(key) or _join_layers([slopes.layers for slopes in parts[name]], examples)
     return SharedPass(
         {n: torch.cat([p.posterior.unflatten(0, (-1, examples)) for p in pieces]) for n, pieces in parts.items()},
         {n: torch.cat([p.weights.unflatten(1, (-1, examples)) for p in pieces], 1) for n, pieces in parts.items()},

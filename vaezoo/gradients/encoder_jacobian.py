@@ -123,10 +123,8 @@ def encoder_jacobians(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str
     record = require_single_calls(calls)
     outputs = [output for _, output in record.values()]
     # One entry at a time, without grad_outputs: with them torch imports sympy to compare shapes, 0.3 s per process.
-    by_entry = [
-        torch.autograd.grad(flat[:, entry].sum(), outputs, retain_graph=True, allow_unused=True)
-        for entry in range(flat.shape[1])
-    ]
+    columns = range(flat.shape[1])
+    by_entry = [torch.autograd.grad(flat[:, i].sum(), outputs, retain_graph=True, allow_unused=True) for i in columns]
     jacobians = {}
     for (name, (inputs, output)), entries in zip(record.items(), zip(*by_entry, strict=True), strict=True):
         rows = torch.stack([torch.zeros_like(output) if entry is None else entry for entry in entries], 1)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vaezoo.estimators import enumerated, pathwise
-from vaezoo.gradients.decoder_replay import NotReplayedError, differentiate
+from vaezoo.gradients.decoder_replay import differentiate
 from vaezoo.gradients.direct_measurement import measure_directly, minibatch_gradient
 from vaezoo.gradients.encoder_jacobian import encoder_jacobians, find_linear_layers, find_other_parameters
 from vaezoo.gradients.joint_measurement import NoiseSource, SpreadOfLayer, measure_jointly
@@ -66,13 +66,9 @@ def measure(
         )
         known |= {name: "joint" if name in joint else "direct" for name in unknown}
     joint_variants = {name: fitted for name, fitted in variants.items() if known[name] == "joint"}
-    measurements: dict[str, Measurement] = {}
-    while joint_variants and not measurements:
-        references = {name: _find_reference(fitted, joint_variants) for name, fitted in joint_variants.items()}
-        try:
-            measurements = measure_jointly(model, joint_variants, references, x, noise, spread_of_layer)
-        except NotReplayedError as error:  # a variant that changes only some of its draws, unlike those of the probe
-            del joint_variants[error.variant]
+    references = {name: _find_reference(fitted, joint_variants) for name, fitted in joint_variants.items()}
+    arguments = (model, joint_variants, references, x, noise, spread_of_layer)
+    measurements = measure_jointly(*arguments) if joint_variants else {}
     for name in variants.keys() - joint_variants.keys():
         fitted, reference = variants[name], _find_reference(variants[name], variants)
         exact = variants[reference] if reference not in (None, name) else None

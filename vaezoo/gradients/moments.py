@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -106,13 +105,10 @@ class Measurement:
 def squared_mean(gram: Float[Tensor, "G G"]) -> ValueWithError:
     """Return ‖E u‖² without bias from the inner products of G independent vectors u, with the jackknife's error."""
 
-    def average(rows: Tensor) -> Tensor:
-        return (rows.sum() - rows.trace()) / (len(rows) * (len(rows) - 1))
-
-    count = len(gram)
-    others = [torch.arange(count) != g for g in range(count)]
-    left_out = torch.stack([average(gram[rows][:, rows]) for rows in others])
-    return ValueWithError(average(gram).item(), (left_out.var() * (count - 1) ** 2 / count).sqrt().item())
+    count, pairs = len(gram), gram - gram.diagonal().diag()
+    left_out = (pairs.sum() - 2 * pairs.sum(1)) / ((count - 1) * (count - 2))
+    value = pairs.sum() / (count * (count - 1))
+    return ValueWithError(value.item(), (left_out.var() * (count - 1) ** 2 / count).sqrt().item())
 
 
 def z_score(projections: Float[Tensor, " R"]) -> float | None:

@@ -38,11 +38,7 @@ def mlp_point(spec: DataSpec, latent_dim: int) -> Model:
 
 
 def mlp_bernoulli(spec: DataSpec, latent_dim: int) -> Model:
-    """Return a VAE as `mlp_normal`, with Bernoulli latents and a uniform prior by default.
-
-    Args:
-        spec: shape, likelihood, architecture and hidden widths.
-        latent_dim: D, the number of latents.
+    """Return a VAE as `mlp_normal`, with D Bernoulli latents and a uniform prior by default.
 
     Source: Mnih and Gregor 2014, Neural variational inference and learning in belief networks, arXiv:1402.0030.
     """
@@ -50,11 +46,7 @@ def mlp_bernoulli(spec: DataSpec, latent_dim: int) -> Model:
 
 
 def mlp_categorical(spec: DataSpec, latent_dim: int) -> Model:
-    """Return a VAE as `mlp_bernoulli`, with categorical latents of 10 classes, as one-hot vectors.
-
-    Args:
-        spec: shape, likelihood, architecture and hidden widths.
-        latent_dim: D, the number of coordinates of z: 10 for each latent.
+    """Return a VAE as `mlp_bernoulli`, with D / 10 categorical latents of 10 classes, as one-hot vectors.
 
     Raises:
         ValueError: D is no multiple of 10.

@@ -13,9 +13,16 @@ from vaezoo.distributions.posteriors import Posterior
 from vaezoo.estimators import blocked, pathwise
 from vaezoo.gradients import measure, minibatch_gradient
 from vaezoo.gradients.encoder_jacobian import posterior_parameters
-from vaezoo.testing.expectation import PARTS, SMOOTH_STEP, flat_gradient, objective_values
+from vaezoo.testing.expectation import (
+    PARTS,
+    SMOOTH_STEP,
+    differentiate_numerically,
+    draw_directions,
+    flat_gradient,
+    objective_values,
+)
 from vaezoo.testing.findings import Finding, find_worst, relative_difference
-from vaezoo.testing.problems import EXAMPLES, Problem, architecture_problems, normal
+from vaezoo.testing.problems import EXAMPLES, Problem, architecture_problems
 from vaezoo.variants import FittedVariant, Variant, estimate_parts_at
 
 TOLERANCE = 1e-10
@@ -188,30 +195,25 @@ def check_control(variant: Variant) -> Iterator[Finding]:
     log_weight = variant.objective.log_weight
     objective = replace(variant.objective, log_weight=lambda model, x, z, q: log_weight(model, x, z, q.detach()))
     variant = replace(variant, objective=objective)
-    problem = small_problem(variant)
-    parameters = list(problem.model.baseline.parameters())
     if not variant.estimator.control:
         return
+    problem = small_problem(variant)
     model, x, noise = problem.model, problem.x, problem.noise()[0]
-    gradients = torch.autograd.grad(problem.estimate(x, noise).sum(), parameters)
     with torch.no_grad():
         q = model.encoder(x)
     leaves = {name: value.requires_grad_() for name, value in posterior_parameters(q).items()}
 
-    def square() -> float:
+    @torch.enable_grad()
+    def negative_square() -> Tensor:
         live: Posterior = replace(q, **leaves)
         stochastic, _ = estimate_parts_at(variant, model, live, x, noise, x.new_zeros(len(x)))
-        return sum(float(g.square().sum()) for g in torch.autograd.grad(stochastic.sum(), list(leaves.values())))
+        gradients = torch.autograd.grad(stochastic.sum(), list(leaves.values()))
+        return -torch.cat([g.flatten() for g in gradients]).square().sum()
 
-    differences = {}
-    for i, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
-        direction, sides = normal(parameter.numel(), seed=12).view_as(parameter), []
-        for step in (SMOOTH_STEP, -2 * SMOOTH_STEP, SMOOTH_STEP):
-            with torch.no_grad():
-                parameter.add_(step * direction)
-            sides.append(square())
-        numerical = x.new_tensor(-(sides[0] - sides[1]) / (2 * SMOOTH_STEP))
-        differences[f"parameter {i}"] = relative_difference((gradient * direction).sum(), numerical)
+    directions = draw_directions(model, "baseline.")
+    actual = directions @ flat_gradient(model, problem.estimate(x, noise).sum(), "baseline.")
+    expected = differentiate_numerically(model, "baseline.", negative_square, directions, SMOOTH_STEP)
+    differences = {f"K = {variant.draws}": relative_difference(actual, expected)}
     yield _worst("control variate learns by the squared gradient", differences, CONTROL_TOLERANCE)
 
 

@@ -193,15 +193,14 @@ def _measure_by_draws(
         estimates.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
         if problem.is_discrete:  # without a pathwise gradient; the score has the mean 0
             q = model.encoder(rows)
-            score = q.log_prob(q.sample(noise)).sum(0).mean()
-            controls.append(expected + directions @ flat_gradient(model, score, part))
-            continue
-        pathwise = objective_values(problem, rows, noise, reparameterized=True).mean()
-        controls.append(directions @ flat_gradient(model, pathwise, part))
-    means, control = torch.stack(estimates), torch.stack(controls) - expected
+            value, offset = q.log_prob(q.sample(noise)).sum(0).mean(), torch.zeros(())
+        else:
+            value, offset = objective_values(problem, rows, noise, reparameterized=True).mean(), expected
+        controls.append(directions @ flat_gradient(model, value, part) - offset)
+    means, control = torch.stack(estimates), torch.stack(controls)
     centred = control - control.mean(0)
     slope = (means * centred).sum(0) / centred.square().sum(0).clamp(min=1e-300)
-    values = means - slope * control  # a control variate with the mean `expected`
+    values = means - slope * control
     se = values.std(0) / batches**0.5
     worst = ((values.mean(0) - expected).abs() / se.clamp(min=1e-300)).argmax()
     size = expected.norm().item()

@@ -125,18 +125,11 @@ def linear_gaussian_model(template: Model, pixels: int, constant: float = 0.0) -
 def linear_problems(variant: Variant) -> list[Problem]:
     """Return linear problems, small enough for quadrature over all draws and latents, or for the sum over states."""
     least, family = variant.estimator.min_draws, find_family(variant)
-    declared, few = (
-        max(least, min(variant.draws, MAX_DRAWS)),
-        min(max(2, least), variant.estimator.most_draws or MAX_DRAWS),
-    )
+    declared = max(least, min(variant.draws, MAX_DRAWS))
+    few = min(max(2, least), variant.estimator.most_draws or MAX_DRAWS)
     settings = dict.fromkeys(
         (draws, latents, constant)
-        for draws, latents, constant in (
-            (declared, 1, 0.0),
-            (few, 2, 0.0),
-            (least, 3, 0.0),
-            (few, 1, LOW_LOG_WEIGHT),
-        )
+        for draws, latents, constant in ((declared, 1, 0.0), (few, 2, 0.0), (least, 3, 0.0), (few, 1, LOW_LOG_WEIGHT))
         if latents == 1 or draws * latents <= MAX_DIMENSIONS
         if not family.is_discrete or max(2, family.width) ** (draws * latents) <= MAX_CHOICES
     )

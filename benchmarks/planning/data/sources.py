@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.distributions import LowRankMultivariateNormal
 
 from benchmarks.common.errors import UserError
 from benchmarks.planning.data.facts import Arrays, RawDataset
 from benchmarks.planning.random_streams import make_generator
-from vaezoo.testing.oracles import LinearGaussian
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 CIFAR_FOLDER = "cifar-10-batches-py"
@@ -139,9 +139,10 @@ def draw_linear_gaussian() -> RawDataset:
     source = make_generator(0, "data/linear-gaussian")
     columns, _ = torch.linalg.qr(torch.randn(10, 2, generator=source, dtype=torch.float64))
     offset = torch.randn(10, generator=source, dtype=torch.float64)
-    oracle = LinearGaussian(columns * torch.tensor([3.0, 1.5], dtype=torch.float64), offset)
-    x = oracle.sample(22000, source).float()
-    train, validation, test = x.split([20000, 1000, 1000])
-    exact = oracle.log_px(test.double()).mean().item()
+    weight = columns * torch.tensor([3.0, 1.5], dtype=torch.float64)
+    z, noise = (torch.randn(22000, count, generator=source, dtype=torch.float64) for count in (2, 10))
+    train, validation, test = (z @ weight.T + offset + noise).float().split([20000, 1000, 1000])
+    density = LowRankMultivariateNormal(offset, weight, torch.ones_like(offset))
+    exact = density.log_prob(test.double()).mean().item()
     arrays = {"train": train, "validation": validation, "test": test, "test_labels": torch.zeros(1000).byte()}
     return RawDataset({name: value.numpy() for name, value in arrays.items()}, "", exact)

@@ -19,8 +19,8 @@ from benchmarks.gradient_studies.measurement_rows import snr_floor
 from benchmarks.gradient_studies.report import figures, tables
 from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.runs import folders
+from tests.oracles import cosine, quadratic
 from vaezoo import VARIANTS, mlp_normal
-from vaezoo.testing.oracles import cosine, quadratic
 
 FIGURES = {"training": ("training", "draws-for-one", "draws-for-one-all"), "draws": ("draws",),
            "counter-example": ("counter-example", "one-dimension"), "discrete": ("discrete",),

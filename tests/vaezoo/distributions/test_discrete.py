@@ -9,7 +9,7 @@ from torch.distributions import Bernoulli, OneHotCategorical, kl_divergence
 
 from tests.conftest import normal
 from vaezoo.distributions import discrete
-from vaezoo.distributions.discrete import FactorizedBernoulli, FactorizedCategorical, relaxed_sample
+from vaezoo.distributions.discrete import FactorizedBernoulli, FactorizedCategorical
 from vaezoo.distributions.families import BERNOULLI, FAMILIES, categorical
 from vaezoo.models import DataSpec, mlp_bernoulli, mlp_categorical
 
@@ -99,20 +99,20 @@ def test_the_derivative_of_conditional_noise_is_that_of_finite_differences(make)
 @POSTERIORS
 def test_relaxed_draws_tend_to_the_draws_and_stay_in_the_simplex(make):
     q, noise = make(), normal(2000, 3, size(q := make()), seed=10)
-    distances = [(relaxed_sample(q, noise, t) - q.sample(noise)).abs().mean().item() for t in (2.0, 0.5, 0.1, 0.001)]
+    distances = [(q.soften(q.perturb(noise), t) - q.sample(noise)).abs().mean().item() for t in (2.0, 0.5, 0.1, 0.001)]
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 1e-3
-    relaxed = relaxed_sample(q, noise, 0.5)
+    relaxed = q.soften(q.perturb(noise), 0.5)
     assert ((relaxed > 0) & (relaxed < 1)).all()
     if make is categorical_posterior:
         torch.testing.assert_close(relaxed.unflatten(-1, (2, 5)).sum(-1), torch.ones(2000, 3, 2).double())
 
 
 @POSTERIORS
-def test_halfway_has_the_value_and_the_derivative_of_a_mean_between_posterior_and_draw(make):
+def test_midpoint_has_the_value_and_the_derivative_of_a_mean_between_posterior_and_draw(make):
     q, direction = make(), normal(*make().logits.shape, seed=11)
     z = q.sample(normal(1, 3, size(q), seed=12))
-    middle, slope = jvp(lambda logits: type(q)(logits).halfway(z), q.logits, direction)
+    middle, slope = jvp(lambda logits: type(q)(logits).midpoint(z), q.logits, direction)
     torch.testing.assert_close(middle, (z + q.mean) / 2)
     rows = middle[0] if make is bernoulli else middle[0].unflatten(-1, (2, 5))
     logits = rows.logit() if make is bernoulli else rows.log()
@@ -153,7 +153,7 @@ def test_extreme_logits_have_finite_values_and_derivatives(make):
         q.perturb(noise),
         q.condition(q.perturb(noise)),
         q.soften(q.perturb(noise), 0.1),
-        q.halfway(z),
+        q.midpoint(z),
     ]
     for part in parts:
         (gradient,) = torch.autograd.grad(part.sum(), logits, retain_graph=True)

@@ -8,7 +8,7 @@ from benchmarks.gradient_studies.columns import CHECKPOINTS
 from benchmarks.gradient_studies.report import exchange_figures, figures, one_dimension, tables
 from benchmarks.reporting.figures import style
 from tests.benchmarks.artists import read_error_bars, read_lines, read_unlabelled_lines
-from vaezoo.testing.oracles import cosine, quadratic
+from tests.oracles import cosine, quadratic
 
 VARIANTS = {  # objective, estimator, baseline, draws
     "vae": ("elbo", "pathwise", "", 1),

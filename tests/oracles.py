@@ -1,13 +1,10 @@
-"""Problems with exact solutions, against which tests check the estimators and the evaluator."""
-
-from __future__ import annotations
+"""Problems with exact solutions: linear-Gaussian models, and integrands with known gradient variances."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
@@ -18,39 +15,40 @@ from vaezoo.distributions.posteriors import DiagonalNormal
 class LinearGaussian:
     """Probabilistic PCA: x = W z + c + s * noise, with standard normal z and noise.
 
-    weight is W, offset c and scale s. If the columns of W are orthogonal, the exact posterior is a diagonal normal.
-    Source: Tipping and Bishop 1999, Probabilistic principal component analysis.
+    weight is W, offset c and scale s. Source: Tipping and Bishop 1999, Probabilistic principal component analysis.
     """
 
-    weight: Float[Tensor, "P D"]
-    offset: Float[Tensor, " P"]
+    weight: Tensor
+    offset: Tensor
     scale: float = 1.0
 
-    def posterior(self, x: Float[Tensor, "B P"]) -> DiagonalNormal:
-        """Return p(z|x) for orthogonal columns of W: precision 1 + ‖w_d‖²/s², mean w_d'(x - c)/s² / precision."""
-        precision = 1 + self.weight.square().sum(0) / self.scale**2
-        mean = (x - self.offset) @ self.weight / self.scale**2 / precision
-        return DiagonalNormal(mean, (-0.5 * precision.log()).expand_as(mean))
-
-    def log_px(self, x: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
+    def log_px(self, x: Tensor) -> Tensor:
         """Return log p(x) = log N(x; c, W W' + s² I), nats."""
         diagonal = torch.full_like(self.offset, self.scale**2)
         value: Tensor = LowRankMultivariateNormal(self.offset, self.weight, diagonal).log_prob(x)
         return value
 
-    def expected_log_px(self, x: Float[Tensor, "B P"], q: DiagonalNormal) -> Float[Tensor, " B"]:
-        """Return E_q[log p(x|z)] in closed form, for any W and q, nats; differentiable."""
-        error = (x - self.offset - q.mean @ self.weight.T).square().sum(-1)
-        spread = ((2 * q.log_scale).exp() * self.weight.square().sum(0)).sum(-1)
-        constant = x.shape[-1] * (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
-        return -0.5 * (error + spread) / self.scale**2 - constant
-
-    def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "N P"]:
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` examples drawn from the model."""
         pixels, latents = self.weight.shape
         z = torch.randn(count, latents, generator=generator, dtype=self.weight.dtype)
         noise = torch.randn(count, pixels, generator=generator, dtype=self.weight.dtype)
         return z @ self.weight.T + self.offset + self.scale * noise
+
+
+def exact_posterior(model, x):
+    """Return p(z|x) for orthogonal columns of W: precision 1 + ‖w_d‖²/s², mean w_d'(x - c)/s² / precision."""
+    precision = 1 + model.weight.square().sum(0) / model.scale**2
+    mean = (x - model.offset) @ model.weight / model.scale**2 / precision
+    return DiagonalNormal(mean, (-0.5 * precision.log()).expand_as(mean))
+
+
+def expected_log_px(model, x, q):
+    """Return E_q[log p(x|z)] in closed form, for any W and q, nats; differentiable."""
+    error = (x - model.offset - q.mean @ model.weight.T).square().sum(-1)
+    spread = ((2 * q.log_scale).exp() * model.weight.square().sum(0)).sum(-1)
+    constant = x.shape[-1] * (math.log(model.scale) + 0.5 * math.log(2 * math.pi))
+    return -0.5 * (error + spread) / model.scale**2 - constant
 
 
 @dataclass(frozen=True)
