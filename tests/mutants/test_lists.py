@@ -40,4 +40,4 @@ def test_every_folder_with_code_has_mutants():
     folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     with_code = {folder for folder in folders if {path.name for path in folder.glob("*.py")} != {"__init__.py"}}
     names = {str(folder.relative_to(ROOT)) for folder in with_code} - FOLDERS_WITHOUT
-    assert {str(Path(mutant.file).parent) for mutant in MUTANTS} == names
+    assert {str(Path(mutant.file).parent) for mutant in MUTANTS} == names | {"docs"}

@@ -76,3 +76,12 @@ def test_the_interval_of_a_slope_equals_scipy():
     half = stats.t.ppf(0.975, 3) * line.stderr
     expected = (5, line.slope, line.slope - half, line.slope + half)
     assert (slope.n, slope.value, slope.low, slope.high) == pytest.approx(expected)
+
+
+def test_slope_is_the_exponent_of_a_power_law():
+    x = [1.0, 2.0, 4.0, 8.0]
+    exact = fit_slope(x, [3 * v**-1.5 for v in x])
+    assert (exact.value, exact.low, exact.high) == pytest.approx((-1.5, -1.5, -1.5))
+    noisy = fit_slope(x, [1.0, 2.0, 5.0, 8.0])
+    assert noisy.low < noisy.value < noisy.high
+    assert math.isnan(fit_slope(x[:2], [1.0, 2.0]).low)

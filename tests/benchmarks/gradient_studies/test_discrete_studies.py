@@ -13,7 +13,7 @@ from benchmarks.gradient_studies.studies import STUDIES
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.planning.settings import StudySettings
 from tests.benchmarks.gradient_studies.test_study_settings import make_protocol
-from tests.vaezoo.gradients.state_loops import compute_errors
+from tests.vaezoo.gradients.plain_loops import compute_errors
 from vaezoo import VARIANTS, DataSpec, initialise, mlp_bernoulli
 from vaezoo.distributions.families import BERNOULLI, CATEGORICAL, categorical
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.common.errors import UserError
-from benchmarks.common.seed_statistics import fit_slope, log_ratio
+from benchmarks.common.seed_statistics import log_ratio
 from benchmarks.gradient_studies.columns import COLUMN_NAMES, TIMED_QUANTITIES, UNITS
 from benchmarks.gradient_studies.integrands import measure_integrand
 from benchmarks.gradient_studies.measurement import add_references, fewest_draws
@@ -231,15 +231,6 @@ def test_log_ratio_of_paired_repeats_has_the_error_of_their_differences():
     values, errors = np.array(ratios).T
     assert np.std(values) == pytest.approx(np.sqrt(np.mean(errors**2)), rel=0.08)
     assert log_ratio(first, first[:100])[1] > 0
-
-
-def test_slope_is_the_exponent_of_a_power_law():
-    x = [1.0, 2.0, 4.0, 8.0]
-    exact = fit_slope(x, [3 * v**-1.5 for v in x])
-    assert (exact.value, exact.low, exact.high) == pytest.approx((-1.5, -1.5, -1.5))
-    noisy = fit_slope(x, [1.0, 2.0, 5.0, 8.0])
-    assert noisy.low < noisy.value < noisy.high
-    assert math.isnan(fit_slope(x[:2], [1.0, 2.0]).low)
 
 
 def test_damaged_table_names_its_line(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import normal
-from tests.vaezoo.gradients.state_loops import compute_errors, exact_gradient, make
+from tests.vaezoo.gradients.plain_loops import compute_errors, exact_gradient, make
 from vaezoo import LEAVE_ONE_OUT, NO_BASELINE, FittedVariant, Variant, build, elbo, iwae, score_function
 from vaezoo.estimators import disarm, enumerated, gumbel_softmax, reinmax, straight_through
 from vaezoo.gradients import measure
