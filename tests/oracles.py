@@ -1,5 +1,6 @@
 """Problems with exact solutions: linear-Gaussian models, and integrands with known gradient variances."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,13 @@ from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
 from vaezoo.distributions.posteriors import DiagonalNormal
+
+
+def change(record, **parts):
+    """Return a copy of an object with other parts."""
+    changed = copy.copy(record)
+    vars(changed).update(parts)
+    return changed
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,11 @@ def evidence_lower_bound(model: Model, x: Float[Tensor, "N ..."], generator: tor
     return (log_px.mean(0) - model.prior.kl(q).double()).mean().item()
 
 
+def count_active(mean: Float[Tensor, "N D"], width: int) -> int:
+    """Return the number of active units from the posterior means; see `evaluate`."""
+    return int((mean.var(0).view(-1, width).sum(-1) > ACTIVE_VARIANCE).sum())
+
+
 @torch.no_grad()
 def evaluate(
     model: Model,
@@ -163,11 +168,10 @@ def evaluate(
     """
     q = model.encoder(x)
     log_px, squared_error = reconstruction(model, x, q, draws if model.stochastic else 1, generator)
-    variances = q.mean.var(0).view(-1, model.encoder.family.width).sum(-1)
     metrics = {
         "reconstruction_error": -log_px.mean().item(),
         "reconstruction_mse": squared_error,
-        "active_units": float((variances > ACTIVE_VARIANCE).sum()),
+        "active_units": float(count_active(q.mean, model.encoder.family.width)),
     }
     if not model.stochastic:
         return metrics

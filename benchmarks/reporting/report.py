@@ -138,7 +138,8 @@ def _draw_figures(dataset: str, rows: pd.DataFrame, folder: Path, rates: DrawsFo
     if by_variant:
         variant_looks = looks.assign_looks(list(dict.fromkeys(rows["variant"])))
         figures |= images.draw_strips(by_variant, dataset, variant_looks)
-        figures["codes"] = codes.draw_codes(codes.choose_pair(rows, by_variant), dataset, variant_looks)
+        if pair := codes.choose_pair(rows, by_variant):
+            figures["codes"] = codes.draw_codes(pair, dataset, variant_looks)
         figures["hero"] = hero.draw_hero(rows, by_variant, rates or summaries.describe_draws_for_one(rows))
     figures["two-networks"] = two_networks.draw_two_networks(rows)
     return {name: figure for name, figure in figures.items() if figure}

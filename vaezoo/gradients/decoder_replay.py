@@ -196,11 +196,10 @@ def differentiate(
         repeated: Posterior = dataclasses.replace(q, **parameters)
         chunks.append((repeated, part.transpose(0, 1).reshape(count, -1, part.shape[-1])))
     parts: dict[str, list[_Slopes]] = {name: [] for name in variants}
-    shared = dict(variants)
+    shared, draws = dict(variants), max((fitted.variant.draws for fitted in variants.values()), default=1)
     for repeated, rows in chunks:
         if not shared:
             break
-        draws = max(fitted.variant.draws for fitted in shared.values())
         decoded = DecoderPass(model.decoder, x, repeated.sample(rows[:draws]), layers)
         for name, fitted in list(shared.items()):
             try:

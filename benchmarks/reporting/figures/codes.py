@@ -17,10 +17,13 @@ from benchmarks.reporting.figures.looks import Looks
 from benchmarks.reporting.image_arrays import Array, Arrays
 
 CODES_SHOWN, MAX_CLASSES = 250, 10
+STANDARD = "standard-normal"  # the prior whose circles are drawn
 
 
 def choose_pair(rows: pd.DataFrame, by_variant: dict[str, tuple[int, Arrays]]) -> dict[str, tuple[int, Arrays]]:
-    """Return one variant without latent noise and one with it, preferably the pathwise ELBO."""
+    """Return one variant without latent noise and one with it, preferably the pathwise ELBO; of prior N(0, I) only."""
+    others = set(rows.loc[~rows["prior"].astype(object).fillna(STANDARD).isin([STANDARD, ""]), "variant"])
+    by_variant = {name: arrays for name, arrays in by_variant.items() if name not in others}
     preferred = set(rows.loc[(rows["objective"] == "elbo") & (rows["estimator"] == "pathwise"), "variant"])
     points = [name for name, (_, arrays) in by_variant.items() if not has_noise(arrays)]
     distributions = [name for name, (_, arrays) in by_variant.items() if has_noise(arrays)]

@@ -70,14 +70,12 @@ def draw_reconstructions(by_variant: dict[str, tuple[int, Arrays]], dataset: str
 
 
 def draw_samples(by_variant: dict[str, tuple[int, Arrays]], dataset: str, looks: Looks) -> Figure:
-    """Draw E[x|z] for z from N(0, I), the prior; models without a prior are labelled."""
+    """Draw E[x|z] for z from the prior of each model; models without one are labelled."""
     strips = [
         (name if has_noise(arrays) else f"{name} (no prior)", arrays["samples"][:SAMPLES_SHOWN], looks[name]["color"])
         for name, (_, arrays) in by_variant.items()
     ]
-    note = (
-        f"E[x|z] for z drawn from N(0, I), the prior of all but the models marked. {_tell_seeds(by_variant, dataset)}"
-    )
+    note = f"E[x|z] for z drawn from the prior; from N(0, I) without one. {_tell_seeds(by_variant, dataset)}"
     return _draw_strips(strips, "New images: decoded draws from the prior", note)
 
 

@@ -18,7 +18,7 @@ import vaezoo
 from benchmarks.cli import main
 from benchmarks.reporting.metrics import METRICS
 from benchmarks.reporting.results_table import RESULT_COLUMNS
-from vaezoo import VARIANTS
+from tests.conftest import FINISHED
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,11 +38,11 @@ def test_run_writes_every_file_and_column(finished):
     assert names == {"cells", "figures", "report.html"} | tables
     results = pd.read_csv(folder / "results.csv")
     assert tuple(results.columns) == (*RESULT_COLUMNS, "schema_version")
-    assert len(results) == len(VARIANTS) * 2 * 3
+    assert len(results) == len(FINISHED) * 2 * 3
     assert set(results["status"]) == {"ok"}
-    assert set(results["variant"]) == {v.name for v in VARIANTS}
-    assert len(list((folder / "cells").glob("*.json"))) == len(VARIANTS) * 2
-    assert list(pd.read_csv(folder / "summary.csv")["variant"]) == [v.name for v in VARIANTS]
+    assert set(results["variant"]) == {*FINISHED}
+    assert len(list((folder / "cells").glob("*.json"))) == len(FINISHED) * 2
+    assert list(pd.read_csv(folder / "summary.csv")["variant"]) == FINISHED
 
 
 def test_run_prints_table_headline_and_folder(finished):
@@ -54,7 +54,7 @@ def test_run_prints_table_headline_and_folder(finished):
 
 def test_progress_is_plain_lines_without_a_terminal(finished):
     lines = finished.stderr.splitlines()
-    assert len(lines) == len(VARIANTS) * 2
+    assert len(lines) == len(FINISHED) * 2
     assert all("ok, " in line and ("left" in line or "all done" in line) for line in lines)
 
 
@@ -63,8 +63,8 @@ def test_show_from_a_copied_csv_without_torch(finished, command, without_torch, 
     shutil.copy(finished.folder / "results.csv", tmp_path)
     done = command("show", tmp_path / "results.csv", "--format", style, **without_torch)
     assert done.returncode == 0, done.stderr
-    for variant in VARIANTS:
-        assert variant.name in done.stdout
+    for variant in FINISHED:
+        assert variant in done.stdout
 
 
 def test_plot_from_a_copied_csv_without_torch(finished, command, without_torch, tmp_path):
@@ -89,7 +89,7 @@ def test_show_finds_runs_by_name_and_latest(finished, ask):
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("variants", [v.name for v in VARIANTS]),
+        ("variants", FINISHED),
         ("datasets", ["mnist5k", "digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "svhn", "linear-gaussian"]),
         ("architectures", ["mlp", "mlp-2", "conv"]),
         ("presets", ["default", "quick", "conv"]),

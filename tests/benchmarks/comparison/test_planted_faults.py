@@ -12,6 +12,7 @@ from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.reporting import results_table
 from benchmarks.training import cell, loop, state
+from tests.oracles import change
 from vaezoo import VARIANTS, evaluate
 
 BASE, NEW = range(4), range(100, 103)
@@ -47,7 +48,7 @@ def verdicts(base, new):
 def average_kl(model):
     """Return a prior whose KL is the mean over latent dimensions instead of the sum."""
     right = model.prior
-    return dataclasses.replace(right, kl=lambda q: right.kl(q) / q.mean.shape[-1])
+    return change(right, kl=lambda q: right.kl(q) / q.mean.shape[-1])
 
 
 def test_unchanged_code_does_not_regress(base, run_cells):

@@ -120,7 +120,7 @@ def test_the_kurtosis_of_a_ratio_is_the_larger_one_and_is_flagged_above_30(rows)
     assert set(rows["flag"]) == {""}
     heavy = moments(np.r_[np.full(40, 1.0), 1e3])
     numbers = Measurement({("encoder", ""): heavy}, None, None, "joint")
-    context = SimpleNamespace(protocol=SimpleNamespace(batch_size=BATCH))
+    context = SimpleNamespace(protocol=SimpleNamespace(batch_size=BATCH), reference=pathwise)
     (row, *_) = make_rows(context, [VariantMeasurement(BY_NAME["vae"], 41, numbers, (1.0, 1.0, 1.0), 1)])
     assert (row["flag"], row["kurtosis"] > 30) == ("kurtosis", True)
 

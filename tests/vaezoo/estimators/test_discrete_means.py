@@ -30,7 +30,7 @@ from vaezoo.estimators import (
     st_gumbel_softmax,
     straight_through,
 )
-from vaezoo.evaluation import _count_active, evaluate
+from vaezoo.evaluation import count_active, evaluate
 from vaezoo.models import DataSpec, initialise, mlp_bernoulli, mlp_categorical
 from vaezoo.variants import estimate
 
@@ -202,8 +202,8 @@ def test_active_units_of_categorical_latents_are_counted_once():
     """Latent 1 varies in all classes, latent 2 in none; the classes of latent 3 vary together more than each."""
     mean = torch.cat([normal(500, 4, seed=3).softmax(-1), torch.full((500, 4), 0.25), torch.zeros(500, 4)], 1)
     mean[:, 8:] = 0.25 + 0.07 * torch.tensor([1.0, -1.0, 1.0, -1.0]) * normal(500, 1, seed=4).sign()
-    assert _count_active(mean, 4) == 2
-    assert _count_active(mean, 1) == 4
+    assert count_active(mean, 4) == 2
+    assert count_active(mean, 1) == 4
 
 
 @pytest.mark.parametrize(

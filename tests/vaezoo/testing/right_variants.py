@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tests.oracles import change
 from vaezoo import (
     Baseline,
     Estimator,
@@ -163,7 +164,7 @@ def softplus_posterior(spec, latent_dim):
     model = mlp_normal(spec, latent_dim)
     family = Family("softplus_normal", ("mean", "raw"), SoftplusNormal, stochastic=True)
     encoder = Encoder(model.encoder.trunk, spec.hidden[-1], latent_dim, family)
-    prior = dataclasses.replace(STANDARD_NORMAL, kl=lambda q: STANDARD_NORMAL.kl(q.as_normal()))
+    prior = change(STANDARD_NORMAL, kl=lambda q: STANDARD_NORMAL.kl(q.as_normal()))
     return Model(encoder, model.decoder, prior, latent_dim)
 
 

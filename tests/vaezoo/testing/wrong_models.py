@@ -1,12 +1,12 @@
 """Wrong posteriors, likelihoods, objectives and layers, each with the property that `check` must find broken."""
 
-import dataclasses
 import math
 from dataclasses import replace
 
 import torch
 from torch import nn
 
+from tests.oracles import change
 from tests.vaezoo.testing.corpus import BOUND, DENSITY, DERIVATIVES, ENCODER, EXAMPLES, KL, add
 from tests.vaezoo.testing.right_variants import OtherBernoulli
 from vaezoo import (
@@ -176,14 +176,14 @@ def unused_parameter(spec, latent_dim):
 
 def half_prior(spec, latent_dim):
     model = mlp_normal(spec, latent_dim)
-    prior = dataclasses.replace(STANDARD_NORMAL, name="half", kl=lambda q: 0.5 * STANDARD_NORMAL.kl(q))
+    prior = change(STANDARD_NORMAL, name="half", kl=lambda q: 0.5 * STANDARD_NORMAL.kl(q))
     return Model(model.encoder, model.decoder, prior, latent_dim)
 
 
 def scale_for_variance(spec, latent_dim):
     model = mlp_normal(spec, latent_dim)
     kl = lambda q: 0.5 * (q.mean.square() + q.scale - 1 - q.log_scale).sum(-1)  # noqa: E731
-    return Model(model.encoder, model.decoder, dataclasses.replace(STANDARD_NORMAL, name="v", kl=kl), latent_dim)
+    return Model(model.encoder, model.decoder, change(STANDARD_NORMAL, name="v", kl=kl), latent_dim)
 
 
 add("altered-decoder", DERIVATIVES, altered_decoder)

@@ -27,7 +27,8 @@ CELLS = {("autoencoder", 0): False, ("iwae", 0): True, ("vae", 1): True, ("vae",
 ARRAYS = {f"{name}-{seed}": make_arrays(stochastic) for (name, seed), stochastic in CELLS.items()}
 ROWS = pd.DataFrame([
     {"variant": name, "seed": seed, "status": "ok", "cell_id": f"{name}-{seed}", "dataset": "digits",
-     "objective": {"iwae": "iwae", "vae": "elbo"}.get(name, "reconstruction"), "estimator": "pathwise"}
+     "objective": {"iwae": "iwae", "vae": "elbo"}.get(name, "reconstruction"), "estimator": "pathwise",
+     "prior": "standard-normal"}
     for name, seed in [("vae", 4), ("vae", 0), ("vae", 1), ("autoencoder", 0), ("iwae", 0)]
 ])  # fmt: skip
 
@@ -107,3 +108,10 @@ def test_codes_are_one_model_without_noise_and_one_with_it_in_principal_directio
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         covariance = turn @ np.diag([(width / 2) ** 2, (height / 2) ** 2]) @ turn.T
         np.testing.assert_allclose(covariance, directions.T @ np.diag(scale**2) @ directions, atol=1e-9)
+
+
+def test_codes_are_those_of_models_with_the_prior_of_the_circles(figures_and_ellipses):
+    by_variant = {"vae": (1, ARRAYS["vae-1"]), "iwae": (0, ARRAYS["iwae-0"])}
+    rows = ROWS.assign(prior=ROWS["variant"].map({"vae": "uniform", "iwae": "standard-normal"}))
+    assert list(codes.choose_pair(rows, by_variant)) == ["iwae"]
+    assert codes.choose_pair(rows.assign(prior="learned-normal"), by_variant) == {}
