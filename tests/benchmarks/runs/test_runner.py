@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import FINISHED
+from vaezoo import VARIANTS
 
 VARIANT_NAMES = ["vae", "reinforce-vae-ema", "iwae-vimco"]  # one draw, a state beside the parameters, five draws
 
