@@ -92,7 +92,7 @@ def test_more_draws_share_the_pass_of_the_decoder(setting):
     model, x, noise = setting
     passes = []
     network = model.decoder.network.register_forward_hook(lambda _, inputs, __: passes.append(inputs[0].shape))
-    several = {v.name: fit(dataclasses.replace(v, draws=5)) for v in GAUSSIAN}
+    several = {v.name: fit(dataclasses.replace(v, draws=5)) for v in GAUSSIAN} | {"one draw": fit(VARIANTS[1])}
     measure(model, several, x, lambda rows: noise[:, :, rows], routes=dict.fromkeys(several, "joint"))
     network.remove()
     assert sum(math.prod(shape[:-1]) for shape in passes) == REPEATS * 5 * EXAMPLES
