@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 from benchmarks.gradient_studies.columns import Row
@@ -36,9 +37,9 @@ def study_temperature(
     """Measure the variants that relax their draws at each temperature."""
     temperatures: dict[str, float] = {}
     relaxed: list[Variant] = []
-    for variant in variants:
-        for temperature in TEMPERATURES if variant.estimator.at_temperature else ():
-            estimator = variant.estimator.at_temperature(temperature)  # type: ignore[misc]
+    for variant, temperature in itertools.product(variants, TEMPERATURES):
+        if variant.estimator.at_temperature:
+            estimator = variant.estimator.at_temperature(temperature)
             temperatures[estimator.name] = temperature
             relaxed.append(dataclasses.replace(variant, estimator=estimator))
     if relaxed:

@@ -14,7 +14,18 @@ pytestmark = pytest.mark.slow
 def test_the_first_look_prints_the_table_that_readme_shows(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)
-    command = [sys.executable, "-m", "benchmarks", "run", "--all", "--preset", "quick", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "run",
+        "--family",
+        "gaussian",
+        "--preset",
+        "quick",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (vae,) = (line for line in block.splitlines() if line.startswith("vae "))

@@ -62,7 +62,7 @@ class FactorizedBernoulli:
         return (-noise.to(self.logits.dtype) < self._quantile).to(self.logits.dtype)
 
     @cached_property
-    def _quantile(self) -> Float[Tensor, "*#K D"]:
+    def _quantile(self) -> Float[Tensor, "B D"]:
         value: Tensor = torch.special.ndtri(self.mean.detach())
         return value
 

@@ -196,6 +196,6 @@ def test_committed_reference_run_has_the_present_variants_and_preset():
     protocol, prepared = planner.prepare(load_settings("ci", {}))
     continuous = [RegisteredVariant(v) for v in VARIANTS if not v.latent_dim]
     plan = planner.plan_cells(continuous, protocol, range(reference_run.MIN_SEEDS), prepared)
-    assert set(installed["cell_id"]) >= {case.cell_id for case in plan}
+    assert set(installed["cell_id"]) == {case.cell_id for case in plan}
     last = history_table.read_history(RESULTS / "history.csv").iloc[-1]
     assert [last["commit"]] == installed["commit"].unique().tolist()
