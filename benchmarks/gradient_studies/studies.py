@@ -41,13 +41,15 @@ class Study:
 
     setting: name of the varied setting. checkpoints: those at which the study measures.
     rows: function from context, variants and settings to the rows of one checkpoint. is_discrete: whether the study is
-    of variants with discrete latents; others are of those with continuous latents.
+    of variants with discrete latents; others are of those with continuous latents. has_bias: whether it needs models
+    with few latents, whose exact gradient is a sum over all states.
     """
 
     setting: str
     checkpoints: tuple[str, ...]
     rows: Callable[[MeasurementContext, Variants, StudySettings], Iterator[Row]]
     is_discrete: bool = False
+    has_bias: bool = False
 
 
 def study_training(context: MeasurementContext, variants: Variants, settings: StudySettings) -> Iterator[Row]:
@@ -160,5 +162,5 @@ STUDIES: dict[str, Study] = {
     "posterior-scale": Study("posterior_scale", ("middle",), study_posterior_scale),
     "counter-example": Study("frequency", ("initial",), study_counter_example),
     "discrete": Study("latent_dim", ("initial", "end"), study_discrete, is_discrete=True),
-    "temperature": Study("temperature", ("end",), study_temperature, is_discrete=True),
+    "temperature": Study("temperature", ("end",), study_temperature, is_discrete=True, has_bias=True),
 }

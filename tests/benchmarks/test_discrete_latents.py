@@ -67,6 +67,15 @@ def test_a_family_selects_its_variants(family, architecture, tiny, tmp_path):
     assert {case.fields["architecture"].startswith(architecture) for case in cases} == {True}
 
 
+def test_a_variant_without_a_family_is_named(tiny, tmp_path, capsys):
+    """Its model can't be built, so its latents are unknown."""
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(PLUGIN.replace("mlp_bernoulli, elbo", "lambda spec, latent_dim: 1 / 0, elbo"))
+    cases = planner.plan_run(load_settings(tiny, {}), [], [plugin], family="gaussian")
+    assert "vae" in {case.variant for case in cases}
+    assert "left out: mine, whose model can't be built; 'run mine' prints the reason" in capsys.readouterr().err
+
+
 def test_an_unknown_family_is_named(tiny):
     with pytest.raises(UserError, match=r"unknown family 'poisson'.* known: bernoulli, categorical, gaussian"):
         planner.plan_run(load_settings(tiny, {}), [], [], family="poisson")

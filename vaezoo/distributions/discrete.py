@@ -31,9 +31,10 @@ NO_DERIVATIVE = (
 )
 
 
-def _check_states(count: int) -> None:
-    if count > MAX_STATES:
+def _list_states(values: Float[Tensor, "C W"], latents: int) -> Float[Tensor, "S D"]:
+    if (count := len(values) ** latents) > MAX_STATES:
         raise ValueError(f"the latents have {count} states; a sum over all states is for at most {MAX_STATES}")
+    return torch.stack([torch.cat(state) for state in itertools.product(values.unbind(), repeat=latents)])
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,7 @@ class FactorizedBernoulli:
         return middle + middle * (1 - middle) * (self.logits - self.logits.detach())
 
     def states(self) -> Float[Tensor, "S D"]:
-        count = self.logits.shape[-1]
-        _check_states(2**count)
-        return self.logits.new_tensor(list(itertools.product((0.0, 1.0), repeat=count)))
+        return _list_states(self.logits.new_tensor([[0.0], [1.0]]), self.logits.shape[-1])
 
     def kl_per_latent(self, p: FactorizedBernoulli) -> Float[Tensor, "B D"]:
         difference = logsigmoid(-self.logits) - logsigmoid(-p.logits)
@@ -154,9 +153,7 @@ class FactorizedCategorical:
 
     def states(self) -> Float[Tensor, "S D"]:
         latents, classes = self.logits.shape[-2:]
-        _check_states(classes**latents)
-        rows = torch.eye(classes, dtype=self.logits.dtype, device=self.logits.device).unbind()
-        return torch.stack([torch.cat(state) for state in itertools.product(rows, repeat=latents)])
+        return _list_states(torch.eye(classes, dtype=self.logits.dtype, device=self.logits.device), latents)
 
     def kl_per_latent(self, p: FactorizedCategorical) -> Float[Tensor, "B L"]:
         log_ratio = self.logits.log_softmax(-1) - p.logits.log_softmax(-1)

@@ -101,7 +101,7 @@ def _list_models(inputs: Inputs, variant: Variant, studies: Sequence[str]) -> di
             d: [s for s in continuous if (d in varied if s == "latent-dim" else d == latent_dim)] for d in latent_dims
         }
     discrete = [study for study in studies if STUDIES[study].is_discrete]
-    large = [study for study in discrete if study != "temperature"]  # which measures the bias
+    large = [study for study in discrete if not STUDIES[study].has_bias]
     return {latent_dim: large} | {count_enumerable(family): discrete}
 
 
