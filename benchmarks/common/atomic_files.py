@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.common.errors import DamageError, UserError
 
-SCHEMA_VERSION = 6  # of every file of a run; older versions can be read
+SCHEMA_VERSION = 7  # of every file of a run; older versions can be read
 # names of runs, variants and cells: they name files, so no path separators, and appear in figures, so no markup
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 # names of objectives, estimators and baselines: they appear in figures, where $ starts a formula

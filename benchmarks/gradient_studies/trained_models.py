@@ -24,7 +24,7 @@ TRAINED_STUDIES = ("learning-rate", "budget")
 SHARED_COLUMNS = (
     "dataset", "data_checksum", "binarization", "preprocessing", "batch_size", "evaluation_draws",
     "architecture", "hidden", "activation", "initialisation", "output_bias", "optimizer", "schedule", "kl_schedule",
-    "free_bits", "held_out",
+    "free_bits", "held_out", "order",
 )  # fmt: skip
 MODEL_COLUMNS = ("latent_dim", "prior")  # which variants may differ in
 

@@ -46,6 +46,7 @@ class Protocol:
     prior: Literal["fixed", "learned"] = "fixed"
     free_bits: float = 0.0
     held_out: int = 0
+    order: str = "shuffled"
 
 
 def format_widths(hidden: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass, fields
 
 from benchmarks.common.errors import shorten
@@ -13,21 +14,37 @@ PART = re.compile(r"([a-z-]+)(?:\(([^()]*)\))?")
 SCHEDULES = (
     "constant, warm-up(EPOCHS), cosine, cosine(LAST), piecewise(EPOCH:FACTOR,...), or a product as warm-up(5)*cosine"
 )
-OPTIMIZERS = "adam, adam(beta1=0.9,beta2=0.999,epsilon=1e-8), rmsprop or rmsprop(decay=0.99,epsilon=1e-8)"
+OPTIMIZERS = (
+    "adam, adam(beta1=0.9,beta2=0.999,epsilon=1e-8,initial-square=0), rmsprop, rmsprop(decay=0.99,epsilon=1e-8), "
+    "centred-rmsprop or centred-rmsprop(decay=0.99,epsilon=1e-8)"
+)
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """The method, adam or rmsprop, and its constants. beta2 is the decay of the mean square of both methods."""
+    """The method, adam, rmsprop or centred-rmsprop, and its constants.
+
+    beta2: decay of the mean square of all methods. initial_square: that mean square before the first step.
+    """
 
     method: str = "adam"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    initial_square: float = 0.0
 
 
-DEFAULTS = {"adam": OptimizerSettings(), "rmsprop": OptimizerSettings("rmsprop", beta1=0.0, beta2=0.99)}
-ARGUMENTS = {"adam": ("beta1", "beta2", "epsilon"), "rmsprop": ("decay", "epsilon")}
+DEFAULTS = {
+    "adam": OptimizerSettings(),
+    "rmsprop": OptimizerSettings("rmsprop", beta1=0.0, beta2=0.99),
+    "centred-rmsprop": OptimizerSettings("centred-rmsprop", beta1=0.0, beta2=0.99),
+}
+ARGUMENTS = {
+    "adam": ("beta1", "beta2", "epsilon", "initial-square"),
+    "rmsprop": ("decay", "epsilon"),
+    "centred-rmsprop": ("decay", "epsilon"),
+}
+FIELDS = {"decay": "beta2", "initial-square": "initial_square"}  # of arguments with another name
 
 
 def parse_optimizer(text: str) -> OptimizerSettings:
@@ -40,10 +57,11 @@ def parse_optimizer(text: str) -> OptimizerSettings:
     for argument in filter(None, (match[2] or "").split(",")):
         name, _, value = argument.partition("=")
         number = _parse_number(value)
-        is_rate = name != "epsilon"
-        if name not in ARGUMENTS[match[1]] or not (0 <= number < 1 if is_rate else 0 < number < 1):
+        low = 0 if name != "epsilon" else sys.float_info.min
+        high = math.inf if name == "initial-square" else 1
+        if name not in ARGUMENTS[match[1]] or not low <= number < high:
             raise refusal
-        constants["beta2" if name == "decay" else name] = number
+        constants[FIELDS.get(name, name)] = number
     default = DEFAULTS[match[1]]
     values = {field.name: getattr(default, field.name) for field in fields(default)}
     return OptimizerSettings(**values | constants)
@@ -52,11 +70,10 @@ def parse_optimizer(text: str) -> OptimizerSettings:
 def format_optimizer(settings: OptimizerSettings) -> str:
     """Return the text of an optimizer without the constants that have their default."""
     default = DEFAULTS[settings.method]
-    names = {"beta2": "decay"} if settings.method == "rmsprop" else {}
     constants = [
-        f"{names.get(name, name)}={getattr(settings, name)!r}"
-        for name in ("beta1", "beta2", "epsilon")
-        if getattr(settings, name) != getattr(default, name)
+        f"{name}={value!r}"
+        for name in ARGUMENTS[settings.method]
+        if (value := getattr(settings, FIELDS.get(name, name))) != getattr(default, FIELDS.get(name, name))
     ]
     return settings.method + (f"({','.join(constants)})" if constants else "")
 

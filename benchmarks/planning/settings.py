@@ -115,6 +115,7 @@ class Settings(BaseModel):
     binarization: Literal["dynamic", "static", "none"] | None = None
     preprocessing: Literal["none", "standardised", "dequantised"] | None = None
     held_out: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] = 0
+    order: Literal["shuffled", "fixed"] = "shuffled"
     likelihood: str | None = None
     latent_dim: Count | None = None
     architecture: str = "mlp"

@@ -45,13 +45,14 @@ SETTINGS = (
         "levels plus uniform noise, new at each step",
     ),
     Column("held_out", "examples", "random part of the training split that is used for validation", "number"),
+    Column("order", "", "order of training examples: shuffled (new in each epoch), or fixed as in the data"),
     Column("dimensions", "count", "numbers in one example", "number"),
     Column("architecture", "", "networks of encoder and decoder: mlp, mlp-2, conv, or one of a plug-in", "name"),
     Column("hidden", "", "widths of the encoder's hidden layers (of conv: channels), or none; reversed in the decoder"),
     Column("activation", "", "function after each hidden layer"),
     Column("initialisation", "", "distribution of initial weights: uniform, as in torch, or glorot"),
     Column("output_bias", "", "initial bias of the decoder's last layer: drawn, or data, so that E[x|z] is their mean"),
-    Column("optimizer", "", "adam or rmsprop, with the constants that differ from their defaults"),
+    Column("optimizer", "", "adam, rmsprop or centred-rmsprop, with the constants that differ from their defaults"),
     Column("schedule", "", "factor of the learning rate during training: constant, warm-up, cosine or piecewise"),
     Column("kl_schedule", "", "weight of the KL in the objective during training, in the same form"),
     Column("prior", "", "p(z): standard-normal or uniform, or learned-normal and others with trained parameters"),
@@ -105,6 +106,7 @@ ADDED_COLUMNS = {  # first schema version whose tables all have the column
     **dict.fromkeys(("dimensions", "preprocessing", "architecture", "hidden", "activation"), 5),
     **dict.fromkeys(("initialisation", "output_bias", "optimizer", "schedule", "kl_schedule"), 5),
     **dict.fromkeys(("prior", "free_bits", "held_out"), 6),
+    "order": 7,
 }
 
 

@@ -91,7 +91,8 @@ def make_step(state: TrainingState, setup: Setup) -> Advance:
 def train(state: TrainingState, setup: Setup) -> Iterator[EpochProgress]:
     """Train with Adam from the given state, in place; yield before the first epoch and after each epoch.
 
-    Each epoch goes through the images in a new order, in full minibatches; the remaining images are not used.
+    Each epoch goes through the images in full minibatches, in a new order unless the protocol has a fixed one. The
+    remaining images are not used.
     """
     protocol, images = setup.protocol, setup.data.train
     advance = make_step(state, setup)
@@ -100,7 +101,9 @@ def train(state: TrainingState, setup: Setup) -> Iterator[EpochProgress]:
         yield EpochProgress(0, 0, 0 in protocol.checkpoints, state.seconds, None, None, finite=True)
     for epoch in range(first_epoch, protocol.epochs + 1):
         total = torch.zeros((), device=images.device)
-        rows = torch.randperm(len(images), generator=state.generators["batches"])
+        rows = torch.arange(len(images))
+        if protocol.order == "shuffled":
+            rows = torch.randperm(len(images), generator=state.generators["batches"])
         rows = rows[: batches * protocol.batch_size].to(images.device)
         warm_up = min(WARM_UP_STEPS, batches - 1) if epoch == first_epoch else 0
         epoch_start = timed_start = read_clock(protocol.device)

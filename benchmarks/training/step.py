@@ -24,11 +24,12 @@ COMPLETE = torch.ones(())  # the share of training
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) or RMSprop; all tensors change in place.
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1), RMSprop or centred RMSprop; all tensors change in place.
 
     Adam is torch's fused kernel and computes the same bits as `torch.optim.Adam(fused=True)`. That class imports
     torch's compiler at its first use, which takes two seconds in every process. RMSprop divides the gradient by the
-    root of its mean square plus epsilon, as `torch.optim.RMSprop`; its `means` are the last gradient.
+    root of its mean square plus epsilon, as `torch.optim.RMSprop`; its `means` are the last gradient. Centred RMSprop
+    subtracts the squared mean of the gradient, with the same decay (Graves 2013, arXiv:1308.0850).
     """
 
     parameters: list[Tensor]
@@ -46,7 +47,7 @@ class Optimizer:
     def descend(self, gradients: Sequence[Tensor]) -> None:
         """Take one step. gradients: in the order of the parameters."""
         self.count.add_(1)
-        if self.settings.method == "rmsprop":
+        if self.settings.method != "adam":
             self._descend_by_rmsprop(gradients)
             return
         torch._fused_adam_(
@@ -67,10 +68,12 @@ class Optimizer:
 
     def _descend_by_rmsprop(self, gradients: Sequence[Tensor]) -> None:
         decay, epsilon = self.settings.beta2, self.settings.epsilon
+        is_centred = self.settings.method == "centred-rmsprop"
         for p, g, m, s in zip(self.parameters, gradients, self.means, self.squares, strict=True):
-            m.copy_(g)
+            m.lerp_(g, 1 - decay if is_centred else 1.0)
             s.mul_(decay).addcmul_(g, g, value=1 - decay)
-            p.sub_(self.learning_rate.to(p.dtype) * (g / (s.sqrt() + epsilon)))
+            spread = (s - m * m).clamp(min=0) if is_centred else s
+            p.sub_(self.learning_rate.to(p.dtype) * (g / (spread.sqrt() + epsilon)))
 
 
 def initial_optimizer(
@@ -81,7 +84,7 @@ def initial_optimizer(
     return Optimizer(
         tensors,
         [torch.zeros_like(p) for p in tensors],
-        [torch.zeros_like(p) for p in tensors],
+        [torch.full_like(p, settings.initial_square) for p in tensors],
         torch.zeros((), device=device),
         torch.tensor(learning_rate, dtype=torch.float64),  # in CPU memory, also for a CUDA device
         settings,

@@ -25,7 +25,7 @@ COLUMNS = {
     "gradients.csv": set(COLUMN_NAMES),
     "history.csv": set(history_table.HISTORY_KINDS),
 }
-KNOWN_WIDTHS = {"results.csv": {45, 46, 47, 50, 52, 53, 58}, "gradients.csv": {27, 30}, "history.csv": {18, 19}}
+KNOWN_WIDTHS = {"results.csv": {45, 46, 47, 50, 52, 53, 58, 59}, "gradients.csv": {27, 30}, "history.csv": {18, 19}}
 
 
 def git(*arguments):

@@ -50,11 +50,17 @@ def run(
     epochs: Annotated[
         int | None, training("Train for this number of passes over the training data.", PRESET_DEFAULT)
     ] = None,
+    order: Annotated[
+        str | None,
+        training(
+            "Take training examples in a new order in each epoch (shuffled), or as they are (fixed).", PRESET_DEFAULT
+        ),
+    ] = None,
     batch_size: Annotated[int | None, training("Put this number of examples in a minibatch.", PRESET_DEFAULT)] = None,
     learning_rate: Annotated[float | None, training("Set the learning rate.", PRESET_DEFAULT)] = None,
     optimizer: Annotated[
         str | None,
-        training("Use adam, rmsprop, or either with constants: 'adam(epsilon=1e-4)'.", PRESET_DEFAULT),
+        training("Use adam, rmsprop or centred-rmsprop, also with constants: 'adam(epsilon=1e-4)'.", PRESET_DEFAULT),
     ] = None,
     schedule: Annotated[
         str | None,

@@ -47,6 +47,13 @@ def test_other_texts_are_refused(schedule):
         ("adam(beta1=0,beta2=0.5)", OptimizerSettings("adam", 0.0, 0.5, 1e-8), "adam(beta1=0.0,beta2=0.5)"),
         ("adam(beta2=0.9999999)", OptimizerSettings("adam", 0.9, 0.9999999, 1e-8), "adam(beta2=0.9999999)"),
         ("rmsprop", OptimizerSettings("rmsprop", 0, 0.99, 1e-8), "rmsprop"),
+        ("adam(initial-square=1)", OptimizerSettings("adam", 0.9, 0.999, 1e-8, 1.0), "adam(initial-square=1.0)"),
+        ("centred-rmsprop", OptimizerSettings("centred-rmsprop", 0, 0.99, 1e-8), "centred-rmsprop"),
+        (
+            "centred-rmsprop(epsilon=0.1)",
+            OptimizerSettings("centred-rmsprop", 0, 0.99, 0.1),
+            "centred-rmsprop(epsilon=0.1)",
+        ),
         ("rmsprop(decay=0.9)", OptimizerSettings("rmsprop", 0, 0.9, 1e-8), "rmsprop(decay=0.9)"),
     ],
 )
@@ -59,7 +66,8 @@ def test_optimizers(text, settings, normal):
 @pytest.mark.parametrize(
     "text",
     ["", "sgd", "Adam", "adam(0.9)", "adam(beta1=1)", "adam(beta1=-0.1)", "adam(epsilon=0)", "adam(beta3=0.9)",
-     "adam(beta1=nan)", "rmsprop(beta2=0.9)", "adam(", "adam)(", "adam(beta1=)"],
+     "adam(beta1=nan)", "rmsprop(beta2=0.9)", "adam(initial-square=-1)", "adam(initial-square=inf)",
+     "rmsprop(initial-square=1)", "adam(initial_square=1)", "adam(", "adam)(", "adam(beta1=)"],
 )  # fmt: skip
 def test_other_optimizers_are_refused(text):
     with pytest.raises(ValueError, match="is no optimizer; use adam, "):

@@ -76,7 +76,9 @@ def test_the_loss_has_the_weight_and_measurements_have_the_whole_kl(setup, name)
     assert (model.kl_weight, model.training_share) == (1.0, 1.0)
 
 
-@pytest.mark.parametrize("optimizer", ["adam(epsilon=1e-4)", "rmsprop", "adam(beta1=0)"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam(epsilon=1e-4)", "rmsprop", "adam(beta1=0)", "centred-rmsprop", "adam(initial-square=0.01)"]
+)
 def test_the_traced_step_equals_the_plain_one_at_each_weight(setup, optimizer):
     _, prepared = setup(kl_schedule="warm-up(2)", optimizer=optimizer)
     plain, traced = (state.initial_state(prepared) for _ in range(2))
@@ -116,13 +118,21 @@ def test_scheduled_training_continues_with_the_same_bits(setup, tmp_path, monkey
     assert record["status"] == "ok"
 
 
-def test_rmsprop_is_that_of_torch():
+@pytest.mark.parametrize("method", ["rmsprop", "centred-rmsprop", "adam"])
+def test_optimizers_are_those_of_torch(method):
     start = [torch.randn(3, 4, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    settings = parse_optimizer("rmsprop(decay=0.9,epsilon=1e-3)")
+    constants = "beta1=0.8,beta2=0.9,initial-square=0.5" if method == "adam" else "decay=0.9"
+    settings = parse_optimizer(f"{method}({constants},epsilon=1e-3)")
     parameters = [p.clone() for p in start]
     optimizer = initial_optimizer(parameters, 0.01, settings)
     expected = [p.clone().requires_grad_() for p in start]
-    reference = torch.optim.RMSprop(expected, lr=0.01, alpha=0.9, eps=1e-3)
+    is_centred = method == "centred-rmsprop"
+    reference = torch.optim.RMSprop(expected, lr=0.01, alpha=0.9, eps=1e-3, centered=is_centred)
+    if method == "adam":
+        reference = torch.optim.Adam(expected, lr=0.01, betas=(0.8, 0.9), eps=1e-3)
+        for p in expected:
+            square = torch.full_like(p, 0.5)
+            reference.state[p] = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": square}
     for step in range(5):
         gradients = [torch.randn(3, 4, generator=torch.Generator().manual_seed(10 * step + i)) for i in range(2)]
         optimizer.descend(gradients)
@@ -131,6 +141,15 @@ def test_rmsprop_is_that_of_torch():
         reference.step()
     for a, b in zip(parameters, expected, strict=True):
         torch.testing.assert_close(a, b.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_a_fixed_order_is_that_of_the_data(setup, monkeypatch):
+    _, prepared = setup(order="fixed")
+    seen = []
+    monkeypatch.setattr(loop, "make_step", lambda *_: lambda rows: seen.append(rows) or torch.zeros(()))
+    list(loop.train(state.initial_state(prepared), prepared))
+    steps = len(prepared.data.train) // 50
+    assert torch.cat(seen).tolist() == 3 * list(range(50 * steps))
 
 
 def test_hidden_state_of_an_objective_is_refused(setup):
