@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from benchmarks.cli.commands import compare, diagnose, gradients, inspect, profile, report, run, show
+from benchmarks.cli.commands import compare, gradients, inspect, report, reproduce, run, show
 from benchmarks.cli.commands.files import export, merge, rebuild
+from benchmarks.cli.commands.machine import diagnose, profile
 from benchmarks.cli.commands.models import evaluate, sample
 from benchmarks.common import environment
 from benchmarks.common.errors import ExitCode, StoppedError, UserError, printable, shorten
@@ -39,6 +40,9 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], str]]] = {
         "gradients": (gradients.gradients, "gradients --preset quick --study training"),
         "check": (inspect.check, "check mine --plugin mine.py"),
         "profile": (profile.profile, "profile vae --steps 500"),
+    },
+    "Compare with papers": {
+        "reproduce": (reproduce.reproduce, "reproduce --check"),
     },
     "Compare runs": {
         "compare": (compare.compare, "compare results/baseline latest"),

@@ -81,6 +81,8 @@ TIMED_QUANTITIES = frozenset({"seconds", "variance_x_seconds", "exchange_rate_se
 
 UNITS = {
     "variance": "nats²/parameter²",
+    "gradient": "nats/parameter",
+    "gradient_variance": "nats²/parameter²",
     "snr": "1",
     "snr_floor": "1",
     "cosine": "1",
@@ -100,6 +102,8 @@ UNITS = {
 }
 MEANINGS = {
     "variance": "trace of the covariance of one minibatch gradient (mean over B examples)",
+    "gradient": "mean over all estimates and coordinates",
+    "gradient_variance": "variance of one estimate, mean over the coordinates",
     "snr": "debiased squared norm of the mean gradient, divided by the variance; negative if noise exceeds the mean",
     "snr_floor": "smallest detectable snr: two standard deviations of snr for a mean gradient of 0, in the worst case",
     "cosine": "cosine of the angle between one estimate and the exact gradient, mean over repeats",

@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks.gradient_studies.columns import CHECKPOINTS, Row, add_interval
 from benchmarks.gradient_studies.discrete_studies import study_discrete, study_temperature
-from benchmarks.gradient_studies.integrands import make_integrand_rows
+from benchmarks.gradient_studies.integrands import make_integrand_rows, make_square_rows
 from benchmarks.gradient_studies.measurement import (
     MeasurementContext,
     VariantMeasurement,
@@ -41,15 +41,17 @@ class Study:
 
     setting: name of the varied setting. checkpoints: those at which the study measures.
     rows: function from context, variants and settings to the rows of one checkpoint. is_discrete: whether the study is
-    of variants with discrete latents; others are of those with continuous latents. has_bias: whether it needs models
-    with few latents, whose exact gradient is a sum over all states.
+    of variants with discrete latents, or of those with continuous latents; None for both. has_bias: whether it needs
+    models with few latents, whose exact gradient is a sum over all states. is_default: whether it is made if none is
+    named.
     """
 
     setting: str
     checkpoints: tuple[str, ...]
     rows: Callable[[MeasurementContext, Variants, StudySettings], Iterator[Row]]
-    is_discrete: bool = False
+    is_discrete: bool | None = False
     has_bias: bool = False
+    is_default: bool = True
 
 
 def study_training(context: MeasurementContext, variants: Variants, settings: StudySettings) -> Iterator[Row]:
@@ -154,6 +156,15 @@ def study_counter_example(context: MeasurementContext, variants: Variants, setti
             yield row | {"setting_value": frequency}
 
 
+def study_integrand(context: MeasurementContext, variants: Variants, settings: StudySettings) -> Iterator[Row]:
+    """Measure the gradient of every variant for a function of the settings, and its variance, per coordinate."""
+    if settings.integrand is None:
+        raise ValueError("the preset has no function f; add a table [gradients.integrand]")
+    inputs = settings.integrand, settings.integrand_draws, context.seed
+    for row in make_square_rows(context.model.encoder.family, variants, *inputs):
+        yield row | {"setting_value": settings.integrand.parameter}
+
+
 STUDIES: dict[str, Study] = {
     "training": Study("checkpoint", CHECKPOINTS, study_training),
     "latent-dim": Study("latent_dim", ("middle",), study_latent_dim),
@@ -163,4 +174,5 @@ STUDIES: dict[str, Study] = {
     "counter-example": Study("frequency", ("initial",), study_counter_example),
     "discrete": Study("latent_dim", ("initial", "end"), study_discrete, is_discrete=True),
     "temperature": Study("temperature", ("end",), study_temperature, is_discrete=True, has_bias=True),
+    "integrand": Study("parameter", ("initial",), study_integrand, is_discrete=None, is_default=False),
 }

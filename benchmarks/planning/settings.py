@@ -16,6 +16,7 @@ from benchmarks.planning.schedules import CONSTANT, compute_factor, format_optim
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 CountAboveOne = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 PRESETS = Path(__file__).parents[1] / "presets"
 MAX_SEEDS = 100_000
 
@@ -74,12 +75,27 @@ def _check_schedule(text: str) -> str:
     return text.replace(" ", "")
 
 
+class Integrand(BaseModel):
+    """f(z), the sum or mean over D latents of (z_d - t_d)², and the mean or logit of each latent.
+
+    targets: t_d, or one for all latents.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    function: Literal["squares", "mean-squares"] = "squares"
+    targets: Annotated[tuple[Finite, ...], Field(min_length=1)]
+    parameter: Finite = 0.0
+    latents: Count = 1
+
+
 class StudySettings(BaseModel):
     """Settings of the gradient studies, in addition to the settings that they share with runs.
 
     checkpoints: epochs at which the reference model is in the stages initial, early and middle; the end is its last.
     repeats: gradient estimates per variance. fewer_seeds: number of seeds in studies at one checkpoint.
     learning_rates: those of the runs that the study learning-rate compares, each with `fewer_seeds` seeds.
+    integrand: f of the study of that name, which needs it.
     examples: number of examples for the minibatch variance. pairs: pairs of minibatches in the study batch-size.
     """
 
@@ -93,6 +109,7 @@ class StudySettings(BaseModel):
     batch_sizes: tuple[Count, ...] = (10, 30, 100, 300, 1000)
     posterior_scales: tuple[Annotated[float, Field(gt=0, le=1, strict=True)], ...] = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
     frequencies: tuple[Annotated[float, Field(gt=0, le=1000, strict=True)], ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+    integrand: Integrand | None = None
     integrand_draws: Annotated[int, Field(ge=1000, le=100_000_000, strict=True)] = 100_000
     learning_rates: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)], ...] = (3e-4, 1e-3, 3e-3)
     examples: CountAboveOne = 1000
@@ -166,8 +183,8 @@ def load_settings(preset: str, overrides: Mapping[str, Any], repeats: int | None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: {error}; write it as TOML, for example: epochs = 40") from error
     studies = table.setdefault("gradients", {})
-    if repeats is not None and isinstance(studies, dict):
-        studies["repeats"] = repeats
+    if isinstance(studies, dict):
+        studies |= replacements.pop("gradients", {}) | ({} if repeats is None else {"repeats": repeats})
     try:
         return Settings(**(table | replacements))
     except ValidationError as error:

@@ -96,13 +96,14 @@ def _list_models(inputs: Inputs, variant: Variant, studies: Sequence[str]) -> di
     if not family.is_discrete:
         varied = inputs.settings.gradients.latent_dims
         latent_dims = [latent_dim, *sorted({*varied} - {latent_dim}, reverse=True)]
-        continuous = [study for study in studies if not STUDIES[study].is_discrete]
+        continuous = [study for study in studies if STUDIES[study].is_discrete is not True]
         return {
             d: [s for s in continuous if (d in varied if s == "latent-dim" else d == latent_dim)] for d in latent_dims
         }
-    discrete = [study for study in studies if STUDIES[study].is_discrete]
+    discrete = [study for study in studies if STUDIES[study].is_discrete is not False]
     large = [study for study in discrete if not STUDIES[study].has_bias]
-    return {latent_dim: large} | {count_enumerable(family): discrete}
+    small = [study for study in discrete if STUDIES[study].is_discrete]
+    return {latent_dim: large} | {count_enumerable(family): small}
 
 
 def plan_pairs(inputs: Inputs, against: str) -> list[StudyCell]:
@@ -155,7 +156,7 @@ def _plan_model(
         "name": name,
         "studies": list(studies),
         "variants": [planner.describe_variant(entry) for entry in entries],
-        "laboratory": varied.model_dump(mode="json"),
+        "laboratory": varied.model_dump(mode="json", exclude_none=True),
     }
     identity = {
         "variant": fields,

@@ -72,7 +72,7 @@ def plan_studies(
     model_specs.check_architecture(protocol, prepared.facts, architecture.architecture)
     inputs = Inputs(entries, plugins, settings, protocol, prepared, architecture)
     plan: list[StudyCell] = []
-    if studies := [study for study in STUDIES if study in names or not names]:
+    if studies := [study for study in STUDIES if study in names or (STUDIES[study].is_default and not names)]:
         plan += reference_models.plan_reference_cells(inputs, studies)
     if against is not None:
         plan += reference_models.plan_pairs(inputs, against)
