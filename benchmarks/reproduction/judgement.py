@@ -62,7 +62,7 @@ def describe_expected(check: Check) -> str:
     """Return what was published with its tolerance, or the bound."""
     if check.published is not None:
         width = f"{check.tolerance:g}" if check.tolerance is not None else f"{check.standard_errors:g} standard errors"
-        return f"{check.published:.4g} ± {width}"
+        return f"{check.published:.6g} ± {width}"
     bounds = [("above", check.above), ("below", check.below)]
     return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
 

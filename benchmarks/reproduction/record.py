@@ -30,7 +30,7 @@ def describe_run(run: ClaimedRun) -> dict[str, Any]:
 
 
 def read_record(folder: Path) -> ClaimRecord:
-    """Return the record of a claim's folder; an empty one if there is none."""
+    """Return the record of a claim's folder; empty without a file."""
     path = folder / RECORD
     record = atomic_files.read_json(path) if path.is_file() else {}
     return ClaimRecord(record.get("runs", {}), record.get("status", ""))

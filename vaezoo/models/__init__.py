@@ -15,6 +15,7 @@ from vaezoo.models.model import Decoder as Decoder
 from vaezoo.models.model import Encoder as Encoder
 from vaezoo.models.model import Model as Model
 from vaezoo.models.model import check_names as check_names
+from vaezoo.models.variational import build_model as build_model
 from vaezoo.models.variational import mlp_bernoulli as mlp_bernoulli
 from vaezoo.models.variational import mlp_categorical as mlp_categorical
 from vaezoo.models.variational import mlp_normal as mlp_normal

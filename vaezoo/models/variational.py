@@ -10,7 +10,8 @@ from vaezoo.models.architecture import DataSpec
 from vaezoo.models.model import Decoder, Encoder, Model
 
 
-def _build(spec: DataSpec, latent_dim: int, family: Family) -> Model:
+def build_model(spec: DataSpec, latent_dim: int, family: Family) -> Model:
+    """Return a VAE with the networks of the spec, and the posterior and prior of a family."""
     trunk, width = spec.architecture.encoder(spec)
     network = spec.architecture.decoder(spec, latent_dim)
     likelihood = LIKELIHOODS[spec.likelihood](math.prod(spec.shape))
@@ -29,12 +30,12 @@ def mlp_normal(spec: DataSpec, latent_dim: int) -> Model:
 
     Source: Kingma and Welling 2014, arXiv:1312.6114, appendix C.
     """
-    return _build(spec, latent_dim, DIAGONAL_NORMAL)
+    return build_model(spec, latent_dim, DIAGONAL_NORMAL)
 
 
 def mlp_point(spec: DataSpec, latent_dim: int) -> Model:
     """Return an autoencoder: the networks of `mlp_normal` without the head for the scale, with a point mass as q."""
-    return _build(spec, latent_dim, POINT_MASS)
+    return build_model(spec, latent_dim, POINT_MASS)
 
 
 def mlp_bernoulli(spec: DataSpec, latent_dim: int) -> Model:
@@ -42,7 +43,7 @@ def mlp_bernoulli(spec: DataSpec, latent_dim: int) -> Model:
 
     Source: Mnih and Gregor 2014, Neural variational inference and learning in belief networks, arXiv:1402.0030.
     """
-    return _build(spec, latent_dim, BERNOULLI)
+    return build_model(spec, latent_dim, BERNOULLI)
 
 
 def mlp_categorical(spec: DataSpec, latent_dim: int) -> Model:
@@ -53,4 +54,4 @@ def mlp_categorical(spec: DataSpec, latent_dim: int) -> Model:
 
     Source: Jang et al. 2017, Categorical reparameterization with Gumbel-softmax, arXiv:1611.01144.
     """
-    return _build(spec, latent_dim, CATEGORICAL)
+    return build_model(spec, latent_dim, CATEGORICAL)

@@ -18,8 +18,8 @@ def gradients(
         list[str] | None,
         option(
             "Make this study: training, latent-dim, draws, batch-size, posterior-scale, counter-example, "
-            "discrete, temperature, learning-rate or budget. Repeatable.",
-            "all but learning-rate and budget; with --run all",
+            "discrete, temperature, integrand, learning-rate or budget. Repeatable.",
+            "all but integrand, learning-rate and budget; with --run also these two",
         ),
     ] = None,
     run: Annotated[

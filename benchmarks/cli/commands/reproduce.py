@@ -37,12 +37,12 @@ def reproduce(
     Exit code 1 if a claim that was verified no longer is.
     """
     from benchmarks.reporting import formats
-    from benchmarks.reproduction import page, record
+    from benchmarks.reproduction import record, tables
     from benchmarks.reproduction.claims import list_claims, load_claim
 
     loaded = [load_claim(name) for name in claims or list_claims()]
     if list_:
-        print(formats.text_table(*page.list_rows(loaded)))
+        print(formats.text_table(*tables.list_rows(loaded)))
         return ExitCode.OK
     lost = []
     for claim in loaded:
@@ -50,7 +50,7 @@ def reproduce(
         if not check and (claims or claim.hours <= MAX_HOURS):
             run_missing(claim, folder, data_root, workers)
         judgement = judge_folder(claim, folder)
-        print(page.describe_judgement(judgement), flush=True)
+        print(tables.describe_judgement(judgement), flush=True)
         before = record.read_record(folder)
         if before.status == "verified" and judgement.status != "verified":
             lost.append(claim.name)

@@ -1,0 +1,112 @@
+"""Claims: files, and one line for each mistake in them."""
+
+import pytest
+
+from benchmarks.common.errors import UserError
+from benchmarks.planning.plugins import read_plugins
+from benchmarks.planning.registry import load_registry
+from benchmarks.planning.settings import load_settings
+from benchmarks.reproduction.claims import Claim, list_claims, load_claim
+from benchmarks.reproduction.record import ClaimRecord, describe_run, read_record, write_record
+from vaezoo import DataSpec
+
+MINIMAL = """
+title = "a"
+source = "b"
+hours = 1
+deviations = []
+[[runs]]
+variants = ["vae"]
+[[checks]]
+quantity = "c"
+kind = "exact"
+terms = [{ column = "elbo" }]
+above = 0
+reason = "d"
+[control]
+mistake = "e"
+column = "kl"
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", list_claims())
+def test_a_claim_of_the_project_is_whole(name):
+    claim = load_claim(name)
+    assert all(term.column for check in claim.checks for term in check.terms)
+    for run in claim.runs:
+        settings = load_settings(run.preset, run.settings)
+        assert settings.seeds
+        assert not run.plugin or (claim.folder / run.plugin).is_file()
+    assert any(claim.control.plant(term) != term for check in claim.checks for term in check.terms)
+
+
+def test_at_least_sixteen_claims():
+    assert len(list_claims()) >= 16
+
+
+def test_a_file_is_read(tmp_path):
+    claim = load_claim(write(tmp_path, MINIMAL))
+    assert (claim.name, claim.folder, claim.runs[0].name) == ("mine", tmp_path, "run")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "a"', "", "mine.toml, title: field required"),
+        ("above = 0", "", "mine.toml, checks.0: a check needs published with tolerance or standard_errors"),
+        ("above = 0", "published = 1", "mine.toml, checks.0: a check needs published with"),
+        ("above = 0", "tolerance = 1", "mine.toml, checks.0: a check needs published with"),
+        ('variants = ["vae"]', "", "mine.toml, runs.0: a run of the command run needs variants"),
+        ('variants = ["vae"]', 'command = "gradients"', "mine.toml, runs.0: a run of the command gradients needs"),
+        ('variants = ["vae"]', 'variants = ["vae"]\nname = "a/b"', "'a/b' can't be the name of a run"),
+        ('column = "elbo"', 'column = "elbo", run = "x"', "mine.toml, the file: there is no run 'x'; known: run"),
+        ("[control]", '[[runs]]\nvariants = ["vae"]\n[control]', "two runs have the same name: run, run"),
+        ('kind = "exact"', 'kind = "guess"', "mine.toml, checks.0.kind: input should be 'printed', 'exact'"),
+        ("hours = 1", "hours = -1", "mine.toml, hours: input should be greater than or equal to 0"),
+        ("hours = 1", "hours = ", "can't read the claim .*mine.toml: .*line"),
+        ("hours = 1", "hours = 1\nday = 1", "mine.toml, day: extra inputs are not permitted"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, old, new, message):
+    with pytest.raises(UserError, match=message):
+        load_claim(write(tmp_path, MINIMAL.replace(old, new)))
+
+
+def test_the_variants_of_the_plug_in_have_their_estimators_on_8_latents_of_4_classes():
+    claim = load_claim("reinmax-order")
+    entries = load_registry(read_plugins([claim.folder / claim.runs[0].plugin]))
+    for name, estimator in (
+        ("st", "straight_through"),
+        ("st-gumbel", "st_gumbel_softmax(1.3)"),
+        ("reinmax", "reinmax"),
+    ):
+        variant = entries[f"8x4-{name}"].variant
+        assert variant.estimator.name == estimator
+        family = variant.architecture(DataSpec((8, 8), "bernoulli"), variant.latent_dim).encoder.family
+        assert (family.width, variant.latent_dim // family.width) == (4, 8)
+
+
+def test_an_unknown_name_is_explained(tmp_path):
+    with pytest.raises(UserError, match="unknown claim 'one-dimensoin'; did you mean one-dimension"):
+        load_claim("one-dimensoin")
+    with pytest.raises(UserError, match=r"can't read the claim none.toml: No such file or directory; name a TOML file"):
+        load_claim("none.toml")
+
+
+def test_a_record_knows_only_runs_with_the_settings_of_the_claim(tmp_path):
+    claim = load_claim(write(tmp_path, MINIMAL))
+    assert read_record(tmp_path) == ClaimRecord({}, "")
+    (run,) = claim.runs
+    record = ClaimRecord({"run": describe_run(run), "old": {}}, "verified")
+    write_record(tmp_path, claim, record)
+    assert read_record(tmp_path) == ClaimRecord({"run": describe_run(run)}, "verified")
+    changed = load_claim(write(tmp_path, MINIMAL.replace('"vae"]', '"vae"]\nsettings = { epochs = 3 }')))
+    assert record.has(run)
+    assert not record.has(changed.runs[0])
+    assert isinstance(claim, Claim)
