@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -92,10 +93,14 @@ def render_table(summaries: Sequence[Summary], metrics: Sequence[Metric], style:
     )
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str] = ()) -> str:
-    """Return a table as text. align: "left" or "right" for each column, by default all "left"."""
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str] = (), gap: int = 2) -> str:
+    """Return a table as text. align: "left" or "right" for each column, by default all "left". gap: between columns."""
     text = tabulate.tabulate(rows, header, "simple", disable_numparse=True, colalign=align if align and rows else None)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    lines = text.splitlines()
+    rule = next(line for line in lines if line.startswith("--"))
+    for space in reversed([match.start() for match in re.finditer("  ", rule)] if gap == 1 else []):
+        lines = [line[:space] + line[space + 1 :] for line in lines]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -154,16 +159,23 @@ def _render_text(title: str, explanation: str, rows: list[list[str]]) -> str:
     lengths, width = count_characters(rows), terminal_width()
     first = (0,) if len({row[1] for row in body}) == 1 else (0, 1)  # a number of seeds that all have is in the title
     title += "" if len(first) > 1 else f", seeds: {body[0][1]}"
+    by_gap = {gap: _split_columns(lengths, first, width, gap) for gap in (2, 1)}
+    gap = min(by_gap, key=lambda gap: len(by_gap[gap]))  # columns stand closer only if more fit then
+    tables = []
+    for panel in by_gap[gap]:
+        head, *lines = [[row[i] for i in (*first, *panel)] for row in rows]
+        tables.append(text_table(head, lines, gap=gap))
+    return "\n\n".join([textwrap.fill(f"{title} ({explanation})", width), *tables])
+
+
+def _split_columns(lengths: Sequence[int], first: Sequence[int], width: int, gap: int) -> list[list[int]]:
+    """Return the columns that stand side by side, after those in `first`."""
     panels: list[list[int]] = [[]]
     for i in range(2, len(lengths)):
-        if panels[-1] and sum(lengths[j] + 2 for j in (*first, *panels[-1], i)) - 2 > width:
+        if panels[-1] and sum(lengths[j] + gap for j in (*first, *panels[-1], i)) - gap > width:
             panels.append([])
         panels[-1].append(i)
-    tables = []
-    for panel in panels:
-        head, *lines = [[row[i] for i in (*first, *panel)] for row in rows]
-        tables.append(text_table(head, lines))
-    return "\n\n".join([textwrap.fill(f"{title} ({explanation})", width), *tables])
+    return panels
 
 
 def _wrap_lines(cell: str) -> str:

@@ -21,7 +21,10 @@ COLOURS = tuple(
     f"#{code}"
     for code in ("1f77b4", "ff7f0e", "2ca02c", "d62728", "9467bd", "8c564b", "e377c2", "7f7f7f", "bcbd22", "17becf")
 )
-NOTE = "Codes: means of q(z|x) in their two principal directions. Dashed: 1 and 2 standard deviations of the prior."
+NOTE = (
+    "Codes: means of q(z|x) in their two principal directions. Dashed: 1 and 2 standard deviations of a normal prior."
+)
+STANDARD = "standard-normal"  # the prior whose circles are drawn, and that of older tables
 
 
 def read_pictures(results: pd.DataFrame, folder: Path) -> Pictures:
@@ -33,7 +36,8 @@ def read_pictures(results: pd.DataFrame, folder: Path) -> Pictures:
     for name in names[:MAX_VARIANTS]:
         seeds = cells[cells["variant"] == name].sort_values("seed").head(MAX_SEEDS)
         arrays = {int(cell.seed): read_image_arrays(folder, str(cell.cell_id)) for cell in seeds.itertuples()}
-        pictures[name] = {seed: content for seed, content in arrays.items() if content}
+        radii = {"radii": np.array([1.0, 2.0] if set(seeds["prior"].dropna()) <= {STANDARD, ""} else [])}
+        pictures[name] = {seed: content | radii for seed, content in arrays.items() if content}
     return {name: by_seed for name, by_seed in pictures.items() if by_seed}
 
 
@@ -57,7 +61,8 @@ def render_block(variant: str, seed: int, arrays: Arrays) -> str:
     points = project_codes(arrays)
     limit = 1.05 * max(2, np.abs(points).max())
     attributes = f'data-picture="{html.escape(variant)}" data-seed="{seed}" data-limit="{limit:.3g}"'
-    figures.append(f"<figcaption>codes</figcaption>{draw_codes(points, arrays['labels'], limit, title)}")
+    drawing = draw_codes(points, arrays["labels"], arrays["radii"], limit, title)
+    figures.append(f"<figcaption>codes</figcaption>{drawing}")
     return f"<div {attributes}><h3>{title}</h3>{''.join(f'<figure>{figure}</figure>' for figure in figures)}</div>"
 
 
@@ -78,10 +83,10 @@ def project_codes(arrays: Arrays) -> Array:
     return np.pad(codes @ (directions.T * signs), ((0, 0), (0, 2 - len(directions))))
 
 
-def draw_codes(points: Array, labels: Array, limit: float, title: str) -> str:
-    """Return a drawing of the codes by class, with circles of 1 and 2 standard deviations of the prior."""
+def draw_codes(points: Array, labels: Array, radii: Array, limit: float, title: str) -> str:
+    """Return a drawing of the codes by class, with circles of these radii, as those of a normal prior."""
     style = 'fill="none" vector-effect="non-scaling-stroke"'
-    marks = [f'<circle r="{radius}" {style} stroke="currentColor" stroke-dasharray="4"/>' for radius in (1, 2)]
+    marks = [f'<circle r="{radius:g}" {style} stroke="currentColor" stroke-dasharray="4"/>' for radius in radii]
     for label in np.unique(labels[:CODES]):
         path = "".join(f"M{x:.2f} {-y:.2f}h0" for x, y in points[labels[:CODES] == label])
         colour = COLOURS[int(label) % len(COLOURS)]

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.comparison import run_comparison, verdict_tables
 from benchmarks.reporting import csv_tables, results_table, summaries
-from benchmarks.reporting.page import contents, document, sentences
+from benchmarks.reporting.page import contents, document, pictures, sentences
 from tests.benchmarks.synthetic_runs import lose_seeds, make_results
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -86,6 +86,15 @@ def test_it_has_pictures_of_each_variant_and_seed(page):
     blocks = [a for _, a in page.elements if "data-picture" in a]
     assert [[name, seeds] for name, seeds in page.data["pictured"]]
     assert len(blocks) == sum(len(seeds) for _, seeds in page.data["pictured"])
+
+
+def test_codes_have_circles_where_the_prior_is_a_standard_normal(finished):
+    results = results_table.read_results(finished.folder / "results.csv")
+    arrays = pictures.read_pictures(results, finished.folder)
+    for variant, rows in results.groupby("variant"):
+        is_normal = set(rows["prior"].dropna()) <= {"standard-normal"}
+        html = pictures.render_block(str(variant), 0, arrays[variant][0])
+        assert html.count("<circle ") == (2 if is_normal else 0), variant
 
 
 def test_scripts_of_the_project_are_short():
