@@ -30,6 +30,7 @@ def report(
     from benchmarks.gradient_studies.report import tables
     from benchmarks.reporting import results_table
     from benchmarks.reporting.page import contents, document
+    from benchmarks.reproduction import references
     from benchmarks.runs import folders
 
     if studies := folders.find_study_table(run, RESULTS):
@@ -42,6 +43,7 @@ def report(
         extras = _read_laboratory(laboratory)
     if against:
         extras = dataclasses.replace(extras, verdicts=_compare(against, results, path))
+    extras = dataclasses.replace(extras, published=references.list_published(results))
     target = out or path.with_name(document.PAGE)
     document.write_page(results, path, target, extras)
     print(target)

@@ -35,13 +35,15 @@ class Extras:
     """What a page can have beyond its run.
 
     laboratory: lines of the exchange rates by stage: variant, stage, value, low, high, text. stages: in their order.
-    rates: draws for one, from the same studies. verdicts: a comparison with another run.
+    rates: draws for one, from the same studies. verdicts: a comparison with another run. published: values of papers:
+    metric, variant, value, label.
     """
 
     laboratory: Sequence[Record] = ()
     stages: Sequence[str] = ()
     rates: DrawsForOne | None = None
     verdicts: Record | None = field(default=None)
+    published: Sequence[Record] = ()
 
 
 def collect_contents(
@@ -91,6 +93,7 @@ def _describe_selection(rows: pd.DataFrame, path: Path, extras: Extras) -> Recor
         "colours": looks.read_table()["estimators"],
         "laboratory": list(extras.laboratory),
         "stages": list(extras.stages),
+        "published": list(extras.published),
     }
 
 

@@ -28,9 +28,7 @@ const WRITERS = {
 function copyTable(write) {
   const texts = (row) => [...row.cells].map((cell) => cell.innerText.trim().replace(/\s*\n+\s*/g, " "));
   const area = element("textarea", { value: write([...$("#table table").rows].map(texts)), readOnly: true });
-  $("#table .controls").append(area);
-  area.select();
-  document.execCommand("copy"); // a page that is a file has no navigator.clipboard
+  $("#table .controls").append(area), area.select(), document.execCommand("copy"); // a page that is a file has no navigator.clipboard
 }
 function drawTable() {
   const columns = state.columns.split(" ").filter((name) => metrics.has(name));
@@ -68,26 +66,29 @@ function drawLines(id, metric, axis, xType, ...controls) {
   const middle = (group) => [axis, metric].map((name) => d3.median(group, (row) => row[name]));
   const medians = d3.flatRollup(points, middle, (row) => row.variant, (row) => row.epoch);
   const type = (state.scale || scale) === "log" && points.some((row) => row[metric] <= 0) ? "symlog" : state.scale || scale;
+  const published = data.published.filter((line) => line.metric === metric && isVisible(line.variant));
+  const heights = [...medians.map((row) => row[2][1]), ...published.map((line) => line.value)];
   const [left, right, bottom, top] = state.zoom && id === "curves" ? state.zoom.split(" ").map(Number) : [];
   const stroke = (row) => colour(row.variant ?? row[0]);
   const text = (row) => `${row.variant}, ${isQuantile(row) ? "" : "seed "}${row.seed}, epoch ${row.epoch}\n` +
     `${AXES[axis]}: ${format(row[axis])}\n${title}: ${format(row[metric], metric)} ${unit}`;
   return draw(id, `${title} by ${AXES[axis]}`, {
     x: { label: AXES[axis], type: xType, ...(xType === "log" && { tickFormat }), ...(right && { domain: [left, right] }) },
-    y: { label: `${title}, ${unit}`, type, grid: true, domain: right ? [bottom, top] : d3.extent(medians, (row) => row[2][1]), nice: !right },
-    marks: [Plot.line(points, { x: axis, y: metric, z: (row) => row.variant + row.seed, stroke, strokeOpacity: 0.35, clip: true }),
+    y: { label: `${title}, ${unit}`, type, grid: true, domain: right ? [bottom, top] : d3.extent(heights), nice: !right },
+    marks: [Plot.ruleY(published, { y: "value", stroke, strokeDasharray: "5" }),
+      Plot.text(published, { y: "value", text: "label", frameAnchor: "left", dx: 8, dy: -7 }),
+      Plot.line(points, { x: axis, y: metric, z: (row) => row.variant + row.seed, stroke, strokeOpacity: 0.35, clip: true }),
       Plot.line(medians, { x: (row) => row[2][0], y: (row) => row[2][1], z: "0", stroke, strokeWidth: 2.5, marker: "dot", clip: true }),
       Plot.tip(points, Plot.pointer({ x: axis, y: metric, title: text }))],
   });
 }
 function drawCurves() {
-  const axes = menu("axis", "axis", Object.keys(AXES), Object.values(AXES));
   const scales = menu("scale", "scale", ["", "linear", "log"], ["of the metric", "linear", "log"]);
+  const axes = menu("axis", "axis", Object.keys(AXES), Object.values(AXES));
   const svg = drawLines("curves", state.metric, state.axis, "linear", metricMenu(), axes, scales);
   if (!svg) return;
   const [x, y] = [svg.scale("x"), svg.scale("y")];
-  const zoom = ([[left, top], [right, bottom]]) =>
-    update({ zoom: [left, right].map(x.invert).concat([bottom, top].map(y.invert)).join(" ") });
+  const zoom = ([[left, top], [right, bottom]]) => update({ zoom: [left, right].map(x.invert).concat([bottom, top].map(y.invert)).join(" ") });
   const brush = d3.brush().on("end", ({ selection }) => selection && zoom(selection));
   d3.select(svg).append("g").call(brush).on("dblclick", () => update({ zoom: "" }));
 }
@@ -100,10 +101,9 @@ function drawDots(id, metric, list, ...controls) {
   const points = list.filter((row) => Number.isFinite(row[metric]) && (scale !== "log" || row[metric] > 0));
   if (!points.length) return say(id, `No variant of the selection has the metric ${title}.`);
   const worst = (direction === "lower" ? d3.max : d3.min)(points, (row) => row[metric]);
-  const x = (row) => (row.status === "ok" ? row[metric] : worst);
+  const x = (row) => (row.status === "ok" ? row[metric] : worst), stroke = (row) => colour(row.variant);
   const text = (row) => `${row.variant}, seed ${row.seed}: ${row.status === "ok" ? format(row[metric], metric) : row.status}\n` +
     `python -m benchmarks run ${row.variant} --seeds ${row.seed},${data.options}`;
-  const stroke = (row) => colour(row.variant);
   draw(id, `${title} of each seed`, { marginLeft: 140, x: { label: `${title}, ${unit}`, type: scale, grid: true },
     y: { label: null, domain: names.filter(isVisible) },
     marks: [Plot.dot(points, { x, y: "variant", stroke, fill: stroke, fillOpacity: 0.3, r: 5 }),

@@ -97,6 +97,15 @@ def test_codes_have_circles_where_the_prior_is_a_standard_normal(finished):
         assert html.count("<circle ") == (2 if is_normal else 0), variant
 
 
+def test_published_values_are_data_of_the_page(finished, tmp_path):
+    results = results_table.read_results(finished.folder / "results.csv")
+    line = {"metric": "elbo", "variant": "vae", "value": -20.0, "label": "published"}
+    extras = contents.Extras(published=[line])
+    target = tmp_path / "page.html"
+    document.write_page(results, finished.folder / "results.csv", target, extras)
+    assert Page(target.read_text(encoding="utf-8")).data["published"] == [line]
+
+
 def test_scripts_of_the_project_are_short():
     lines = [line for name in document.SCRIPTS[-1] for line in (document.TEMPLATE / name).read_text().splitlines()]
     assert len(lines) < 300
