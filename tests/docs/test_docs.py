@@ -123,11 +123,13 @@ def laboratory():
 
 def test_the_committed_laboratory_is_whole(laboratory):
     training = laboratory[laboratory["study"] == "training"]
-    continuous = {name for name, study in STUDIES.items() if not study.is_discrete} | {*TRAINED_STUDIES}
-    assert set(laboratory["study"]) == continuous
+    by_default = {name for name, study in STUDIES.items() if study.is_default}
+    assert set(laboratory["study"]) == by_default | {*TRAINED_STUDIES}
     assert training["seed"].nunique() == 5
     assert training["repeats"].dropna().min() >= 1000
     assert {v.name for v in VARIANTS if not v.latent_dim} - {"autoencoder"} <= set(training["variant"])
+    discrete = laboratory[laboratory["study"] == "discrete"]
+    assert {v.name for v in VARIANTS if v.latent_dim} <= set(discrete["variant"])
     for study in set(laboratory["study"]) - {"training"}:
         assert laboratory[laboratory["study"] == study]["seed"].nunique() >= 3
 

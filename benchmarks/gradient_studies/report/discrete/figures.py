@@ -61,8 +61,9 @@ def find_best(rows: pd.DataFrame) -> str:
         if len(errors) and not errors["is_biased"].all():
             unbiased = errors[~errors["is_biased"]].iloc[0]["variant"]
             first = errors.iloc[0]["variant"]
-            of_all = "" if first == unbiased else f"{first} has the smallest error, "
-            return f"{family}: {of_all}{unbiased} the smallest of the unbiased estimators"
+            if first == unbiased:
+                return f"{family}: {first} has the smallest error, and no bias"
+            return f"{family}: {first} has the smallest error, {unbiased} the smallest without bias"
     return ""
 
 
@@ -78,7 +79,7 @@ def draw_errors(axes: Axes, errors: pd.DataFrame, looks: Looks) -> None:
             axes.errorbar(line.squared_bias, y, xerr=bar, color=colour, marker="D", markerfacecolor="white", capsize=2)
         elif high > 0:
             axes.plot(high, y, color=colour, marker=8, linestyle="none")  # a caret to the left
-    _set_rows(axes, labels)
+    _set_rows(axes, labels, [looks[variant]["color"] for variant in errors["variant"]])
     axes.set_xlabel(UNIT)
 
 
@@ -90,12 +91,14 @@ def _draw_costs(axes: Axes, costs: pd.DataFrame, looks: Looks, biased: set[str])
         fill = "white" if row.variant in biased else colour
         axes.errorbar(row.value, y, xerr=bar, color=colour, marker="o", markerfacecolor=fill, capsize=2)
     axes.axvline(1, color="0.3", linewidth=0.8, linestyle="dotted")
-    _set_rows(axes, costs["variant"].tolist())
+    _set_rows(axes, costs["variant"].tolist(), [looks[variant]["color"] for variant in costs["variant"]])
     axes.set_xlabel("decoder passes, relative to leave-one-out")
 
 
-def _set_rows(axes: Axes, labels: list[str]) -> None:
+def _set_rows(axes: Axes, labels: list[str], colours: list[str]) -> None:
     axes.set_yticks(range(len(labels)), labels)
+    for text, colour in zip(axes.get_yticklabels(), colours, strict=True):
+        text.set_color(colour)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(style.format_power_of_ten)

@@ -194,8 +194,9 @@ def test_committed_reference_run_has_the_present_variants_and_preset():
     """Otherwise 'compare' finds everything incomparable: run preset ci with 20 seeds and install it."""
     installed = results_table.read_results(RESULTS / "baseline" / "results.csv")
     protocol, prepared = planner.prepare(load_settings("ci", {}))
-    continuous = [RegisteredVariant(v) for v in VARIANTS if not v.latent_dim]
-    plan = planner.plan_cells(continuous, protocol, range(reference_run.MIN_SEEDS), prepared)
+    entries = [RegisteredVariant(v) for v in VARIANTS]
+    latent_dims = [v.latent_dim or protocol.latent_dim for v in VARIANTS]
+    plan = planner.plan_cells(entries, protocol, range(reference_run.MIN_SEEDS), prepared, latent_dims=latent_dims)
     assert set(installed["cell_id"]) == {case.cell_id for case in plan}
     last = history_table.read_history(RESULTS / "history.csv").iloc[-1]
     assert [last["commit"]] == installed["commit"].unique().tolist()

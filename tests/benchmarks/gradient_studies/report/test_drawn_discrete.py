@@ -61,7 +61,7 @@ def test_a_bias_that_is_not_seen_is_an_upper_limit():
     assert [text.get_text() for text in left.get_yticklabels()] == [
         "bernoulli-st (1)", "bernoulli-disarm (2)", "bernoulli-loo (2)"
     ]  # fmt: skip
-    assert "bernoulli-st has the smallest error, bernoulli-disarm the smallest of the unbiased" in (
+    assert "bernoulli-st has the smallest error, bernoulli-disarm the smallest without bias" in (
         figure.get_suptitle().replace("\n", " ")
     )
 

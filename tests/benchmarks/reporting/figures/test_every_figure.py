@@ -44,7 +44,7 @@ def test_every_figure_is_drawn(every):
     """All that the pages show, and the slides."""
     committed = {path.stem for name in ("default", "gradients") for path in (slides.RESULTS / name).rglob("*.svg")}
     assert committed | {path.stem for path in slides.FOLDER.glob("*.svg")} <= set(every)
-    assert len(every) == 31
+    assert len(every) == 33
 
 
 def test_no_text_is_smaller_than_8_points_or_24_pixels_of_a_slide(every):
