@@ -34,7 +34,7 @@ def profile_step(case: Case, steps: int, trace: Path) -> str:
     """Profile training steps of a case, write the trace, and return the text to print."""
     protocol = case.protocol
     (case,) = prepare_cells([case], 1, Limits())
-    kernels.configure_kernels(protocol.threads, protocol.precision)
+    kernels.configure_kernels(protocol.threads, protocol.precision, protocol.batch_size)
     try:
         setup = setup_case(case)
         advance = make_step(initial_state(setup), setup)

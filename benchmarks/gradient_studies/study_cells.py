@@ -145,7 +145,7 @@ class StudyCell:
 
 def run_cell(cell: StudyCell, folder: str) -> None:
     """Measure the cell in this process, and write its file to the run folder."""
-    kernels.configure_kernels(cell.protocol.threads, cell.protocol.precision)
+    kernels.configure_kernels(cell.protocol.threads, cell.protocol.precision, cell.protocol.batch_size)
     rows: list[Row] = []
     started = cell_files.utc_now()
 

@@ -24,7 +24,7 @@ from vaezoo.evaluation import log_likelihood
 
 def setup_variant(name):
     case = plan_cases([name], "default", seeds="1")[0]
-    configure_kernels(case.protocol.threads, case.protocol.precision)
+    configure_kernels(case.protocol.threads, case.protocol.precision, case.protocol.batch_size)
     return setup_case(case)
 
 

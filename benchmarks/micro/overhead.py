@@ -33,7 +33,7 @@ ROUNDS, EPOCHS, CELLS = 5, 40, 20
 
 def run_bare_loop(case: Case) -> float:
     """Return examples per second of a plain loop over the same epochs, without checkpoints."""
-    kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
+    kernels.configure_kernels(case.protocol.threads, case.protocol.precision, case.protocol.batch_size)
     setup = setup_case(case)
     images = setup.data.train
     order, pixels, latents = (make_generator(case.seed, purpose) for purpose in ("batches", "binarize", "noise"))

@@ -69,7 +69,7 @@ def train_both(name: str) -> list[pd.DataFrame]:
 
 def run_case(case: Case, slow: bool) -> dict[str, Any]:
     """Return the record of a case, trained with the usual or the slow step."""
-    kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
+    kernels.configure_kernels(case.protocol.threads, case.protocol.precision, case.protocol.batch_size)
     make_step = loop.make_step
     if slow:
         loop.make_step = lambda *arguments: slow_down(make_step(*arguments))

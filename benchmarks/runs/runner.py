@@ -130,14 +130,14 @@ def _describe_environment(protocol: Any, executor: Executor) -> Record:
     description = {"schema_version": atomic_files.SCHEMA_VERSION, "executor": executor.name}
     description |= environment.describe_environment(protocol.threads, executor.workers)
     return description | isolated_call.call_isolated(
-        _describe_kernels, protocol.threads, executor.workers, protocol.precision
+        _describe_kernels, protocol.threads, executor.workers, protocol.precision, protocol.batch_size
     )
 
 
-def _describe_kernels(threads: int, workers: int, precision: str) -> Record:
+def _describe_kernels(threads: int, workers: int, precision: str, batch_size: int) -> Record:
     from benchmarks.common import kernels  # imports torch
 
-    return kernels.describe_kernels(threads, workers, precision)
+    return kernels.describe_kernels(threads, workers, precision, batch_size)
 
 
 def _complete_record(folder: Path, event: Event) -> Record:

@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 def run_cell(case: Case, folder: str) -> None:
-    kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
+    kernels.configure_kernels(case.protocol.threads, case.protocol.precision, case.protocol.batch_size)
     snapshot = state.snapshot_path(Path(folder), case)
     record, attachments = train_and_measure(case, snapshot)
     cell_files.write_cell(Path(folder), record, attachments)

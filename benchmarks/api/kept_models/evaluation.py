@@ -161,7 +161,7 @@ def _evaluate_cell(cell: EvaluationCell, folder: str) -> None:
     from benchmarks.training.state import check_support
 
     case, started = cell.case, cell_files.utc_now()
-    kernels.configure_kernels(case.protocol.threads, case.protocol.precision)
+    kernels.configure_kernels(case.protocol.threads, case.protocol.precision, case.protocol.batch_size)
     trained = reload.load_kept_model(Path(cell.path), cell.trained)
     model = trained.model.to(case.protocol.device)
     data = load_dataset(case.data_folder, case.protocol, reload.read_run_facts(Path(cell.folder)))

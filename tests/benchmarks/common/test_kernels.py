@@ -29,25 +29,26 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("vendor", "flags", "precision", "expected"),
+    ("vendor", "flags", "precision", "batch_size", "expected"),
     [
-        ("AuthenticAMD", "avx2 avx512f avx512_bf16", "float32", "onednn"),
-        ("AuthenticAMD", "avx2", "float32", "mkl"),
-        ("AuthenticAMD", "avx2 avx512f", "bfloat16", "mkl"),
-        ("GenuineIntel", "avx2 avx512f amx_bf16", "float32", "mkl"),
-        ("", "", "float32", "mkl"),
+        ("AuthenticAMD", "avx2 avx512f avx512_bf16", "float32", 32, "onednn"),
+        ("AuthenticAMD", "avx2 avx512f avx512_bf16", "float32", 31, "mkl"),
+        ("AuthenticAMD", "avx2", "float32", 100, "mkl"),
+        ("AuthenticAMD", "avx2 avx512f", "bfloat16", 100, "mkl"),
+        ("GenuineIntel", "avx2 avx512f amx_bf16", "float32", 100, "mkl"),
+        ("", "", "float32", 100, "mkl"),
     ],
 )
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this torch was built without MKL")
-def test_choice_of_the_library(machine, vendor, flags, precision, expected):
+def test_choice_of_the_library(machine, vendor, flags, precision, batch_size, expected):
     machine(vendor, flags)
-    assert kernels.choose_library(precision) == expected
+    assert kernels.choose_library(precision, batch_size) == expected
 
 
 PRODUCT = """
 import sys, torch
 from benchmarks.common import kernels
-kernels.choose_library = lambda precision: sys.argv[1]
+kernels.choose_library = lambda precision, batch_size: sys.argv[1]
 kernels.configure_kernels(1)
 torch.manual_seed(0)
 torch.save(torch.randn(100, 784) @ torch.randn(784, 400), sys.argv[2])
@@ -98,7 +99,7 @@ def test_the_matrix_rate_is_that_of_the_median_duration(monkeypatch):
 def test_matrix_rate_is_that_of_the_threads_of_all_workers(machine, monkeypatch, threads, workers, expected):
     configured = []
     monkeypatch.setattr(kernels, "count_cores", lambda: 3)
-    monkeypatch.setattr(kernels, "configure_kernels", lambda count, precision: configured.append(count))
+    monkeypatch.setattr(kernels, "configure_kernels", lambda count, *_: configured.append(count))
     assert kernels.describe_kernels(threads, workers, "float32")["matrix_rate"]["threads"] == expected
     assert configured == [expected]
 
