@@ -1,4 +1,4 @@
-"""Variants of the claim reinmax-order: 8 latents of 4 classes, and its temperature."""
+"""Variants of the claim reinmax-order: 8 latents of 4 classes."""
 
 from functools import partial
 
@@ -16,6 +16,6 @@ def mlp_8x4(spec: DataSpec, latent_dim: int) -> Model:
 make = partial(Variant, architecture=mlp_8x4, objective=elbo, unbiased=False, latent_dim=32)
 VARIANTS = [
     make("8x4-st", estimator=straight_through),
-    make("8x4-st-gumbel", estimator=st_gumbel_softmax(1.3)),
+    make("8x4-st-gumbel", estimator=st_gumbel_softmax(0.5)),
     make("8x4-reinmax", estimator=reinmax),
 ]

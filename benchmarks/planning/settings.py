@@ -183,7 +183,7 @@ def load_settings(preset: str, overrides: Mapping[str, Any], repeats: int | None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: {error}; write it as TOML, for example: epochs = 40") from error
     studies = table.setdefault("gradients", {})
-    if isinstance(studies, dict):
+    if isinstance(studies, dict) and isinstance(replacements.get("gradients", {}), Mapping):
         studies |= replacements.pop("gradients", {}) | ({} if repeats is None else {"repeats": repeats})
     try:
         return Settings(**(table | replacements))

@@ -97,7 +97,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: Sequ
     """Return a table as text. align: "left" or "right" for each column, by default all "left". gap: between columns."""
     text = tabulate.tabulate(rows, header, "simple", disable_numparse=True, colalign=align if align and rows else None)
     lines = text.splitlines()
-    rule = next(line for line in lines if line.startswith("--"))
+    rule = next((line for line in lines if line.startswith("--")), "")
     for space in reversed([match.start() for match in re.finditer("  ", rule)] if gap == 1 else []):
         lines = [line[:space] + line[space + 1 :] for line in lines]
     return "\n".join(line.rstrip() for line in lines)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from benchmarks.common.atomic_files import NAME_PATTERN
 from benchmarks.common.errors import UserError, shorten, unknown
+from benchmarks.planning.settings import load_settings
 
 CLAIMS = Path(__file__).parents[1] / "claims"
 Value = str | int | float
@@ -20,7 +21,7 @@ Kind = Literal["printed", "exact", "order", "remembered"]
 class Part(BaseModel):
     """Part of a claim; other keys than its fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ClaimedRun(Part):
@@ -29,7 +30,7 @@ class ClaimedRun(Part):
     settings: keys of a preset that replace those of `preset`. plugin: Python file with more variants, beside the claim.
     """
 
-    name: Text = "run"
+    name: Text = "main"
     command: Literal["run", "gradients"] = "run"
     variants: tuple[Text, ...] = ()
     studies: tuple[Text, ...] = ()
@@ -59,6 +60,12 @@ class Term(Part):
     where: dict[str, Value] = {}
     run: str = ""
     factor: float = 1.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.factor == 0:
+            raise ValueError("the factor of a term is 0; remove the term")
+        return self
 
 
 class Check(Part):
@@ -91,19 +98,25 @@ class Check(Part):
 
 
 class Control(Part):
-    """A planted mistake that must miss the claim: each term with another run, column or values in `where`."""
+    """A planted mistake that must miss the claim.
+
+    column, where: replace those of each term. variants, runs: name -> the name that replaces it.
+    """
 
     mistake: Text
-    run: str = ""
     column: str = ""
     where: dict[str, Value] = {}
+    variants: dict[str, str] = {}
+    runs: dict[str, str] = {}
 
     def plant(self, term: Term) -> Term:
         """Return the term with the mistake."""
-        where = term.where | self.where
-        return term.model_copy(
-            update={"run": self.run or term.run, "column": self.column or term.column, "where": where}
-        )
+        where = {
+            name: self.variants.get(str(value), value) if name == "variant" else value
+            for name, value in (term.where | self.where).items()
+        }
+        run, column = self.runs.get(term.run, term.run), self.column or term.column
+        return term.model_copy(update={"run": run, "column": column, "where": where})
 
 
 class Claim(Part):
@@ -124,7 +137,7 @@ class Claim(Part):
     def _check(self) -> Self:
         names = [run.name for run in self.runs]
         terms = [term for check in self.checks for term in (*check.terms, *filter(None, [check.divisor]))]
-        for name in [self.control.run, *(term.run for term in terms)]:
+        for name in [*self.control.runs, *self.control.runs.values(), *(term.run for term in terms)]:
             if name and name not in names:
                 raise ValueError(f"there is no run '{shorten(name, 40)}'; known: {', '.join(names)}")
         if len({*names}) < len(names):
@@ -152,9 +165,15 @@ def load_claim(name: str) -> Claim:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"can't read the claim {path}: {reason}; name a TOML file or one of those of --list") from error
     try:
-        return Claim(**(table | {"name": path.stem, "folder": path.parent}))
+        claim = Claim(**(table | {"name": path.stem, "folder": path.parent}))
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"])) or "the file"
         message = fault["msg"].removeprefix("Value error, ")
         raise UserError(f"{path.name}, {place}: {message[0].lower()}{message[1:]}") from error
+    for run in claim.runs:
+        try:
+            load_settings(run.preset, run.settings)
+        except UserError as error:
+            raise UserError(f"{path.name}, settings of the run {run.name}: {str(error).lstrip('-')}") from error
+    return claim

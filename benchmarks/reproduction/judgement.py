@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from benchmarks.common.errors import UserError
 from benchmarks.common.seed_statistics import Estimate
 from benchmarks.reproduction.claims import Check, Claim
 from benchmarks.reproduction.quantities import estimate_quantity
@@ -36,20 +37,38 @@ class Judgement:
 
 
 def judge(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Judgement:
-    """Decide a claim from the tables of its runs. It is refuted if a check fails, or if the planted mistake passes."""
+    """Decide a claim from the tables of its runs. It is refuted if a check fails, or if the planted mistake passes.
+
+    It is not reached if a quantity can't be computed.
+    """
+    try:
+        return _judge(claim, tables)
+    except UserError as error:
+        return Judgement(claim, "not reached", _add_note(claim, str(error)))
+
+
+def _add_note(claim: Claim, reason: str) -> str:
+    return f"{reason}. {claim.note}" if claim.note else reason
+
+
+def _judge(claim: Claim, tables: Mapping[str, pd.DataFrame]) -> Judgement:
     outcomes = tuple(_decide(check, *estimate_quantity(claim, check, tables)) for check in claim.checks)
     failed = [outcome for outcome in outcomes if not outcome.agrees]
     if failed:
-        return Judgement(claim, "refuted", claim.note or describe_outcome(failed[0]), outcomes)
+        return Judgement(claim, "refuted", _add_note(claim, describe_outcome(failed[0])), outcomes)
     planted = [_decide(check, *estimate_quantity(claim, check, tables, claim.control)) for check in claim.checks]
     if all(outcome.agrees for outcome in planted):
-        return Judgement(claim, "refuted", f"the planted mistake agrees as well: {claim.control.mistake}", outcomes)
+        return Judgement(
+            claim, "refuted", _add_note(claim, f"the planted mistake agrees as well: {claim.control.mistake}"), outcomes
+        )
     return Judgement(claim, "verified", "", outcomes)
 
 
 def _decide(check: Check, estimate: Estimate, se: float) -> Outcome:
     agrees = not math.isnan(estimate.value)
     if check.published is not None:
+        if check.tolerance is None and math.isnan(se):
+            raise UserError(f"the table has no standard error of '{check.quantity}'; give a tolerance")
         width = check.tolerance if check.tolerance is not None else (check.standard_errors or 0.0) * se
         agrees = abs(estimate.value - check.published) <= width
     low = estimate.value if math.isnan(estimate.low) else estimate.low
@@ -62,7 +81,8 @@ def describe_expected(check: Check) -> str:
     """Return what was published with its tolerance, or the bound."""
     if check.published is not None:
         width = f"{check.tolerance:g}" if check.tolerance is not None else f"{check.standard_errors:g} standard errors"
-        return f"{check.published:.6g} ± {width}"
+        mark = " (remembered)" if check.kind == "remembered" else ""
+        return f"{check.published:.6g} ± {width}{mark}"
     bounds = [("above", check.above), ("below", check.below)]
     return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
 

@@ -40,4 +40,4 @@ def _has_protocol(rows: pd.DataFrame, run: ClaimedRun) -> bool:
         return False
     names = [name for name in Settings.model_fields if name in rows and name not in NO_COLUMNS]
     values = {name: value for name in names if (value := getattr(settings, name)) not in (None, "")}
-    return all((rows[name].dropna() == value).all() for name, value in values.items())
+    return all((rows[name] == value).all() for name, value in values.items())

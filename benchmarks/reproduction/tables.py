@@ -46,5 +46,5 @@ def _describe_claim(judgement: Judgement) -> str:
     lines += [f"- Status: {judgement.status}{f' ({judgement.reason})' if judgement.reason else ''}"]
     lines += [f"- Command: `python -m benchmarks reproduce {claim.name}` ({claim.hours:g} h on one core)"]
     lines += [f"- Tolerance of {check.quantity}: {check.reason}" for check in claim.checks]
-    lines += [f"- Other than the original: {deviation}" for deviation in claim.deviations]
+    lines += [f"- Difference from the original: {deviation}" for deviation in claim.deviations]
     return "\n".join([*lines, f"- A planted mistake that misses the claim: {claim.control.mistake}"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from benchmarks.cli import options
 from benchmarks.cli.options import argument, option
-from benchmarks.common.errors import ExitCode, UserError
+from benchmarks.common.errors import ExitCode, UserError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,9 @@ TABLES = {"run": "results.csv", "gradients": "gradients.csv"}
 def reproduce(
     claims: Annotated[
         list[str] | None,
-        argument("CLAIM", "Names of claims, or paths of TOML files.", "all; those above an hour are judged, not run"),
+        argument(
+            "CLAIM", "Names of claims, or paths of TOML files.", "all claims; those above one hour are only judged"
+        ),
     ] = None,
     list_: Annotated[bool, option("Print the claims with their costs, and exit.", "no", "--list")] = False,
     check: Annotated[bool, option("Judge the results that exist, and run nothing.", "no", "--check")] = False,
@@ -44,11 +47,15 @@ def reproduce(
     if list_:
         print(formats.text_table(*tables.list_rows(loaded)))
         return ExitCode.OK
-    lost = []
+    lost, faults = [], 0
     for claim in loaded:
         folder = out / claim.name
         if not check and (claims or claim.hours <= MAX_HOURS):
-            run_missing(claim, folder, data_root, workers)
+            try:
+                run_missing(claim, folder, data_root, workers)
+            except UserError as error:
+                print(f"error: {printable(str(error))}", file=sys.stderr)
+                faults += 1
         judgement = judge_folder(claim, folder)
         print(tables.describe_judgement(judgement), flush=True)
         before = record.read_record(folder)
@@ -58,7 +65,8 @@ def reproduce(
             record.write_record(folder, claim, dataclasses.replace(before, status=judgement.status))
     if lost:
         print(f"verified before, and no longer: {', '.join(lost)}; see the lines above")
-    return ExitCode.VERDICT if lost else ExitCode.OK
+        return ExitCode.VERDICT
+    return ExitCode.INCOMPLETE if faults else ExitCode.OK
 
 
 def judge_folder(claim: Claim, folder: Path) -> Judgement:
@@ -67,11 +75,15 @@ def judge_folder(claim: Claim, folder: Path) -> Judgement:
     from benchmarks.reproduction.judgement import Judgement, judge
 
     complete = record.read_record(folder)
-    missing = [run.name for run in claim.runs if not complete.has(run)]
+    missing = [
+        run.name
+        for run in claim.runs
+        if not complete.has(claim, run) or not (folder / run.name / TABLES[run.command]).is_file()
+    ]
     if missing:
-        command = f"python -m benchmarks reproduce {claim.name}"
-        reason = f"{claim.hours:g} h of processor time are needed for {', '.join(missing)}: {command}"
-        return Judgement(claim, "not reached", claim.note or reason)
+        note = f". {claim.note}" if claim.note else ""
+        reason = f"missing runs: {', '.join(missing)}; the claim needs {claim.hours:g} h of one core{note}"
+        return Judgement(claim, "not reached", reason)
     return judge(claim, {run.name: _read_table(run, folder) for run in claim.runs})
 
 
@@ -92,7 +104,7 @@ def run_missing(claim: Claim, folder: Path, data_root: Path | None, workers: int
 
     for run in claim.runs:
         known = record.read_record(folder)
-        if known.has(run):
+        if known.has(claim, run) and (folder / run.name / TABLES[run.command]).is_file():
             continue
         print(f"{claim.name}: {run.name}", flush=True)
         try:
@@ -104,9 +116,9 @@ def run_missing(claim: Claim, folder: Path, data_root: Path | None, workers: int
             cell = failed[0]
             raise UserError(
                 f"{claim.name}, run {run.name}: {len(failed)} of {len(records)} cells have no result; the first: "
-                f"{cell['status']}, {cell['error']}; its log is in {folder / run.name / 'cells' / cell['cell_id']}.json"
+                f"{cell['status']}, {cell['error']}; its record is {folder / run.name / 'cells' / cell['cell_id']}.json"
             )
-        runs = known.runs | {run.name: record.describe_run(run)}
+        runs = known.runs | {run.name: record.describe_run(claim, run)}
         record.write_record(folder, claim, dataclasses.replace(known, runs=runs))
 
 

@@ -125,8 +125,8 @@ VERBS = frozenset(
     re.findall(
         r"\w+",
         """
-        Accept Build Change Compare Compute Connect Draw Give Keep Limit Load Look Make Measure Multiply Name Print Put
-        Read Replace Run Save Set Show Stop Take Test Train Use Write
+        Accept Build Change Compare Compute Connect Draw Give Judge Keep Limit Load Look Make Measure Multiply Name
+        Print Put Read Replace Run Save Set Show Stop Take Test Train Use Write
         """,
     )
 )

@@ -100,7 +100,8 @@ ORACLES = {
 def test_every_quantity_has_an_oracle(rows):
     assert set(rows.index) == set(ORACLES)
     assert (
-        {quantity for quantity, _ in ORACLES} | {"elbo", "slope", *VARIANCE_RATIOS.values()}
+        {quantity for quantity, _ in ORACLES}
+        | {"elbo", "slope", "gradient", "gradient_variance", *VARIANCE_RATIOS.values()}
         == set(UNITS)
         == set(MEANINGS)
     )

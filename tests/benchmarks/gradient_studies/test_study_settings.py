@@ -155,7 +155,7 @@ def read_rows(study, part="latent"):
 
 
 def test_every_study_is_measured_by_hand():
-    assert set(BY_HAND) == {name for name, study in STUDIES.items() if not study.is_discrete}
+    assert set(BY_HAND) == {name for name, study in STUDIES.items() if study.is_discrete is False}
 
 
 @pytest.mark.parametrize("study", BY_HAND)

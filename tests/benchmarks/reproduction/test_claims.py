@@ -6,7 +6,7 @@ from benchmarks.common.errors import UserError
 from benchmarks.planning.plugins import read_plugins
 from benchmarks.planning.registry import load_registry
 from benchmarks.planning.settings import load_settings
-from benchmarks.reproduction.claims import Claim, list_claims, load_claim
+from benchmarks.reproduction.claims import list_claims, load_claim
 from benchmarks.reproduction.record import ClaimRecord, describe_run, read_record, write_record
 from vaezoo import DataSpec
 
@@ -52,7 +52,7 @@ def test_at_least_sixteen_claims():
 
 def test_a_file_is_read(tmp_path):
     claim = load_claim(write(tmp_path, MINIMAL))
-    assert (claim.name, claim.folder, claim.runs[0].name) == ("mine", tmp_path, "run")
+    assert (claim.name, claim.folder, claim.runs[0].name) == ("mine", tmp_path, "main")
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,13 @@ def test_a_file_is_read(tmp_path):
         ('variants = ["vae"]', "", "mine.toml, runs.0: a run of the command run needs variants"),
         ('variants = ["vae"]', 'command = "gradients"', "mine.toml, runs.0: a run of the command gradients needs"),
         ('variants = ["vae"]', 'variants = ["vae"]\nname = "a/b"', "'a/b' can't be the name of a run"),
-        ('column = "elbo"', 'column = "elbo", run = "x"', "mine.toml, the file: there is no run 'x'; known: run"),
-        ("[control]", '[[runs]]\nvariants = ["vae"]\n[control]', "two runs have the same name: run, run"),
+        ('column = "elbo"', 'column = "elbo", run = "x"', "mine.toml, the file: there is no run 'x'; known: main"),
+        ("[control]", '[[runs]]\nvariants = ["vae"]\n[control]', "two runs have the same name: main, main"),
         ('kind = "exact"', 'kind = "guess"', "mine.toml, checks.0.kind: input should be 'printed', 'exact'"),
+        ('column = "elbo"', 'column = "elbo", factor = 0', "mine.toml, checks.0.terms.0: the factor of a term is 0"),
+        ("above = 0", "above = nan", "mine.toml, checks.0.above: input should be a finite number"),
+        ('["vae"]', '["vae"]\nsettings = { epocs = 3 }', "mine.toml, settings of the run main: epocs: unknown setting"),
+        ('["vae"]', '["vae"]\nsettings = { gradients = 3 }', "mine.toml, settings of the run main: gradients: input"),
         ("hours = 1", "hours = -1", "mine.toml, hours: input should be greater than or equal to 0"),
         ("hours = 1", "hours = ", "can't read the claim .*mine.toml: .*line"),
         ("hours = 1", "hours = 1\nday = 1", "mine.toml, day: extra inputs are not permitted"),
@@ -83,7 +87,7 @@ def test_the_variants_of_the_plug_in_have_their_estimators_on_8_latents_of_4_cla
     entries = load_registry(read_plugins([claim.folder / claim.runs[0].plugin]))
     for name, estimator in (
         ("st", "straight_through"),
-        ("st-gumbel", "st_gumbel_softmax(1.3)"),
+        ("st-gumbel", "st_gumbel_softmax(0.5)"),
         ("reinmax", "reinmax"),
     ):
         variant = entries[f"8x4-{name}"].variant
@@ -103,10 +107,25 @@ def test_a_record_knows_only_runs_with_the_settings_of_the_claim(tmp_path):
     claim = load_claim(write(tmp_path, MINIMAL))
     assert read_record(tmp_path) == ClaimRecord({}, "")
     (run,) = claim.runs
-    record = ClaimRecord({"run": describe_run(run), "old": {}}, "verified")
+    record = ClaimRecord({"main": describe_run(claim, run), "old": {}}, "verified")
     write_record(tmp_path, claim, record)
-    assert read_record(tmp_path) == ClaimRecord({"run": describe_run(run)}, "verified")
-    changed = load_claim(write(tmp_path, MINIMAL.replace('"vae"]', '"vae"]\nsettings = { epochs = 3 }')))
-    assert record.has(run)
-    assert not record.has(changed.runs[0])
-    assert isinstance(claim, Claim)
+    assert read_record(tmp_path) == ClaimRecord({"main": describe_run(claim, run)}, "verified")
+    assert record.has(claim, run)
+    for new in ("settings = { epochs = 3 }", 'preset = "quick"', 'plugin = "mine.toml"'):
+        changed = load_claim(write(tmp_path, MINIMAL.replace('"vae"]', f'"vae"]\n{new}')))
+        assert not record.has(changed, changed.runs[0])
+
+
+def test_another_text_of_the_plug_in_is_another_run(tmp_path):
+    claim = load_claim(write(tmp_path, MINIMAL.replace('"vae"]', '"vae"]\nplugin = "mine.py"')))
+    described = []
+    for text in ("a = 1", "a = 2"):
+        (tmp_path / "mine.py").write_text(text)
+        described.append(describe_run(claim, claim.runs[0]))
+    assert described[0] != described[1]
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "claim.json").write_text("{")
+    with pytest.raises(UserError, match=r"claim.json is damaged: .*; delete it"):
+        read_record(tmp_path)

@@ -10,7 +10,7 @@ from benchmarks.common.errors import UserError
 from benchmarks.common.seed_statistics import t_half_width
 from benchmarks.reproduction import tables
 from benchmarks.reproduction.claims import Check, Claim, ClaimedRun, Control, Term
-from benchmarks.reproduction.judgement import judge
+from benchmarks.reproduction.judgement import describe_expected, judge
 from benchmarks.reproduction.quantities import estimate_quantity
 
 ELBOS = {"a": [-100.0, -101.0, -103.0], "b": [-110.0, -112.0, -111.0], "wrong": [-150.0, -151.0, -152.0]}
@@ -32,7 +32,7 @@ def make_table(values=ELBOS, seeds=3):
         for seed, value in enumerate(by_seed[:seeds])
         for epoch in (0, 2)
     ]
-    return {"run": pd.DataFrame(rows)}
+    return {"main": pd.DataFrame(rows)}
 
 
 def make_check(*terms, **fields):
@@ -92,14 +92,14 @@ def test_a_slope_is_that_of_a_power_law_for_each_seed(exponent):
         for k in (1, 4, 16)
     ]
     check = make_check(Term(where={"variant": "a"}), slope_over="draws", above=0)
-    value, se = estimate(check, {"run": pd.DataFrame(rows)})
+    value, se = estimate(check, {"main": pd.DataFrame(rows)})
     assert value.value == pytest.approx(exponent)
     assert math.isnan(se)
 
 
 def test_rows_over_all_seeds_are_left_out():
     tables = make_table()
-    tables["run"] = pd.concat([tables["run"], tables["run"].iloc[:1].assign(seed=math.nan, epoch=2, elbo=0.0)])
+    tables["main"] = pd.concat([tables["main"], tables["main"].iloc[:1].assign(seed=math.nan, epoch=2, elbo=0.0)])
     assert estimate(make_check(A, above=0), tables)[0].value == pytest.approx(np.mean(ELBOS["a"]))
 
 
@@ -137,15 +137,51 @@ def test_a_planted_mistake_that_agrees_refutes():
 @pytest.mark.parametrize(
     ("term", "message"),
     [
-        (Term(column="elbow"), "mine: the table has no column elbow; see"),
-        (Term(column="elbo", where={"varaint": "a"}), "mine: the table has no column varaint; see"),
-        (Term(column="elbo", where={"variant": "c"}), "mine: the term elbo of variant=c selects no row"),
-        (Term(column="elbo"), "mine: the term elbo of all rows selects 3 rows of seed 0; add columns to where"),
+        (Term(column="elbow"), "the table has no column elbow; see"),
+        (Term(column="elbo", where={"varaint": "a"}), "the table has no column varaint; see"),
+        (Term(column="elbo", where={"variant": "c"}), "the term elbo of variant=c selects no row"),
+        (Term(column="elbo"), "the term elbo of all rows selects 3 rows of seed 0; add columns to where"),
+        (Term(column="variant", where={"variant": "a"}), "has no number in the column variant for seed 0"),
     ],
 )
 def test_a_term_that_does_not_select_one_row_is_explained(term, message):
     with pytest.raises(UserError, match=message):
         estimate(make_check(term, above=0))
+
+
+def test_a_number_that_is_missing_or_impossible_is_not_reached():
+    """A value of one seed decides nothing about the others."""
+    tables = make_table()
+    tables["main"].loc[tables["main"]["seed"] == 1, "elbo"] = math.nan
+    good = make_claim(make_check(A, published=-101.0, tolerance=1))
+    judgement = judge(good, tables)
+    assert (judgement.status, judgement.outcomes) == ("not reached", ())
+    assert judgement.reason == "the term elbo of variant=a has no number in the column elbo for seed 1"
+    tables = make_table()
+    tables["main"] = tables["main"][(tables["main"]["seed"] != 1) | (tables["main"]["variant"] != "b")]
+    both = make_check(A, MINUS_B, above=0)
+    for check in (both, make_check(A, divisor=B, above=0)):
+        assert "the terms of 'q' have different seeds" in judge(make_claim(check), tables).reason
+    tables = make_table() | {}
+    tables["main"]["kl"] = 0.0
+    zero = make_check(A, divisor=Term(column="kl", where={"variant": "a"}), above=0)
+    assert judge(make_claim(zero), tables).reason == "the divisor of 'q' is 0"
+    slope = make_check(A, slope_over="kl", above=0)
+    assert "has a value of 0 or less, seed 0; a slope needs positive ones" in judge(make_claim(slope), tables).reason
+    unknown = make_check(Term(column="kl", where={"variant": "a"}), published=1, standard_errors=5)
+    assert "the table has no standard error of 'q'; give a tolerance" in judge(make_claim(unknown), tables).reason
+
+
+def test_a_note_is_added_to_the_reason():
+    claim = make_claim(make_check(A, above=-102)).model_copy(update={"note": "Another data set."})
+    assert judge(claim, make_table()).reason == "q: -101.33 [-105.13, -97.539], published above -102. Another data set."
+
+
+def test_a_control_replaces_names_of_variants_and_runs():
+    control = Control(mistake="m", variants={"a": "b"}, runs={"main": "other"}, where={"epoch": 0}, column="kl")
+    term = Term(column="elbo", where={"variant": "a"}, run="main")
+    assert control.plant(term) == Term(column="kl", where={"variant": "b", "epoch": 0}, run="other")
+    assert control.plant(B).where == {"variant": "b", "epoch": 0}
 
 
 def test_the_tables_of_the_pages():
@@ -156,3 +192,5 @@ def test_the_tables_of_the_pages():
     text = tables.claims_markdown([judge(claim, make_table())])
     assert "A planted mistake that misses the claim: m" in text
     assert "`python -m benchmarks reproduce mine` (1 h on one core)" in text
+    remembered = make_check(A, published=-101.0, tolerance=0.5, kind="remembered")
+    assert describe_expected(remembered) == "-101 ± 0.5 (remembered)"

@@ -21,17 +21,17 @@ def claim(tmp_path):
 def test_a_claim_is_one_file_and_runs_once(command, claim, tmp_path):
     out = tmp_path / "reproductions"
     missing = command("reproduce", claim, "--check", "--out", out)
-    assert missing.stdout.startswith("not reached my-claim: 0.01 h of processor time are needed for run")
+    assert missing.stdout.startswith("not reached my-claim: missing runs: main; the claim needs 0.01 h of one core")
     assert (missing.returncode, out.exists()) == (0, False)
     done = command("reproduce", claim, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "verified    my-claim\n    ELBO of the VAE minus that without the path, nats: " in done.stdout
     again = command("reproduce", claim, "--out", out)
     assert "seed" not in again.stderr
-    assert again.stdout == done.stdout.removeprefix("my-claim: run\n")
+    assert again.stdout == done.stdout.removeprefix("my-claim: main\n")
     assert json.loads((out / "my-claim" / "claim.json").read_text())["status"] == "verified"
 
-    results = out / "my-claim" / "run" / "results.csv"
+    results = out / "my-claim" / "main" / "results.csv"
     results.write_text(results.read_text().replace("vae-blocked,", "swapped,").replace("vae,", "vae-blocked,"))
     results.write_text(results.read_text().replace("swapped,", "vae,"))
     for check in (["--check"], []):
@@ -53,8 +53,9 @@ def test_mistakes_are_one_line(ask, claim, tmp_path):
     out = tmp_path / "reproductions"
     claim.write_text(claim.read_text().replace('"vae", "vae-blocked"', '"vea"'))
     done = ask("reproduce", claim, "--out", out)
-    assert (done.returncode, done.stderr.count("\n")) == (64, 1)
-    assert "error: my-claim, run run: unknown variant 'vea'" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "error: my-claim, run main: unknown variant 'vea'" in done.stderr
+    assert "not reached my-claim: missing runs: main" in done.stdout
     done = ask("reproduce", "nothing")
     assert (done.returncode, done.stderr.count("\n")) == (64, 1)
     assert "error: unknown claim 'nothing'" in done.stderr
