@@ -75,10 +75,8 @@ def _select_family(
     entries: Sequence[RegisteredVariant], latent_dims: Sequence[int], kind: str, spec: DataSpec
 ) -> tuple[list[RegisteredVariant], list[int]]:
     families = [find_family(entry.variant, spec, count) for entry, count in zip(entries, latent_dims, strict=True)]
-    for entry, family in zip(entries, families, strict=True):
-        if not family:
-            name = entry.variant.name
-            print(f"left out: {name}, whose model can't be built; 'run {name}' prints the reason", file=sys.stderr)
+    for name in (entry.variant.name for entry, family in zip(entries, families, strict=True) if not family):
+        print(f"left out: {name}, whose model can't be built; 'run {name}' prints the reason", file=sys.stderr)
     if kind not in (kinds := {family.kind for family in families if family}):
         raise unknown("family", kind, sorted(kinds))
     rows = [i for i, family in enumerate(families) if family and family.kind == kind]

@@ -159,23 +159,18 @@ def _render_text(title: str, explanation: str, rows: list[list[str]]) -> str:
     lengths, width = count_characters(rows), terminal_width()
     first = (0,) if len({row[1] for row in body}) == 1 else (0, 1)  # a number of seeds that all have is in the title
     title += "" if len(first) > 1 else f", seeds: {body[0][1]}"
-    by_gap = {gap: _split_columns(lengths, first, width, gap) for gap in (2, 1)}
-    gap = min(by_gap, key=lambda gap: len(by_gap[gap]))  # columns stand closer only if more fit then
-    tables = []
-    for panel in by_gap[gap]:
-        head, *lines = [[row[i] for i in (*first, *panel)] for row in rows]
-        tables.append(text_table(head, lines, gap=gap))
-    return "\n\n".join([textwrap.fill(f"{title} ({explanation})", width), *tables])
-
-
-def _split_columns(lengths: Sequence[int], first: Sequence[int], width: int, gap: int) -> list[list[int]]:
-    """Return the columns that stand side by side, after those in `first`."""
+    total, spaces = sum(lengths[i] for i in (*first, *range(2, len(lengths)))), len(first) + len(lengths) - 3
+    gap = 1 if total + spaces <= width < total + 2 * spaces else 2  # columns stand closer only if all fit then
     panels: list[list[int]] = [[]]
     for i in range(2, len(lengths)):
         if panels[-1] and sum(lengths[j] + gap for j in (*first, *panels[-1], i)) - gap > width:
             panels.append([])
         panels[-1].append(i)
-    return panels
+    tables = []
+    for panel in panels:
+        head, *lines = [[row[i] for i in (*first, *panel)] for row in rows]
+        tables.append(text_table(head, lines, gap=gap))
+    return "\n\n".join([textwrap.fill(f"{title} ({explanation})", width), *tables])
 
 
 def _wrap_lines(cell: str) -> str:

@@ -24,13 +24,8 @@ def draw_discrete(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
     if not families:
         return {}
     lengths = [part["variant"].nunique() for _, part in families]
-    figure, grid = plt.subplots(
-        len(families),
-        2,
-        figsize=(style.WIDTH, ROW_HEIGHT * sum(lengths) + 1.1 * len(families) + 0.6),
-        height_ratios=lengths,
-        squeeze=False,
-    )
+    size = style.WIDTH, ROW_HEIGHT * sum(lengths) + 1.1 * len(families) + 0.6
+    figure, grid = plt.subplots(len(families), 2, figsize=size, height_ratios=lengths, squeeze=False)
     for (left, right), (family, part) in zip(grid, families, strict=True):
         small, large = sorted(part["latent_dim"].unique())[:: max(1, part["latent_dim"].nunique() - 1)][:2]
         errors = summarize_errors(part)
