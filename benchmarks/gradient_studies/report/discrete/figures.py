@@ -56,9 +56,8 @@ def find_best(rows: pd.DataFrame) -> str:
         if len(errors) and not errors["is_biased"].all():
             unbiased = errors[~errors["is_biased"]].iloc[0]["variant"]
             first = errors.iloc[0]["variant"]
-            if first == unbiased:
-                return f"{family}: {first} has the smallest error, and no bias"
-            return f"{family}: {first} has the smallest error, {unbiased} the smallest without bias"
+            other = "and no bias" if first == unbiased else f"{unbiased} the smallest without bias"
+            return f"{family}: {first} has the smallest error, {other}"
     return ""
 
 
@@ -111,9 +110,8 @@ def draw_temperature(rows: pd.DataFrame, looks: Looks) -> dict[str, Figure]:
                 seen = line[line[quantity] > 1.96 * line[f"{quantity}_se"]]
                 label = f"{variant}: {quantity.replace('_', ' ')}"
                 look = looks[str(variant)] | {"linestyle": dashes}
-                axes.errorbar(
-                    seen["setting_value"], seen[quantity], 1.96 * seen[f"{quantity}_se"], label=label, **look, capsize=2
-                )
+                x, y, bar = seen["setting_value"], seen[quantity], 1.96 * seen[f"{quantity}_se"]
+                axes.errorbar(x, y, bar, label=label, capsize=2, **look)
         panels.set_log_axes(axes, part["setting_value"], "temperature")
         axes.set_ylabel(f"of the encoder's gradient\n({UNIT})")
 
