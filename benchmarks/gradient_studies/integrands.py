@@ -53,11 +53,14 @@ def make_square_rows(
         return
     targets = torch.tensor(integrand.targets, dtype=torch.float64)
     reduce = torch.mean if integrand.function == "mean-squares" else torch.sum
+
+    def f(z: Float[Tensor, "K N D"]) -> Float[Tensor, "K N"]:
+        return reduce((z - targets).square(), -1)
+
     common: Row = {"parameters": family.heads[0], "layer": "", "part": "latent", "batch_size": 1, "latent_dim": latents}
     for variant in variants:
         if variant.estimator.control:
             continue
-        f = lambda z: reduce((z - targets).square(), -1)  # noqa: E731
         g = _draw_gradients(variant, family, f, integrand.parameter, latents, draws, seed)
         columns = common | variant_columns(variant) | {"objective": integrand.function, "repeats": len(g)}
         for quantity, values in (

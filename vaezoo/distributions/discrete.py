@@ -69,7 +69,12 @@ class FactorizedBernoulli:
 
     def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
         """Return log q(z|x) = sum_d z_d logit_d - log(1 + exp(logit_d)), nats."""
-        return (z * self.logits + logsigmoid(-self.logits)).sum(-1)
+        log_zero = logsigmoid(-self.logits) if self.logits.requires_grad else self._log_zero
+        return (z * self.logits + log_zero).sum(-1)
+
+    @cached_property  # for many draws from the same posterior
+    def _log_zero(self) -> Float[Tensor, "B D"]:
+        return logsigmoid(-self.logits)
 
     def detach(self) -> FactorizedBernoulli:
         return FactorizedBernoulli(self.logits.detach())
@@ -121,12 +126,23 @@ class FactorizedCategorical:
 
     def sample(self, noise: Float[Tensor, "*K D"]) -> Float[Tensor, "*K D"]:
         """Return one-hot draws z, without a gradient."""
-        perturbed = self.logits.detach() - self._exponential(noise).log()  # unnormalised, as only the largest counts
-        return torch.zeros_like(perturbed).scatter(-1, perturbed.argmax(-1, keepdim=True), 1.0).flatten(-2)
+        times = self._exponential(noise) * self._slowness
+        return torch.zeros_like(times).scatter(-1, times.argmin(-1, keepdim=True), 1.0).flatten(-2)
+
+    @cached_property
+    def _slowness(self) -> Float[Tensor, "B L C"]:
+        # 1 / p: the first of exponential variables with rates p is the largest of log p + Gumbel noise
+        value: Tensor = (-self.logits.detach().log_softmax(-1)).exp()
+        return value
 
     def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
         """Return log q(z|x) = sum over latents of the log probability of their class, nats."""
-        return (z * self.logits.log_softmax(-1).flatten(-2)).sum(-1)
+        log_mean = self.logits.log_softmax(-1) if self.logits.requires_grad else self._log_mean
+        return (z * log_mean.flatten(-2)).sum(-1)
+
+    @cached_property  # for many draws from the same posterior
+    def _log_mean(self) -> Float[Tensor, "B L C"]:
+        return self.logits.log_softmax(-1)
 
     def detach(self) -> FactorizedCategorical:
         return FactorizedCategorical(self.logits.detach())

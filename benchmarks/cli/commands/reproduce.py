@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from benchmarks.common.errors import ExitCode, UserError, printable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmarks.common.atomic_files import Record
     from benchmarks.reproduction.claims import Claim, ClaimedRun
     from benchmarks.reproduction.judgement import Judgement
 FOLDER = Path("results") / "reproductions"
@@ -122,9 +122,7 @@ def run_missing(claim: Claim, folder: Path, data_root: Path | None, workers: int
         record.write_record(folder, claim, dataclasses.replace(known, runs=runs))
 
 
-def _run(
-    claim: Claim, run: ClaimedRun, folder: Path, data_root: Path | None, workers: int | None
-) -> list[Mapping[str, str]]:
+def _run(claim: Claim, run: ClaimedRun, folder: Path, data_root: Path | None, workers: int | None) -> list[Record]:
     from benchmarks.api.train import Execution, train_variants
     from benchmarks.planning.settings import load_settings
 
@@ -132,11 +130,11 @@ def _run(
     plugins = [claim.folder / run.plugin] if run.plugin else []
     if run.command == "run":
         how = Execution(folder, run.name, plugins, data_root, workers)
-        return train_variants(run.variants, settings, how)[1]  # type: ignore[return-value]
+        return train_variants(run.variants, settings, how)[1]
     from benchmarks.execution.executor import make_executor
     from benchmarks.gradient_studies.plan.study_plan import STUDIES_KIND, plan_studies
     from benchmarks.runs.runner import run_cells
 
     executor = make_executor("local", None, settings.device, settings.threads, workers, None, None)
     plan = plan_studies(run.studies, [], plugins, data_root, settings, executor, folder, False)
-    return run_cells(folder, run.name, plan, executor, False, STUDIES_KIND)[1]  # type: ignore[return-value]
+    return run_cells(folder, run.name, plan, executor, False, STUDIES_KIND)[1]
