@@ -21,13 +21,14 @@ def install_handlers() -> None:
 def exit_program(code: int) -> NoReturn:
     """Flush the output and end the program with the exit code; 141 if the reader of the output was closed.
 
-    If Ctrl-C comes inside `exec`, Python ends by SIGINT although the exception was caught; and `python -i` asks for
-    commands at the end. Then this function runs the registered exit functions and ends the process without Python.
+    The registered exit functions run, but not the end of Python: it takes up to half a second to free all modules. If
+    Ctrl-C came inside `exec`, it would end by SIGINT although the exception was caught; and `python -i` would ask for
+    commands. Under a profiler Python ends as usual, because the profiler writes its file then.
     """
-    if code == ExitCode.INTERRUPTED or sys.flags.inspect:
-        atexit._run_exitfuncs()
-        os._exit(flush_streams(code))
-    sys.exit(flush_streams(code))
+    if sys.getprofile():
+        sys.exit(flush_streams(code))
+    atexit._run_exitfuncs()
+    os._exit(flush_streams(code))
 
 
 def _interrupt(number: int, frame: Any) -> None:

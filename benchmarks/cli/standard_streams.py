@@ -63,6 +63,5 @@ def flush_streams(code: int) -> int:
         code = ExitCode.READER_GONE if isinstance(error, BrokenPipeError) else ExitCode.INCOMPLETE
         if code == ExitCode.INCOMPLETE:
             print(f"error: standard output: {error.strerror}; fix that and run again", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again when it ends
     sys.stderr.flush()
     return ExitCode.READER_GONE if getattr(sys.stderr, "reader_gone", False) else code

@@ -31,7 +31,6 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
     "mlxtend",
-    "seaborn",
     "matplotlib",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import textwrap
@@ -108,9 +109,7 @@ def write_figures(results: pd.DataFrame, folder: Path, rates: DrawsForOne | None
 
     rates: the draws for one of each variant, from gradient studies; by default those of the run at its initial weights.
     """
-    from benchmarks.reporting.figures import backend
-
-    backend.import_matplotlib()  # with seaborn, it takes about 1 s
+    _import_figures()
     from benchmarks.reporting.figures import style
 
     has_many = results["dataset"].nunique() > 1
@@ -118,6 +117,19 @@ def write_figures(results: pd.DataFrame, folder: Path, rates: DrawsForOne | None
         suffix = f"-{re.sub('[^A-Za-z0-9_-]+', '-', str(dataset))}" if has_many else ""
         for name, figure in _draw_figures(str(dataset), rows, folder, rates).items():
             yield style.save_figure(figure, folder / "figures" / f"{name}{suffix}")
+
+
+def import_figures() -> None:
+    """Import what draws figures, which takes a second; an error is reported when they are drawn."""
+    with contextlib.suppress(Exception):
+        _import_figures()
+
+
+def _import_figures() -> None:
+    from benchmarks.reporting.figures import backend
+
+    backend.import_matplotlib()
+    from benchmarks.reporting.figures import codes, curves, hero, two_networks  # noqa: F401
 
 
 def draw_run(results: pd.DataFrame, folder: Path) -> dict[str, Figure]:

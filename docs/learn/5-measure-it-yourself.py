@@ -48,7 +48,7 @@ def run_benchmarks(*arguments: str) -> None:
 # %% [markdown]
 # ## 1. Train four variants
 #
-# The preset `quick` uses digits of 8 x 8 pixels, two seeds and 60 epochs. The numbers are smaller than those of the
+# The preset `quick` uses digits of 8 x 8 pixels, two seeds and 30 epochs. The numbers are smaller than those of the
 # lessons, which are from digits of 28 x 28 pixels.
 
 # %%

@@ -135,14 +135,19 @@ def run(
     plugin: options.Plugin = None,
 ) -> int:
     """Train and evaluate variants, print a comparison, and write a run folder with tables and figures."""
-    from benchmarks.api.train import Execution, train_variants
-    from benchmarks.planning.settings import Settings, load_settings
-    from benchmarks.reporting.report import report_run
-
     if variants and (all_ or family):
         raise UserError(f"variants and {'--all' if all_ else '--family'} were both given; remove one of them")
     if not (variants or all_ or family):
         raise UserError("nothing to run: name one or more variants (see 'python -m benchmarks list'), or give --all")
+    from benchmarks.execution.forkserver import start_forkserver
+
+    start_forkserver()  # it imports torch on another core
+    from benchmarks.api.train import Execution, train_variants
+    from benchmarks.planning.settings import Settings, load_settings
+    from benchmarks.reporting.report import import_figures, report_run
+
+    if figures:
+        import_figures()
     # an option that has the name of a setting replaces it
     overrides = {key: value for key, value in context.params.items() if key in Settings.model_fields}
     how = Execution(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
@@ -82,7 +82,7 @@ def _project(arrays: Arrays) -> tuple[Array, Array, Array]:
 
 def _draw_scatter(axes: Axes, arrays: Arrays, points: Array, ends: Array, directions: Array) -> None:
     scale, labels = (arrays[key][:CODES_SHOWN] for key in ("scales", "labels"))
-    palette = np.array(sns.color_palette("colorblind", 10))
+    palette = np.array([to_rgb(colour) for colour in style.CLASS_COLOURS])
     for radius in (1, 2):
         axes.add_patch(Circle((0, 0), radius, fill=False, color="0.3", linestyle="dashed", linewidth=0.9, zorder=4))
     if has_noise(arrays):

@@ -7,7 +7,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -41,7 +40,7 @@ def draw_strip(axes: Axes, images: Array, label: str = "", colour: str = "black"
     axes.imshow(np.concatenate(list(padded), axis=1), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=style.SMALL, color=colour)
-    sns.despine(ax=axes, left=True, bottom=True)
+    axes.spines[:].set_visible(False)
 
 
 def draw_strips(by_variant: dict[str, tuple[int, Arrays]], dataset: str, looks: Looks) -> dict[str, Figure]:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
@@ -33,15 +32,29 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "axes.edgecolor": "0.15",
+    "axes.labelcolor": "0.15",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "grid.color": "0.8",
     "lines.markersize": 5,
     "lines.linewidth": 1.4,
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
     "svg.hashsalt": "vaezoo",
+    "text.color": "0.15",
     "text.parse_math": False,  # a $ in a name is printed as $
+    "xtick.color": "0.15",
+    "ytick.color": "0.15",
     "figure.constrained_layout.use": True,
 }
+# the palette "colorblind" of seaborn, for the classes of digits
+CLASS_COLOURS = (
+    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
+)  # fmt: skip
 CHARACTERS_PER_INCH = 15  # of notes
 TITLE_POINTS_PER_INCH = 115  # characters of a title per inch, times its size in points
 METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}  # no time
@@ -51,12 +64,13 @@ GREY = "0.35"
 
 
 def plot_style(axes: Literal["ticks", "white"]) -> Any:
-    """Return all settings of matplotlib: its defaults, one of seaborn's axes styles, and those of the project.
+    """Return all settings of matplotlib: its defaults, and those of the project; axes "white" have no ticks.
 
     So the rcParams of the process have no effect.
     """
     defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
-    return {**defaults, **sns.axes_style(axes), "font.sans-serif": ["DejaVu Sans"], **STYLE}
+    ticks = dict.fromkeys(("xtick.bottom", "ytick.left"), axes == "ticks")
+    return {**defaults, "font.sans-serif": ["DejaVu Sans"], **ticks, **STYLE}
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "png")) -> Path:
@@ -69,6 +83,7 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("svg", "pn
             buffer = io.BytesIO()
             figure.savefig(buffer, format=name, metadata=METADATA[name])
             atomic_files.write_bytes(path, buffer.getvalue())
+            figure.set_layout_engine("none")  # the first format decides the positions
     plt.close(figure)
     return paths[-1]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from benchmarks.common.atomic_files import Record
 from benchmarks.common.seed_statistics import Interval
@@ -64,7 +64,7 @@ def collect_contents(
         ],
         "csv": table,
         "quantiles": quantiles,
-        "t": {df: stats.t.ppf(0.975, df) for df in range(1, results["seed"].nunique())},
+        "t": {df: float(stdtrit(df, 0.975)) for df in range(1, results["seed"].nunique())},
         "hero": _list_hero_lines(results, variants, rates, first_metric),
         "hero_note": f"Draws for one: {rates.meaning}. Other numbers: median and range over seeds.",
         "hero_title": f"{METRIC_BY_NAME[first_metric].title}, {METRIC_BY_NAME[first_metric].unit}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from benchmarks.reporting.metrics import METRIC_BY_NAME
 from benchmarks.reporting.page.contents import Extras
@@ -61,7 +61,7 @@ def _format_difference(rows: pd.DataFrame, metric: str, variant: str, reference:
     mean = f"mean over paired seeds {differences.mean():,.2f} nats"
     if len(differences) < 2:
         return f"{mean}, without an interval, because they have fewer than two common seeds"
-    quantile = stats.t.ppf(1 - 0.025 / comparisons, len(differences) - 1)
+    quantile = stdtrit(len(differences) - 1, 1 - 0.025 / comparisons)
     half = quantile * differences.std() / len(differences) ** 0.5
     low, high = differences.mean() - half, differences.mean() + half
     verdict = "significant" if low > 0 or high < 0 else "not significant"

@@ -14,7 +14,7 @@ STANDARD = (
     *("random", "resource", "secrets", "select", "selectors", "shutil", "signal", "socket", "statistics", "struct"),
     *("tempfile", "test", "threading", "tokenize", "traceback", "typing"),
 )
-OTHERS = ("vaezoo", "torch", "numpy", "pandas", "typer", "filelock", "matplotlib", "seaborn")
+OTHERS = ("vaezoo", "torch", "numpy", "pandas", "typer", "filelock", "matplotlib")
 
 
 @pytest.fixture
