@@ -106,6 +106,11 @@ def run_missing(claim: Claim, folder: Path, data_root: Path | None, workers: int
         known = record.read_record(folder)
         if known.has(claim, run) and (folder / run.name / TABLES[run.command]).is_file():
             continue
+        if (folder / run.name).is_dir() and not (folder / run.name / "cells").is_dir():
+            raise UserError(
+                f"{folder / run.name} has results of other settings than the claim, and no cells to continue from; "
+                "delete this folder and run again"
+            )
         print(f"{claim.name}: {run.name}", flush=True)
         try:
             records = _run(claim, run, folder, data_root, workers)

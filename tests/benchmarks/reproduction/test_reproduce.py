@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,15 @@ def claim(tmp_path):
     return path
 
 
-def test_a_claim_is_one_file_and_runs_once(command, claim, tmp_path):
+def test_a_claim_is_one_file_and_runs_once(command, ask, claim, tmp_path):
     out = tmp_path / "reproductions"
-    missing = command("reproduce", claim, "--check", "--out", out)
+    missing = ask("reproduce", claim, "--check", "--out", out)
     assert missing.stdout.startswith("not reached my-claim: missing runs: main; the claim needs 0.01 h of one core")
     assert (missing.returncode, out.exists()) == (0, False)
     done = command("reproduce", claim, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "verified    my-claim\n    ELBO of the VAE minus that without the path, nats: " in done.stdout
-    again = command("reproduce", claim, "--out", out)
+    again = ask("reproduce", claim, "--out", out)
     assert "seed" not in again.stderr
     assert again.stdout == done.stdout.removeprefix("my-claim: main\n")
     assert json.loads((out / "my-claim" / "claim.json").read_text())["status"] == "verified"
@@ -35,18 +36,23 @@ def test_a_claim_is_one_file_and_runs_once(command, claim, tmp_path):
     results.write_text(results.read_text().replace("vae-blocked,", "swapped,").replace("vae,", "vae-blocked,"))
     results.write_text(results.read_text().replace("swapped,", "vae,"))
     for check in (["--check"], []):
-        worse = command("reproduce", claim, "--out", out, *check)
+        worse = ask("reproduce", claim, "--out", out, *check)
         assert worse.returncode == 1
         assert "refuted     my-claim: ELBO of the VAE" in worse.stdout
         assert "verified before, and no longer: my-claim" in worse.stdout
 
 
-def test_changed_settings_are_not_reached(command, claim, ask, tmp_path):
+def test_changed_settings_are_not_reached(claim, ask, tmp_path):
     out = tmp_path / "reproductions"
     claim.write_text(claim.read_text().replace("epochs = 20", "epochs = 1"))
-    assert command("reproduce", claim, "--out", out).returncode == 0
+    assert ask("reproduce", claim, "--out", out).returncode == 0
     claim.write_text(claim.read_text().replace("epochs = 1", "epochs = 2"))
     assert ask("reproduce", claim, "--check", "--out", out).stdout.startswith("not reached my-claim")
+    shutil.rmtree(out / "my-claim" / "main" / "cells")  # as in a clone
+    done = ask("reproduce", claim, "--out", out)
+    assert (
+        f"error: {out / 'my-claim' / 'main'} has results of other settings than the claim, and no cells" in done.stderr
+    )
 
 
 def test_mistakes_are_one_line(ask, claim, tmp_path):
@@ -67,6 +73,6 @@ def test_the_list_has_all_costs(ask):
     assert listed.splitlines()[0].split() == ["claim", "hours", "of", "one", "core", "title"]
 
 
-def test_committed_claims_are_as_they_were(command):
-    done = command("reproduce", "--check")
+def test_committed_claims_are_as_they_were(ask):
+    done = ask("reproduce", "--check")
     assert done.returncode == 0, done.stdout
