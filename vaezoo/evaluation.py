@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -106,17 +107,21 @@ def _sum_weights(
             count = min(DRAWS_PER_TASK, draws - start)
             z = [q.sample(_draw_noise(model, x, generator)) for _ in range(count)]
             log_w = [(model.prior.log_prob(zk) - q.log_prob(zk))[0].double() for zk in z]
-
-            def add_block(rows: slice, z: list[Tensor] = z, log_w: list[Tensor] = log_w) -> None:
-                with torch.no_grad():  # a setting of each thread
-                    for zk, log_wk in zip(z, log_w, strict=True):
-                        log_px = model.decoder.likelihood.log_prob(pixels[rows], model.decoder(zk[:, rows]))
-                        log_wk[rows] += log_px[0].double()
-
+            add_block = partial(_add_log_px, model, pixels, z, log_w)
             deque((pool.map if workers > 1 else map)(add_block, _list_blocks(x)), maxlen=0)
             for draw, log_wk in enumerate(log_w, start):
                 sums[draw % groups] = torch.logaddexp(sums[draw % groups], log_wk)
     return sums
+
+
+@torch.no_grad()  # a setting of each thread
+def _add_log_px(
+    model: Model, pixels: Float[Tensor, "N P"], z: list[Tensor], log_w: list[Float[Tensor, " N"]], rows: slice
+) -> None:
+    # add log p(x|z) of each draw to its log weight, in place, for these rows
+    for zk, log_wk in zip(z, log_w, strict=True):
+        log_px = model.decoder.likelihood.log_prob(pixels[rows], model.decoder(zk[:, rows]))
+        log_wk[rows] += log_px[0].double()
 
 
 @torch.no_grad()

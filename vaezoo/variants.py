@@ -114,11 +114,8 @@ def estimate_parts_at(
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Return the parts of `estimate_parts` for a given posterior q and a given prediction [B] of the baseline, nats."""
     objective = variant.objective
-
-    def log_weight(z: Tensor, q: Posterior) -> Tensor:
-        return objective.log_weight(model, x, z, q)
-
     reduction = weigh_path(objective.reduction, model.kl_weight if objective.weighs_kl else 1.0)
+    log_weight = partial(objective.log_weight, model, x)
     arguments: tuple[Any, ...] = (log_weight, reduction, q, noise, prediction)
     if variant.estimator.control:
         arguments += (model.baseline, partial(_frozen_log_weight, objective, model, x))
@@ -126,11 +123,8 @@ def estimate_parts_at(
 
 
 def _frozen_log_weight(objective: Objective, model: Model, x: Tensor, z: Tensor, q: Posterior) -> Float[Tensor, "K B"]:
-    def log_weight(model: Model, x: Tensor, z: Tensor) -> Tensor:
-        return objective.log_weight(model, x, z, q)
-
     frozen = {name: value.detach() for name, value in model.named_parameters()}
-    log_w: Tensor = functional_call(model, frozen, (log_weight, x, z))
+    log_w: Tensor = functional_call(model, frozen, (lambda model, x, z: objective.log_weight(model, x, z, q), x, z))
     return log_w
 
 

@@ -7,7 +7,7 @@ from benchmarks.common.errors import UserError
 from benchmarks.planning import model_specs, planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
-from benchmarks.training import cell, state
+from benchmarks.training import baseline_fitting, cell, state
 from benchmarks.training.baseline_fitting import fit_baseline
 from benchmarks.training.compilation import trace_step
 from benchmarks.training.step import initial_optimizer, take_step
@@ -84,6 +84,7 @@ def test_an_unknown_family_is_named(tiny):
 def train(tiny, name, monkeypatch, **overrides):
     variant = VARIANTS[name]
     monkeypatch.setattr(planner, "find_registered", lambda case: RegisteredVariant(variant))
+    monkeypatch.setattr(baseline_fitting, "FITTING_STEPS", 10)
     record, attachments = cell.train_and_measure(plan_case(tiny, name, **overrides))
     assert record["status"] == "ok", record
     return record, attachments

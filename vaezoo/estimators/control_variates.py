@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -58,26 +59,38 @@ def _estimate(
     z = q.sample(noise)
     log_w = log_weight(z, q)
     value = reduction.value(log_w)
-
-    def predict(s: Tensor) -> Float[Tensor, "K B"]:
-        relaxed = q.soften(s, module.log_temperature.exp())
-        rewards = replace_each(log_w.detach(), frozen_log_weight(relaxed, q.detach()), reduction)
-        value: Tensor = module.strength * rewards
-        if module.network:
-            value = value + module.network(s.reshape(relaxed.shape).to(module.strength.dtype)).squeeze(-1)
-        return value
-
-    def terms(logits: Tensor) -> tuple[Tensor, Tensor]:
-        p = dataclasses.replace(q, logits=logits)
-        s = p.perturb(noise)
-        return p.log_prob(z), predict(s - p.condition(s) + s.detach())
-
-    (_, predicted), pull_back = torch.func.vjp(terms, q.logits.detach())[:2]
+    predict = partial(_predict, module, q, log_w.detach(), reduction, frozen_log_weight)
+    (_, predicted), pull_back = torch.func.vjp(partial(_terms, q, z, noise, predict), q.logits.detach())[:2]
     gain = reduction.reward(log_w).detach() - predicted
     (gradient,) = pull_back((gain, torch.ones_like(gain)))
     path: Tensor = (gradient.detach() * (q.logits - q.logits.detach())).flatten(1).sum(1)
     square: Tensor = gradient.square().flatten(1).sum(1)
     return value + path - (square - square.detach())
+
+
+def _predict(
+    module: ControlVariate,
+    q: DiscretePosterior,
+    log_w: Float[Tensor, "K B"],
+    reduction: Reduction,
+    frozen_log_weight: LogWeight,
+    s: Tensor,
+) -> Float[Tensor, "K B"]:
+    # the control variate c(s), nats
+    relaxed = q.soften(s, module.log_temperature.exp())
+    value: Tensor = module.strength * replace_each(log_w, frozen_log_weight(relaxed, q.detach()), reduction)
+    if module.network:
+        value = value + module.network(s.reshape(relaxed.shape).to(module.strength.dtype)).squeeze(-1)
+    return value
+
+
+def _terms(
+    q: DiscretePosterior, z: Tensor, noise: Noise, predict: Callable[[Tensor], Tensor], logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    # log q(z) and c(s), both differentiable in the logits; c has the derivative of s - s'
+    p = dataclasses.replace(q, logits=logits)
+    s = p.perturb(noise)
+    return p.log_prob(z), predict(s - p.condition(s) + s.detach())
 
 
 # REBAR, with the temperature and the strength as parameters. Source: Tucker et al. 2017, REBAR: low-variance, unbiased

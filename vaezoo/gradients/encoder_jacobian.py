@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -89,19 +90,17 @@ def record_calls(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, list[tup
     """Record (input, output) of each call of each layer, except calls with weights that carry no gradient."""
     record: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
 
-    def remember(name: str, layer: nn.Linear, inputs: Tensor, output: Tensor) -> None:
-        if layer.weight.requires_grad:
-            record[name].append((inputs.detach(), output))
-
-    handles = [
-        layer.register_forward_hook(lambda layer, inputs, output, name=name: remember(name, layer, inputs[0], output))
-        for name, layer in layers.items()
-    ]
+    handles = [layer.register_forward_hook(partial(_remember, record[name])) for name, layer in layers.items()]
     try:
         yield record
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _remember(calls: list[tuple[Tensor, Tensor]], layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    if layer.weight.requires_grad:
+        calls.append((inputs[0].detach(), output))
 
 
 def require_single_calls(record: Mapping[str, list[tuple[Tensor, Tensor]]]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -130,10 +129,12 @@ def encoder_jacobians(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str
         rows = torch.stack([torch.zeros_like(output) if entry is None else entry for entry in entries], 1)
         jacobians[name] = LayerJacobian(rows, inputs if linear[name].bias is None else append_one(inputs))
 
-    def flat_output(chosen: dict[str, Tensor], x: Tensor) -> Tensor:
-        return flatten_posterior(functional_call(encoder, {**fixed, **chosen}, (x[None],)))[0]
-
-    general = vmap(jacrev(flat_output), (None, 0), chunk_size=1)(others, x) if others else {}
+    function = jacrev(partial(_flat_output, encoder, fixed))
+    general = vmap(function, (None, 0), chunk_size=1)(others, x) if others else {}
     for name, jacobian in general.items():
         jacobians[name] = LayerJacobian(jacobian.flatten(2), x.new_ones(len(x), 1))
     return jacobians
+
+
+def _flat_output(encoder: nn.Module, fixed: dict[str, Tensor], chosen: dict[str, Tensor], x: Tensor) -> Tensor:
+    return flatten_posterior(functional_call(encoder, {**fixed, **chosen}, (x[None],)))[0]

@@ -11,10 +11,16 @@ from benchmarks.execution.interface import Limits
 from benchmarks.planning.random_streams import make_generator
 from benchmarks.reporting.metrics import METRICS, TIMINGS, find_inconsistency
 from benchmarks.reporting.results_table import RESULT_COLUMNS
-from benchmarks.training import cell, task
+from benchmarks.training import baseline_fitting, cell, task
 from vaezoo import VARIANTS, estimate, evaluate
 
 CLOSED = ("elbo", "beta_elbo(4)")
+
+
+@pytest.fixture(autouse=True)
+def fit_briefly(monkeypatch):
+    """Control variates are fitted with 10 steps; `test_protocol.py` tests the fit."""
+    monkeypatch.setattr(baseline_fitting, "FITTING_STEPS", 10)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
@@ -45,7 +51,7 @@ from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.training import cell, task
 from vaezoo import VARIANTS
-protocol, prepared = planner.prepare(load_settings(sys.argv[1], {"epochs": 1}))
+protocol, prepared = planner.prepare(load_settings(sys.argv[1], {"epochs": 1, "checkpoints": [1]}))
 for variant in {(v.estimator.name, v.estimator.baseline_name): v for v in VARIANTS}.values():
     if variant.estimator.control:  # torch.func.vjp imports them
         continue
@@ -120,7 +126,7 @@ def test_a_lower_precision_is_another_protocol_and_close_to_float32(plan):
 
 
 def test_variants_of_one_seed_start_from_equal_weights_and_see_equal_noise(plan):
-    first = {v.name: cell.train_and_measure(plan(v, epochs=1))[0]["rows"][0] for v in VARIANTS}
+    first = {v.name: cell.train_and_measure(plan(v, epochs=1, checkpoints=[0]))[0]["rows"][0] for v in VARIANTS}
     elbo_variants = [v for v in VARIANTS if "elbo" in first[v.name]]
     # variants of one family have one decoder and one encoder
     assert len({(v.architecture, first[v.name]["elbo"]) for v in elbo_variants}) == 3
