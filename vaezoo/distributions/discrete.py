@@ -69,8 +69,9 @@ class FactorizedBernoulli:
 
     def log_prob(self, z: Float[Tensor, "K B D"]) -> Float[Tensor, "K B"]:
         """Return log q(z|x) = sum_d z_d logit_d - log(1 + exp(logit_d)), nats."""
+        product = z * self.logits  # before the other term: the order of autograd's sums follows that of the terms
         log_zero = logsigmoid(-self.logits) if self.logits.requires_grad else self._log_zero
-        return (z * self.logits + log_zero).sum(-1)
+        return (product + log_zero).sum(-1)
 
     @cached_property  # for many draws from the same posterior
     def _log_zero(self) -> Float[Tensor, "B D"]:
