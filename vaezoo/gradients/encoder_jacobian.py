@@ -122,12 +122,16 @@ def encoder_jacobians(encoder: nn.Module, x: Float[Tensor, "B ..."]) -> dict[str
     record = require_single_calls(calls)
     outputs = [output for _, output in record.values()]
     # One entry at a time, without grad_outputs: with them torch imports sympy to compare shapes, 0.3 s per process.
-    columns = range(flat.shape[1])
-    by_entry = [torch.autograd.grad(flat[:, i].sum(), outputs, retain_graph=True, allow_unused=True) for i in columns]
-    jacobians = {}
-    for (name, (inputs, output)), entries in zip(record.items(), zip(*by_entry, strict=True), strict=True):
-        rows = torch.stack([torch.zeros_like(output) if entry is None else entry for entry in entries], 1)
-        jacobians[name] = LayerJacobian(rows, inputs if linear[name].bias is None else append_one(inputs))
+    by_layer = [output.new_zeros(len(x), flat.shape[1], output.shape[-1]) for output in outputs]
+    for i in range(flat.shape[1]):
+        entries = torch.autograd.grad(flat[:, i].sum(), outputs, retain_graph=True, allow_unused=True)
+        for rows, entry in zip(by_layer, entries, strict=True):
+            if entry is not None:
+                rows[:, i] = entry
+    jacobians = {
+        name: LayerJacobian(rows, inputs if linear[name].bias is None else append_one(inputs))
+        for (name, (inputs, _)), rows in zip(record.items(), by_layer, strict=True)
+    }
 
     function = jacrev(partial(_flat_output, encoder, fixed))
     general = vmap(function, (None, 0), chunk_size=1)(others, x) if others else {}

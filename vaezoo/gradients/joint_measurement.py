@@ -28,6 +28,7 @@ from vaezoo.variants import FittedVariant, estimate
 
 DECODER_ROWS_PER_CHUNK = 2_000  # so that the recorded activations stay in the processor's cache
 NUMBERS_PER_CHUNK = 1_000_000
+GRAM_NUMBERS_PER_CHUNK = 4_000_000  # 32 MB for each layer
 COSINES = 40
 GROUPS, MIN_GROUPS = 20, 3  # of repeats, for the squared bias and its jackknife
 EXACT_REPEATS = 2  # of estimates without noise
@@ -139,7 +140,13 @@ def measure_jointly(
                     sums[name].add_decoder(spreads)
 
     repeats, draws, _, latents = noise(slice(0, 1)).shape
-    size = max(1, min(DECODER_ROWS_PER_CHUNK // (repeats * draws), NUMBERS_PER_CHUNK // (repeats * latents)))
+    entries = max(columns.stop for columns in slices.values())
+    limits = (
+        DECODER_ROWS_PER_CHUNK // (repeats * draws),
+        NUMBERS_PER_CHUNK // (repeats * latents),
+        GRAM_NUMBERS_PER_CHUNK // entries**2,
+    )
+    size = max(1, min(limits))
     for first in range(0, len(x), size):
         add_chunk(slice(first, min(first + size, len(x))))
     directions = {

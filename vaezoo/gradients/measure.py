@@ -12,7 +12,12 @@ from torch import Tensor
 from vaezoo.estimators import enumerated, pathwise
 from vaezoo.gradients.decoder_replay import differentiate
 from vaezoo.gradients.direct_measurement import measure_directly, minibatch_gradient
-from vaezoo.gradients.encoder_jacobian import encoder_jacobians, find_linear_layers, find_other_parameters
+from vaezoo.gradients.encoder_jacobian import (
+    encoder_jacobians,
+    find_linear_layers,
+    find_other_parameters,
+    parameter_slices,
+)
 from vaezoo.gradients.joint_measurement import NoiseSource, SpreadOfLayer, measure_jointly
 from vaezoo.gradients.moments import PARTS, Measurement, Route
 from vaezoo.gradients.spread import append_one, differentiate_examples, leading_spread
@@ -23,6 +28,7 @@ from vaezoo.variants import FittedVariant, estimate
 EXAMPLES, REPEATS = 3, 2
 TOLERANCE = 1e-3  # of the gradient in a layer, which is in float32
 MAX_JOINT_NUMBERS = 50_000_000  # 200 MB in float32
+MAX_JACOBIAN_NUMBERS = 128_000_000  # 512 MB in float32
 FLOAT32_ROUNDING = 1e-5  # of the gradient in the encoder or the decoder, for layers whose own gradient cancels
 
 
@@ -37,7 +43,8 @@ def measure(
     """Measure variance, signal-to-noise ratio, bias and direction of the gradient of each variant.
 
     A variant is measured by the joint route if that gives correct gradients for a few examples, else by the direct one.
-    Models with large convolutions are measured by the direct route, because the joint one needs much memory for them.
+    Models with large convolutions or many latents are measured by the direct route, because the joint one needs much
+    memory for them.
 
     Args:
         model: the model at fixed parameters.
@@ -58,7 +65,10 @@ def measure(
     if unknown := [name for name in variants if name not in known]:
         probe = x[:EXAMPLES]
         draws = noise(slice(0, len(probe)))
-        is_large = estimate_joint_numbers(model, x, len(draws)) > MAX_JOINT_NUMBERS
+        is_large = (
+            estimate_joint_numbers(model, x, len(draws)) > MAX_JOINT_NUMBERS
+            or count_jacobian_numbers(model, x) > MAX_JACOBIAN_NUMBERS
+        )
         joint = (
             set()
             if is_large
@@ -86,6 +96,13 @@ def estimate_joint_numbers(model: Model, x: Float[Tensor, "B ..."], repeats: int
         for part in (model.encoder, model.decoder)
     ]
     return max(counts) * len(x) * repeats
+
+
+def count_jacobian_numbers(model: Model, x: Float[Tensor, "B ..."]) -> int:
+    """Return how many numbers the Jacobians of the encoder's linear layers have; they grow with the squared latents."""
+    entries: int = max(columns.stop for columns in parameter_slices(model.encoder(x[:1])).values())
+    outputs: int = sum(layer.out_features for layer in find_linear_layers(model.encoder).values())
+    return entries * outputs * len(x)
 
 
 def _find_reference(fitted: FittedVariant, variants: Mapping[str, FittedVariant]) -> str | None:

@@ -1,5 +1,7 @@
 """Both routes give the same moments where one example is the minibatch; what the joint route misses goes direct."""
 
+import sys
+
 import pytest
 import torch
 
@@ -64,3 +66,31 @@ def test_an_estimate_that_changes_rare_draws_ends_no_other_measurement(rows, too
     assert {name: m.route for name, m in together.items()} == {"clipped": "joint", "vae": "joint"}
     alone = measure(model, {"vae": variants["vae"]}, x, lambda rows: noise[:, :, rows])["vae"]
     assert together["vae"].moments["encoder", ""].variance == alone.moments["encoder", ""].variance
+
+
+@pytest.fixture
+def small(tools):
+    """A model with 4 parameters of q, 7 examples and noise."""
+    model = tools.build(shape=(3, 3), likelihood="bernoulli", hidden=(6, 5), latent_dim=LATENTS)
+    return model, (tools.normal(7, 3, 3, seed=4) > 0).double(), tools.normal(REPEATS, 1, 7, LATENTS, seed=2)
+
+
+def test_many_latents_are_measured_directly(small, monkeypatch):
+    """The Jacobians have 4 parameters of q by (6 + 5 + 2 + 2) outputs by 7 examples."""
+    model, x, noise = small
+    fitted = {"": FittedVariant(STOCHASTIC[0])}
+    for limit, route in ((4 * 15 * 7, "joint"), (4 * 15 * 7 - 1, "direct")):
+        monkeypatch.setattr(sys.modules["vaezoo.gradients.measure"], "MAX_JACOBIAN_NUMBERS", limit)
+        assert measure(model, fitted, x, lambda rows: noise[:, :, rows])[""].route == route
+
+
+def test_the_size_of_chunks_changes_only_rounding(small, monkeypatch):
+    model, x, noise = small
+    fitted = {"": FittedVariant(STOCHASTIC[0])}
+    in_one_chunk = measure(model, fitted, x, lambda rows: noise[:, :, rows])[""].moments
+    monkeypatch.setattr("vaezoo.gradients.joint_measurement.GRAM_NUMBERS_PER_CHUNK", 3 * 4**2)
+    parts = []
+    chunked = measure(model, fitted, x, lambda rows: parts.append(rows) or noise[:, :, rows])[""].moments
+    assert slice(3, 6) in parts
+    for key, moments in in_one_chunk.items():
+        assert chunked[key].variance == pytest.approx(moments.variance, rel=1e-9), key
