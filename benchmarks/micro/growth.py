@@ -26,7 +26,8 @@ import pandas as pd
 
 from benchmarks.api.train import Execution, train_variants
 from benchmarks.common import atomic_files, environment
-from benchmarks.execution import executor
+from benchmarks.common.machine.cores import count_cores
+from benchmarks.execution import executor, isolated_call
 from benchmarks.execution.interface import Task
 from benchmarks.planning.cases import Case
 from benchmarks.planning.settings import load_settings
@@ -130,6 +131,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=Path("results") / "growth")
     arguments = parser.parse_args()
+    isolated_call.call_isolated(count_cores)  # returns after the fork server has imported torch
     os.environ["CXX"] = "none"
     axes = list_axes(arguments.executor)
     names = arguments.axes or list(axes)
