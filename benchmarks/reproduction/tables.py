@@ -45,6 +45,11 @@ def _describe_claim(judgement: Judgement) -> str:
     lines = [f"### {claim.name}", "", f"{claim.title}. Source: {claim.source}.", ""]
     lines += [f"- Status: {judgement.status}{f' ({judgement.reason})' if judgement.reason else ''}"]
     lines += [f"- Command: `python -m benchmarks reproduce {claim.name}` ({claim.hours:g} h on one core)"]
-    lines += [f"- Tolerance of {check.quantity}: {check.reason}" for check in claim.checks]
+    by_reason: dict[str, list[str]] = {}
+    for check in claim.checks:
+        by_reason.setdefault(check.reason, []).append(check.quantity)
+    for reason, quantities in by_reason.items():
+        of = f" of {'; '.join(quantities)}" if len(by_reason) > 1 else ""
+        lines += [f"- Tolerance{of}: {reason}"]
     lines += [f"- Difference from the original: {deviation}" for deviation in claim.deviations]
     return "\n".join([*lines, f"- A planted mistake that misses the claim: {claim.control.mistake}"])
