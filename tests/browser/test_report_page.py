@@ -14,6 +14,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from benchmarks.reporting import results_table
+from benchmarks.reporting.page import document
+from benchmarks.reporting.page.contents import Extras
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api")
@@ -46,14 +50,14 @@ def open_page(chromium, address):
     """Return a function that opens the page at a fragment. At the end there must be no error and no request."""
     problems, contexts = [], []
 
-    def open_(fragment="", width=1280, **options):
+    def open_(fragment="", width=1280, page_address=address, **options):
         context = chromium.new_context(offline=True, viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda r: None if re.match("file:|data:|blob:", r.url) else problems.append(r.url))
-        page.goto(address + fragment)
+        page.goto(page_address + fragment)
         page.wait_for_selector("#selection button")
         return page
 
@@ -213,3 +217,15 @@ def test_a_saved_chart_has_a_visible_caption_with_the_commit(open_page, tmp_path
     for left, right, bottom in page.eval_on_selector_all("svg > text", corners):
         assert 0 <= left < right <= width
         assert bottom <= height
+
+
+def test_published_values_are_dashed_lines(open_page, tmp_path):
+    path = ROOT / "results" / "default" / "results.csv"
+    published = [
+        {"metric": metric, "variant": "vae", "value": -100.0, "label": f"vae, published: {metric}"}
+        for metric in ("elbo", "log_likelihood")
+    ]
+    document.write_page(results_table.read_results(path), path, tmp_path / "page.html", Extras(published=published))
+    page = open_page(page_address=(tmp_path / "page.html").as_uri())
+    assert page.locator("#curves svg text", has_text="published").all_text_contents() == ["vae, published: elbo"]
+    assert page.locator("#curves svg line[stroke-dasharray='5'], #curves svg g[stroke-dasharray='5'] line").count() == 1
