@@ -34,7 +34,7 @@ from benchmarks.planning.settings import load_settings
 from benchmarks.runs import cell_files, runner
 from benchmarks.training import task
 
-ROUNDS, WORKERS, IMAGES, BATCH_SIZE = 3, 2, 500, 100
+ROUNDS, WORKERS, IMAGES, BATCH_SIZE = 3, 2, 2_000, 100
 DIGITS, SHAPES = (28, 28), ((8, 8), (16, 16), (32, 32), (64, 64), (64, 64, 3))
 
 
@@ -100,7 +100,7 @@ def list_axes(executor_name: str) -> dict[str, dict[int, Callable[[Path], Cost]]
     """Return a function for each value of each axis."""
     return {
         "cells": {n: partial(measure_cells, n, executor_name) for n in (1, 10, 100, 1_000, 10_000)},
-        "latents": {n: partial(measure_step, "vae", DIGITS, latent_dim=n) for n in (10, 50, 100, 200, 400, 800)},
+        "latents": {n: partial(measure_step, "vae", DIGITS, latent_dim=n) for n in (10, 200, 400, 800, 1_600, 3_200)},
         "draws": {n: partial(measure_step, "iwae", DIGITS, draws=n) for n in (1, 5, 10, 20, 40, 80)},
         "pixels": {math.prod(shape): partial(measure_step, "vae", shape) for shape in SHAPES},
         "workers": {n: partial(measure_workers, n) for n in (1, 2)},
