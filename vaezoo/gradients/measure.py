@@ -65,15 +65,14 @@ def measure(
     if unknown := [name for name in variants if name not in known]:
         probe = x[:EXAMPLES]
         draws = noise(slice(0, len(probe)))
-        is_large = (
-            estimate_joint_numbers(model, x, len(draws)) > MAX_JOINT_NUMBERS
-            or count_jacobian_numbers(model, x) > MAX_JACOBIAN_NUMBERS
-        )
+        is_large = estimate_joint_numbers(model, x, len(draws)) > MAX_JOINT_NUMBERS
         joint = (
             set()
             if is_large
             else {name for name in unknown if supports_joint_measurement(model, variants[name], probe, draws)}
         )
+        if joint and count_jacobian_numbers(model, x) > MAX_JACOBIAN_NUMBERS:  # only the joint route needs them
+            joint = set()
         known |= {name: "joint" if name in joint else "direct" for name in unknown}
     joint_variants = {name: fitted for name, fitted in variants.items() if known[name] == "joint"}
     references = {name: _find_reference(fitted, joint_variants) for name, fitted in joint_variants.items()}

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from tests.vaezoo.gradients.plain_loops import STOCHASTIC, count_latents
 from tests.vaezoo.testing.right_variants import VARIANTS as RIGHT
@@ -82,6 +83,21 @@ def test_many_latents_are_measured_directly(small, monkeypatch):
     for limit, route in ((4 * 15 * 7, "joint"), (4 * 15 * 7 - 1, "direct")):
         monkeypatch.setattr(sys.modules["vaezoo.gradients.measure"], "MAX_JACOBIAN_NUMBERS", limit)
         assert measure(model, fitted, x, lambda rows: noise[:, :, rows])[""].route == route
+
+
+class RefusesOne(nn.Module):
+    """A layer for minibatches only, as of a user."""
+
+    def forward(self, x):
+        if len(x) == 1:
+            raise ValueError("one example is no minibatch")
+        return x
+
+
+def test_an_encoder_that_refuses_one_example_is_measured_directly(small):
+    model, x, noise = small
+    model.encoder.trunk.insert(0, RefusesOne())
+    assert measure(model, {"": FittedVariant(STOCHASTIC[0])}, x, lambda rows: noise[:, :, rows])[""].route == "direct"
 
 
 def test_the_size_of_chunks_changes_only_rounding(small, monkeypatch):
