@@ -44,6 +44,14 @@ def test_the_committed_run_is_whole():
     assert not summaries.list_inconsistencies(results)
 
 
+def test_its_first_figure_has_its_numbers_of_draws():
+    texts = (ROOT / "results" / "default" / "figures" / "hero.svg").read_text(encoding="utf-8")
+    numbers = dict(re.findall(r"<!-- ([\w.-]+) -->([^<]*)<!-- / -->", README))
+    for name in ("reinforce-vae-loo", "reinforce-vae"):
+        lowest, highest = (numbers[f"{name}.draws.{end}"] for end in ("lowest", "highest"))
+        assert f"<!-- {lowest} to {highest} -->" in texts
+
+
 @pytest.mark.parametrize("text", ["reinforce-vae-loo.draws.lowest", "reinforce-vae.draws.highest", "results -->"])
 def test_its_numbers_are_filled_from_results(text):
     assert f"<!-- {text}" in README
