@@ -4,13 +4,13 @@ import atexit
 import gc
 import os
 
-gc.disable()  # the imports take a sixth less time
+gc.disable()  # until the end of the imports, which take a sixth less time
 
-import benchmarks.gradient_studies.measurement  # noqa: E402
-import benchmarks.training.cell  # noqa: E402
-import benchmarks.training.task  # noqa: E402, F401
-from benchmarks.common import environment  # noqa: E402
-from benchmarks.planning import registry  # noqa: E402
+import benchmarks.gradient_studies.measurement
+import benchmarks.training.cell
+import benchmarks.training.task  # noqa: F401
+from benchmarks.common import environment
+from benchmarks.planning import registry
 
 SERVER = os.getpid()
 environment.read_processor()  # cached, so that no cell reads them again

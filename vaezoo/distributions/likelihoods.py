@@ -6,7 +6,6 @@ because one of them has a parameter.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -71,10 +70,6 @@ class _BernoulliLogProb(torch.autograd.Function):
         x, output = ctx.saved_tensors
         x_gradient = (gradient[..., None] * output).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None
         return x_gradient, (x - output.sigmoid()) * gradient[..., None]
-
-
-# torch reads the signature at each call, which takes a fifth of a small forward pass without this
-_BernoulliLogProb.forward.__signature__ = inspect.signature(_BernoulliLogProb.forward)  # type: ignore[attr-defined]
 
 
 class Bernoulli(nn.Module):
