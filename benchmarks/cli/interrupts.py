@@ -21,9 +21,9 @@ def install_handlers() -> None:
 def exit_program(code: int) -> NoReturn:
     """Flush the output and end the program with the exit code; 141 if the reader of the output was closed.
 
-    The registered exit functions run, but not the end of Python: it takes up to half a second to free all modules. If
-    Ctrl-C came inside `exec`, it would end by SIGINT although the exception was caught; and `python -i` would ask for
-    commands. Under a profiler Python ends as usual, because the profiler writes its file then.
+    The registered exit functions run. Then the process ends without Python, for three reasons: Python needs up to half
+    a second to free all modules. After Ctrl-C inside `exec`, Python ends by SIGINT although the exception was caught.
+    And `python -i` asks for commands. Under a profiler Python ends as usual, because the profiler then writes its file.
     """
     if sys.getprofile():
         sys.exit(flush_streams(code))

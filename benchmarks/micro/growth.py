@@ -117,16 +117,17 @@ def measure_axis(axis: str, measures: dict[int, Callable[[Path], Cost]], rounds:
             print(f"{axis} {value:,}: {costs[value][-1]}", file=sys.stderr, flush=True)
     names = [field.name for field in dataclasses.fields(Cost)]
     rows = [
-        {"axis": axis, "value": value} | {name: median(getattr(cost, name) for cost in all_) for name in names}
-        for value, all_ in costs.items()
+        {"axis": axis, "value": value} | {name: median(getattr(cost, name) for cost in measured) for name in names}
+        for value, measured in costs.items()
     ]
     return pd.DataFrame(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    axes = list_axes("local")
-    parser.add_argument("axes", nargs="*", metavar="AXIS", help=f"{', '.join(axes)}; all by default")
+    parser.add_argument(
+        "axes", nargs="*", metavar="AXIS", help="cells, latents, draws, pixels or workers; default: all"
+    )
     parser.add_argument("--executor", default="local", choices=executor.EXECUTOR_NAMES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=Path("results") / "growth")
