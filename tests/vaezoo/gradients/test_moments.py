@@ -18,7 +18,7 @@ from vaezoo import (
 )
 from vaezoo.gradients import grouped_spread, leading_spread
 from vaezoo.gradients.decoder_replay import differentiate
-from vaezoo.gradients.encoder_jacobian import encoder_jacobians, find_linear_layers
+from vaezoo.gradients.encoder_jacobian import encoder_jacobians, find_linear_layers, record_calls
 from vaezoo.gradients.spread import spread_of_parameters
 
 ESTIMATORS = [(pathwise, 1), (pathwise, 3), (score_function(NO_BASELINE), 1), (score_function(LEAVE_ONE_OUT), 2)]
@@ -218,3 +218,12 @@ def test_k_draws_without_a_baseline_have_one_kth_of_the_variance(tools):
     )
     se = (triple.variance_se**2 + (single.variance_se / 3) ** 2) ** 0.5
     assert abs(triple.variance - single.variance / 3) < 5 * se
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_calls_with_frozen_weights_are_not_recorded(trained):
+    """Control variates call the decoder with weights that carry no gradient; such a call has no outer product."""
+    layer = torch.nn.Linear(2, 3).requires_grad_(trained)
+    with record_calls({"a": layer}) as record:
+        layer(torch.ones(4, 2))
+    assert len(record["a"]) == trained
