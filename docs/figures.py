@@ -1,4 +1,4 @@
-"""Draw the figures of the documentation that need no results: python -m docs.figures."""
+"""Draw the figures of the documentation that are not of a run: python -m docs.figures."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.reporting.figures import style
+from docs.growth import draw_growth
 from docs.one_latent import draw_one_latent
 
 FOLDER = Path(__file__).parent / "img"
@@ -45,3 +46,4 @@ if __name__ == "__main__":
     style.save_figure(draw_kl(), FOLDER / "kl", ("svg",))
     with plt.rc_context(style.plot_style("ticks")):
         style.save_figure(draw_one_latent(), FOLDER / "one-latent", ("svg",))
+    style.save_figure(draw_growth(), FOLDER / "growth", ("svg",))

@@ -15,14 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.cli.commands import reproduce
 from benchmarks.cli.commands.inspect import sources_markdown, variants_markdown
 from benchmarks.common.seed_statistics import t_half_width
 from benchmarks.reporting import formats, summaries
 from benchmarks.reporting.descriptions import describe_variant
-from benchmarks.reproduction import claims, tables
-from benchmarks.reproduction.judgement import Judgement
-from docs import laboratory_tables
+from docs import growth, laboratory_tables, published
 from docs.measurements import compute_numbers, format_tenths, read_laboratory, read_run
 
 ROOT = Path(__file__).parents[1]
@@ -74,12 +71,6 @@ def discrete_results_markdown() -> str:
     return formats.markdown_table(head, lines)
 
 
-def judge_claims() -> list[Judgement]:
-    """Judge all claims by the committed results."""
-    folder = ROOT / reproduce.FOLDER
-    return [reproduce.judge_folder(claims.load_claim(name), folder / name) for name in claims.list_claims()]
-
-
 def _format_median(summary: summaries.Summary, name: str) -> str:
     interval = summary.metrics[name]
     if not interval.n:
@@ -101,8 +92,10 @@ def make_tables() -> dict[str, Callable[[], str]]:
         "results": few_results_markdown,
         "all-results": all_results,
         "discrete-results": discrete_results_markdown,
-        "claims-table": lambda: tables.summary_markdown(judge_claims()),
-        "claims": lambda: tables.claims_markdown(judge_claims()),
+        "claims-table": published.summary_markdown,
+        "printed-claims": published.printed_markdown,
+        "growth": growth.growth_markdown,
+        "claims": published.sections_markdown,
         "headline": lambda: summaries.make_headline(read_run("default")),
         "variants": variants_markdown,
         "sources": sources_markdown,
@@ -112,7 +105,7 @@ def make_tables() -> dict[str, Callable[[], str]]:
 
 def fill_page(text: str) -> str:
     """Return the page with all numbers and tables replaced by those of the committed results."""
-    numbers = compute_numbers()
+    numbers = compute_numbers() | published.count_claims()
     text = NUMBER.sub(lambda match: f"<!-- {match[1]} -->{numbers[match[1]]}<!-- / -->", text)
     for name, make in make_tables().items():
         before, start, rest = text.partition(f"<!-- {name} -->\n")

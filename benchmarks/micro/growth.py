@@ -2,8 +2,9 @@
 
     python -m benchmarks.micro.growth [cells latents draws pixels workers] [--executor dask] [--out results/growth]
 
-Writes growth.csv and environment.json. The cells of the axis `cells` do not train: they show the cost of the harness.
-The other axes are ordinary runs of `vae` or `iwae` on random binary images, eager, so that no step has to be compiled.
+Writes growth.csv, where rows of other axes are kept, and environment.json. The cells of the axis `cells` do not train:
+they show the cost of the harness. The other axes are ordinary runs of `vae` or `iwae` on random binary images. They are
+eager, so that no step has to be compiled.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def measure_axis(axis: str, measures: dict[int, Callable[[Path], Cost]], rounds:
             print(f"{axis} {value:,}: {costs[value][-1]}", file=sys.stderr, flush=True)
     names = [field.name for field in dataclasses.fields(Cost)]
     rows = [
-        {"axis": axis, "value": value} | {name: median(getattr(cost, name) for cost in measured) for name in names}
+        {"axis": axis, "value": value, "rounds": rounds}
+        | {name: median(getattr(cost, name) for cost in measured) for name in names}
         for value, measured in costs.items()
     ]
     return pd.DataFrame(rows)
@@ -139,8 +141,13 @@ def main() -> None:
     table = pd.concat([measure_axis(name, axes[name], arguments.rounds) for name in names], ignore_index=True)
     print(table.to_string(index=False))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(arguments.out / "growth.csv", index=False)
-    atomic_files.write_json(arguments.out / "environment.json", environment.describe_environment(1, WORKERS))
+    path = arguments.out / "growth.csv"
+    if path.is_file():
+        before = pd.read_csv(path)
+        table = pd.concat([before[~before["axis"].isin(names)], table], ignore_index=True)
+    table.to_csv(path, index=False)
+    command = {"command": ["python", "-m", "benchmarks.micro.growth", *sys.argv[1:]]}
+    atomic_files.write_json(arguments.out / "environment.json", environment.describe_environment(1, WORKERS) | command)
 
 
 if __name__ == "__main__":

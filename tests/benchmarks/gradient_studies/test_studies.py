@@ -18,6 +18,7 @@ from benchmarks.gradient_studies.measurement import add_references, fewest_draws
 from benchmarks.gradient_studies.measurement_rows import snr_floor
 from benchmarks.gradient_studies.report import figures, tables
 from benchmarks.gradient_studies.studies import STUDIES
+from benchmarks.reporting.figures import style
 from benchmarks.runs import folders
 from tests.oracles import cosine, quadratic
 from vaezoo import VARIANTS, mlp_normal
@@ -164,7 +165,8 @@ def test_findings_and_figures_are_written(studies):
 def test_figures_of_a_part_of_the_table(studies, tmp_path):
     for study in DEFAULT:
         rows = studies.table[(studies.table["study"] == study) & (studies.table["seed"].fillna(0) == 0)]
-        paths = figures.write_figures(rows, tmp_path / study)
+        drawn = dict(figures.draw_figures(rows))
+        paths = [style.save_figure(figure, tmp_path / name, ("svg",)) for name, figure in drawn.items()]
         assert tuple(path.stem for path in paths) == FIGURES.get(study, (study, f"{study}-all"))
 
 

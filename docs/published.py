@@ -1,0 +1,48 @@
+"""Published claims in the documentation: their tables, and how many are verified."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from benchmarks.cli.commands import reproduce
+from benchmarks.reporting.formats import markdown_table
+from benchmarks.reproduction import claims, tables
+from benchmarks.reproduction.judgement import Judgement, describe_expected, describe_value
+
+ROOT = Path(__file__).parents[1]
+PAGE = "docs/published-numbers.md"
+
+
+@functools.cache
+def judge_claims() -> tuple[Judgement, ...]:
+    """Judge all claims by the committed results."""
+    folder = ROOT / reproduce.FOLDER
+    return tuple(reproduce.judge_folder(claims.load_claim(name), folder / name) for name in claims.list_claims())
+
+
+def summary_markdown() -> str:
+    """Return the table of all claims, with a row for each check."""
+    return tables.summary_markdown(judge_claims())
+
+
+def sections_markdown() -> str:
+    """Return a section for each claim."""
+    return tables.claims_markdown(judge_claims())
+
+
+def printed_markdown() -> str:
+    """Return the table of README: the first check of each claim whose number a paper or a program prints."""
+    lines = []
+    for judgement in judge_claims():
+        name, check = judgement.claim.name, judgement.claim.checks[0]
+        if check.kind == "printed":
+            value = describe_value(judgement.outcomes[0].estimate) if judgement.outcomes else "–"
+            lines.append([f"[`{name}`]({PAGE}#{name})", describe_expected(check), value, judgement.status])
+    return markdown_table(["claim", "published, nats", "here [95 % interval]", "status"], lines)
+
+
+def count_claims() -> dict[str, str]:
+    """Return the number of claims, and of those that are verified."""
+    statuses = [judgement.status for judgement in judge_claims()]
+    return {"claims.count": f"{len(statuses)}", "claims.verified": f"{statuses.count('verified')}"}
