@@ -28,7 +28,7 @@ MAIN_METRICS = ["elbo", "reconstruction_error", "kl", "log_likelihood", "gradien
 NUMBER = re.compile(r"<!-- ([\w.-]+) -->([^<]*)<!-- / -->")
 DISCRETE = ("bernoulli", "categorical(10)")  # posteriors
 FEW = (  # the variants of the table in README
-    "vae-stl", "vae", "iwae-dreg", "reinforce-vae-loo", "reinforce-vae-nvil", "beta-vae", "vae-blocked",
+    "vae", "iwae-dreg", "reinforce-vae-loo", "reinforce-vae-nvil", "beta-vae", "vae-blocked",
     "reinforce-vae", "autoencoder",
 )  # fmt: skip
 

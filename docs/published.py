@@ -38,8 +38,9 @@ def printed_markdown() -> str:
         name, check = judgement.claim.name, judgement.claim.checks[0]
         if check.kind == "printed":
             value = describe_value(judgement.outcomes[0].estimate) if judgement.outcomes else "–"
-            lines.append([f"[`{name}`]({PAGE}#{name})", describe_expected(check), value, judgement.status])
-    return markdown_table(["claim", "published, nats", "here [95 % interval]", "status"], lines)
+            link, quantity = f"[`{name}`]({PAGE}#{name})", check.quantity.removesuffix(", nats")
+            lines.append([link, quantity, describe_expected(check), value, judgement.status])
+    return markdown_table(["claim", "quantity, nats", "published", "here [95 % interval]", "status"], lines)
 
 
 def count_claims() -> dict[str, str]:
