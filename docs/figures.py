@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.reporting.figures import style
 from docs.growth import draw_growth
 from docs.one_latent import draw_one_latent
+from docs.published import draw_slopes
 
 FOLDER = Path(__file__).parent / "img"
 BLUE, GREEN, GREY = "#08519c", "#15803d", "0.45"
@@ -46,4 +47,5 @@ if __name__ == "__main__":
     style.save_figure(draw_kl(), FOLDER / "kl", ("svg",))
     with plt.rc_context(style.plot_style("ticks")):
         style.save_figure(draw_one_latent(), FOLDER / "one-latent", ("svg",))
+        style.save_figure(draw_slopes(), FOLDER / "more-draws", ("svg",))
     style.save_figure(draw_growth(), FOLDER / "growth", ("svg",))

@@ -5,20 +5,24 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from benchmarks.cli.commands import reproduce
+from benchmarks.gradient_studies.report import figures
+from benchmarks.gradient_studies.report.tables import read_gradients
 from benchmarks.reporting.formats import markdown_table
 from benchmarks.reproduction import claims, tables
 from benchmarks.reproduction.judgement import Judgement, describe_expected, describe_value
 
 ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / reproduce.FOLDER
 PAGE = "docs/published-numbers.md"
 
 
 @functools.cache
 def judge_claims() -> tuple[Judgement, ...]:
     """Judge all claims by the committed results."""
-    folder = ROOT / reproduce.FOLDER
-    return tuple(reproduce.judge_folder(claims.load_claim(name), folder / name) for name in claims.list_claims())
+    return tuple(reproduce.judge_folder(claims.load_claim(name), FOLDER / name) for name in claims.list_claims())
 
 
 def summary_markdown() -> str:
@@ -47,3 +51,9 @@ def count_claims() -> dict[str, str]:
     """Return the number of claims, and of those that are verified."""
     statuses = [judgement.status for judgement in judge_claims()]
     return {"claims.count": f"{len(statuses)}", "claims.verified": f"{statuses.count('verified')}"}
+
+
+def draw_slopes() -> Figure:
+    """Draw variance and signal-to-noise ratio by the number of draws, of the claim `tighter-bounds-slopes`."""
+    table = read_gradients(FOLDER / "tighter-bounds-slopes" / "main" / "gradients.csv")
+    return dict(figures.draw_figures(table))["draws"]
