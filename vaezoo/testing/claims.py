@@ -82,7 +82,7 @@ def check_mean_value(variant: Variant, effort: Effort = STANDARD) -> Iterator[Fi
         nodes = quadrature.grid_nodes(problem.variant.draws * problem.model.latent_dim)
         with torch.no_grad():
             fine, coarse = (mean_over_noise(problem, problem.estimate, n).item() for n in (nodes, nodes - 1))
-            exact = mean_objective(problem, nodes)().item()
+            exact = mean_objective(problem, nodes).item()
         differences[problem.name] = abs(fine - exact) / abs(exact)
         tolerances[problem.name] = max(SMALL_ERROR, 3 * abs(fine - coarse) / abs(exact))
     yield _compare("mean value is the objective", differences, tolerances)
@@ -102,7 +102,7 @@ def _compare_sampled_mean(problem: Problem, batches: int) -> tuple[float, float]
         with torch.no_grad():
             means.append(problem.estimate(rows, noise).mean())
     with torch.no_grad():
-        exact = mean_objective(problem, 0)()
+        exact = mean_objective(problem, 0)
     values = torch.stack(means) / exact.abs()
     return (values.mean() - exact.sign()).item(), values.std().item() / batches**0.5
 
@@ -228,7 +228,7 @@ def check_bound(variant: Variant) -> Iterator[Finding]:
             else:
                 points = quadrature.grid_rule(1, model.latent_dim, 24)[0][0][:, None].expand(-1, len(x), -1)
                 log_px = (model.decoder.log_prob(x, model.prior.sample(points)) + weights.log()).logsumexp(0)
-            mean = mean_objective(problem, nodes)().item()
+            mean = mean_objective(problem, nodes).item()
             log_w = objective.log_weight(model, x, z, q)
             ratio = ((log_w + weights.log()).logsumexp(0) - log_px).exp()
             without_exact = not objective.exact(model, q).any()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -132,47 +133,49 @@ def list_draws(
     return q.sample(points[0][:, None].expand(-1, examples, -1)), weights[:, None].expand(-1, examples)
 
 
-def mean_objective(problem: Problem, nodes: int) -> Callable[[], Float[Tensor, ""]]:
-    """Return a function that computes the mean of the objective over the examples and draws, nats, by `list_draws`.
+def mean_objective(problem: Problem, nodes: int) -> Float[Tensor, ""]:
+    """Return the mean of the objective over the examples and draws, nats, by `list_draws`.
 
     A log weight depends on one draw alone. So those of all points of one draw are computed once, and then combined.
     """
     model, objective, x = problem.model, problem.variant.objective, problem.x
+    q = model.encoder(x)
+    z, weights = list_draws(model.encoder.family, q, model.latent_dim, nodes)
+    log_w = objective.log_weight(model, x, z, q)
+    draws = problem.variant.draws
+    choices = torch.cartesian_prod(*[torch.arange(len(weights))] * draws).view(-1, draws)
+    values = objective.reduction.value(log_w[choices.T].flatten(1)).view(-1, len(x))
+    probabilities = weights[choices[:, 0]]
+    for draw in choices.T[1:]:
+        probabilities = probabilities * weights[draw]
+    return ((probabilities * values).sum(0) + objective.exact(model, q)).mean()
 
-    def mean() -> Float[Tensor, ""]:
-        q = model.encoder(x)
-        z, weights = list_draws(model.encoder.family, q, model.latent_dim, nodes)
-        log_w = objective.log_weight(model, x, z, q)
-        draws = problem.variant.draws
-        choices = torch.cartesian_prod(*[torch.arange(len(weights))] * draws).view(-1, draws)
-        values = objective.reduction.value(log_w[choices.T].flatten(1)).view(-1, len(x))
-        probabilities = weights[choices[:, 0]]
-        for draw in choices.T[1:]:
-            probabilities = probabilities * weights[draw]
-        return ((probabilities * values).sum(0) + objective.exact(model, q)).mean()
 
-    return mean
+def exact_derivatives(problem: Problem, part: str, directions: Float[Tensor, "J P"], nodes: int) -> Float[Tensor, " J"]:
+    """Return the derivatives of the mean objective along directions, by finite differences."""
+    return differentiate_numerically(
+        problem.model, part, partial(mean_objective, problem, nodes), directions, SMOOTH_STEP
+    )
+
+
+def mean_derivatives(problem: Problem, part: str, directions: Float[Tensor, "J P"], nodes: int) -> Float[Tensor, " J"]:
+    """Return the mean of the gradient estimate along directions, by quadrature."""
+    return directions @ flat_gradient(problem.model, mean_over_noise(problem, problem.estimate, nodes), part)
 
 
 def measure_bias(problem: Problem, part: str, effort: Effort) -> Bias:
     """Measure the bias of a variant's gradient in one part of a linear-Gaussian model."""
     model, variant = problem.model, problem.variant
     directions = draw_directions(model, part)
-
-    def exact(nodes: int) -> Tensor:
-        return differentiate_numerically(model, part, mean_objective(problem, nodes), directions, SMOOTH_STEP)
-
     if problem.is_discrete:
-        return _measure_by_draws(problem, part, directions, exact(0), SMALLEST_RESOLUTION, effort.batches)
-
-    def mean_gradient(nodes: int) -> Tensor:
-        return directions @ flat_gradient(model, mean_over_noise(problem, problem.estimate, nodes), part)
-
+        exact = exact_derivatives(problem, part, directions, 0)
+        return _measure_by_draws(problem, part, directions, exact, SMALLEST_RESOLUTION, effort.batches)
     for points in (FEW_POINTS, effort.points):
         nodes = quadrature.grid_nodes(variant.draws * model.latent_dim, points)
-        expected, actual = exact(nodes), mean_gradient(nodes)
-        size, exact_error = expected.norm().item(), (expected - exact(nodes - 1)).norm().item()
-        error = ((actual - mean_gradient(nodes - 1)).norm().item() + exact_error) / size
+        expected, fewer_expected = (exact_derivatives(problem, part, directions, n) for n in (nodes, nodes - 1))
+        actual, fewer_actual = (mean_derivatives(problem, part, directions, n) for n in (nodes, nodes - 1))
+        size, exact_error = expected.norm().item(), (expected - fewer_expected).norm().item()
+        error = ((actual - fewer_actual).norm().item() + exact_error) / size
         if error <= FINE:
             break
     if error <= COARSE or not model.stochastic:

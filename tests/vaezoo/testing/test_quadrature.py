@@ -55,7 +55,7 @@ def test_the_mean_objective_is_the_mean_of_its_values_over_the_draws(tools, obje
     model = linear_gaussian_model(build(variant, SMALL, latents), pixels=3)
     problem = Problem("", variant, model, tools.normal(4, 3))
     expected = mean_over_noise(problem, lambda x, noise: objective_values(problem, x, noise), nodes)
-    torch.testing.assert_close(mean_objective(problem, nodes)(), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(mean_objective(problem, nodes), expected, rtol=1e-12, atol=0)
 
 
 @pytest.fixture
