@@ -9,6 +9,7 @@ from vaezoo.estimators.discrete import gumbel_softmax as gumbel_softmax
 from vaezoo.estimators.discrete import reinmax as reinmax
 from vaezoo.estimators.discrete import st_gumbel_softmax as st_gumbel_softmax
 from vaezoo.estimators.discrete import straight_through as straight_through
+from vaezoo.estimators.discrete import with_path as with_path
 from vaezoo.estimators.estimator import Estimate as Estimate
 from vaezoo.estimators.estimator import Estimator as Estimator
 from vaezoo.estimators.general import blocked as blocked

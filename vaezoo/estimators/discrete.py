@@ -44,8 +44,12 @@ arm = Estimator("arm", _pair(lambda q, noise, *_: ndtr(noise.to(q.logits.dtype))
 disarm = Estimator("disarm", _pair(lambda q, _, z, mirrored: 0.5 * (z - mirrored) * q.logits.abs().sigmoid()), **PAIRS)
 
 
-def _with_path(path: Callable[[DiscretePosterior, Noise, Tensor], Tensor]) -> Estimate:
-    """Return the estimate at the draws z, whose derivative in the logits is that of path(q, noise, z)."""
+def with_path(path: Callable[[DiscretePosterior, Noise, Tensor], Tensor]) -> Estimate:
+    """Return the estimate at the draws z, whose derivative in the logits is that of path(q, noise, z).
+
+    Args:
+        path: function of posterior, noise and draws, with the shape of the draws.
+    """
 
     def estimate(
         log_weight: LogWeight, reduction: Reduction, q: DiscretePosterior, noise: Noise, prediction: PerExample
@@ -59,12 +63,12 @@ def _with_path(path: Callable[[DiscretePosterior, Noise, Tensor], Tensor]) -> Es
 
 # The derivative of the mean. Exact if log w is linear in z. Source: Bengio et al. 2013, Estimating or propagating
 # gradients through stochastic neurons, arXiv:1308.3432.
-straight_through = Estimator("straight_through", _with_path(lambda q, noise, z: q.mean), kinds=KINDS)
+straight_through = Estimator("straight_through", with_path(lambda q, noise, z: q.mean), kinds=KINDS)
 
 # The derivative of 2 m - mean / 2, where m is the mean moved half way to the draw: Heun's method. Exact if log w is
 # quadratic in z. Source: Liu et al. 2023, Bridging discrete and backpropagation: straight-through and beyond,
 # arXiv:2304.08612, equation 7.
-reinmax = Estimator("reinmax", _with_path(lambda q, noise, z: 2 * q.midpoint(z) - 0.5 * q.mean), kinds=KINDS)
+reinmax = Estimator("reinmax", with_path(lambda q, noise, z: 2 * q.midpoint(z) - 0.5 * q.mean), kinds=KINDS)
 
 
 def st_gumbel_softmax(temperature: float) -> Estimator:
@@ -75,7 +79,7 @@ def st_gumbel_softmax(temperature: float) -> Estimator:
 
     Source: Jang et al. 2017, Categorical reparameterization with Gumbel-softmax, arXiv:1611.01144, section 2.2.
     """
-    estimate = _with_path(lambda q, noise, z: q.soften(q.perturb(noise), temperature))
+    estimate = with_path(lambda q, noise, z: q.soften(q.perturb(noise), temperature))
     return Estimator(f"st_gumbel_softmax({temperature:g})", estimate, kinds=KINDS, at_temperature=st_gumbel_softmax)
 
 

@@ -1,6 +1,7 @@
 """Claims: files, and one line for each mistake in them."""
 
 import pytest
+import torch
 
 from benchmarks.common.errors import UserError
 from benchmarks.planning.plugins import read_plugins
@@ -9,6 +10,8 @@ from benchmarks.planning.settings import load_settings
 from benchmarks.reproduction.claims import list_claims, load_claim
 from benchmarks.reproduction.record import ClaimRecord, describe_run, read_record, write_record
 from vaezoo import DataSpec
+from vaezoo.distributions.discrete import FactorizedCategorical
+from vaezoo.reductions import MEAN
 
 MINIMAL = """
 title = "a"
@@ -82,18 +85,38 @@ def test_a_mistake_is_one_line(tmp_path, old, new, message):
         load_claim(write(tmp_path, MINIMAL.replace(old, new)))
 
 
-def test_the_variants_of_the_plug_in_have_their_estimators_on_8_latents_of_4_classes():
+def read_plugin_variants():
     claim = load_claim("reinmax-order")
     entries = load_registry(read_plugins([claim.folder / claim.runs[0].plugin]))
-    for name, estimator in (
-        ("st", "straight_through"),
-        ("st-gumbel", "st_gumbel_softmax(0.5)"),
-        ("reinmax", "reinmax"),
-    ):
-        variant = entries[f"8x4-{name}"].variant
-        assert variant.estimator.name == estimator
+    return {name: entries[f"4x8-{name}"].variant for name in ("st", "st-gumbel", "reinmax")}
+
+
+def test_the_variants_of_the_plug_in_have_their_estimators_on_4_latents_of_8_classes():
+    variants = read_plugin_variants()
+    names = [variant.estimator.name for variant in variants.values()]
+    assert names == ["straight_through(1.3)", "st_gumbel_softmax(0.5)", "reinmax(1.3)"]
+    for variant in variants.values():
         family = variant.architecture(DataSpec((8, 8), "bernoulli"), variant.latent_dim).encoder.family
-        assert (family.width, variant.latent_dim // family.width) == (4, 8)
+        assert (family.width, variant.latent_dim // family.width) == (8, 4)
+
+
+def test_the_rules_of_the_plug_in_are_those_of_the_paper(tools):
+    """For the linear function w z: the derivative by its formula, with the temperature in the first mean only."""
+    variants, w = read_plugin_variants(), tools.normal(4, 8, seed=1)
+    logits, noise = tools.normal(1, 4, 8).requires_grad_(), tools.normal(1, 1, 32, seed=2)
+    q = FactorizedCategorical(logits)
+    heated, z = (logits / 1.3).softmax(-1).detach(), q.sample(noise).view(1, 4, 8)
+
+    def differentiate(p):
+        return p * (w - (p * w).sum(-1, keepdim=True))
+
+    plain = differentiate(logits.softmax(-1).detach())
+    expected = {"st": differentiate(heated) / 1.3, "reinmax": 2 * differentiate((z + heated) / 2) - 0.5 * plain}
+    for name, derivative in expected.items():
+        estimate = variants[name].estimator.estimate(
+            lambda z, q: (z * w.flatten()).sum(-1), MEAN, q, noise, torch.zeros(1, dtype=torch.float64)
+        )
+        torch.testing.assert_close(torch.autograd.grad(estimate.sum(), logits)[0], derivative)
 
 
 def test_an_unknown_name_is_explained(tmp_path):
