@@ -33,12 +33,6 @@ hypothesis.settings.load_profile("default")
 torch.set_num_threads(1)  # the tests' own processes share the cores; more threads than cores wait for each other
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """One process more than cores, because tests wait for commands and for folders that another one makes."""
-    return (os.cpu_count() or 1) + 1
-
-
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
