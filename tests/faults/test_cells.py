@@ -11,8 +11,8 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="on
 EXPECTED = {
     "vae": ("ok", ""),
     "raises": ("failed", "KeyError: 'nothing there'"),
-    "sleeps": ("timeout", "it took more than --timeout 5 seconds"),
-    "stubborn": ("timeout", "it took more than --timeout 5 seconds"),
+    "sleeps": ("timeout", "it took more than --timeout 8 seconds"),
+    "stubborn": ("timeout", "it took more than --timeout 8 seconds"),
     "fills-memory": ("out-of-memory", "can't allocate memory"),
     "fills-memory-in-python": ("out-of-memory", "MemoryError"),
     "dies": ("killed", "its process ended with signal 9 (SIGKILL) and left no result"),
@@ -28,7 +28,7 @@ EXPECTED = {
 def test_every_kind_of_failure_has_its_row_and_leaves_no_process(
     command, words, undisturbed, faulty, tmp_path, mark, survivors, numbers
 ):
-    more = ["--plugin", faulty, "--seeds", 1, "--timeout", 5, "--memory", 1500, "--workers", 6]  # most cells wait
+    more = ["--plugin", faulty, "--seeds", 1, "--timeout", 8, "--memory", 1500, "--workers", 6]  # most cells wait
     names = [name for name in EXPECTED if name != "vae"]
     done = command(*words(tmp_path, "x", *names, *more), **mark)
     assert survivors() == []
