@@ -36,12 +36,16 @@ def sections_markdown() -> str:
 
 
 def printed_markdown() -> str:
-    """Return the table of README: the first check of each claim whose number a paper or a program prints."""
+    """Return the table of README: claims whose numbers a paper or a program prints.
+
+    The row has the first check that fails, or the first of all.
+    """
     lines = []
     for judgement in judge_claims():
-        name, check = judgement.claim.name, judgement.claim.checks[0]
+        name, check, value = judgement.claim.name, judgement.claim.checks[0], "–"
+        for outcome in sorted(judgement.outcomes, key=lambda outcome: outcome.agrees)[:1]:
+            check, value = outcome.check, describe_value(outcome.estimate)
         if check.kind == "printed":
-            value = describe_value(judgement.outcomes[0].estimate) if judgement.outcomes else "–"
             link, quantity = f"[`{name}`]({PAGE}#{name})", check.quantity.removesuffix(", nats")
             lines.append([link, quantity, describe_expected(check), value, judgement.status])
     return markdown_table(["claim", "quantity, nats", "published", "here [95 % interval]", "status"], lines)
