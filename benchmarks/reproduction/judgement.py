@@ -79,12 +79,13 @@ def _decide(check: Check, estimate: Estimate, se: float) -> Outcome:
 
 def describe_expected(check: Check) -> str:
     """Return what was published with its tolerance, or the bound."""
+    parts = []
     if check.published is not None:
         width = f"{check.tolerance:g}" if check.tolerance is not None else f"{check.standard_errors:g} standard errors"
         mark = " (remembered)" if check.kind == "remembered" else ""
-        return f"{check.published:.6g} ± {width}{mark}"
+        parts.append(f"{check.published:.6g} ± {width}{mark}")
     bounds = [("above", check.above), ("below", check.below)]
-    return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    return " and ".join([*parts, *(f"{word} {bound:g}" for word, bound in bounds if bound is not None)])
 
 
 def describe_value(estimate: Estimate) -> str:

@@ -194,3 +194,5 @@ def test_the_tables_of_the_pages():
     assert "`python -m benchmarks reproduce mine` (1 h on one core)" in text
     remembered = make_check(A, published=-101.0, tolerance=0.5, kind="remembered")
     assert describe_expected(remembered) == "-101 ± 0.5 (remembered)"
+    both = make_check(A, published=-101.0, tolerance=0.5, below=0)
+    assert describe_expected(both) == "-101 ± 0.5 and below 0"
