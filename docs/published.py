@@ -42,9 +42,10 @@ def printed_markdown() -> str:
     """
     lines = []
     for judgement in judge_claims():
-        name, check, value = judgement.claim.name, judgement.claim.checks[0], "–"
-        for outcome in sorted(judgement.outcomes, key=lambda outcome: outcome.agrees)[:1]:
-            check, value = outcome.check, describe_value(outcome.estimate)
+        name = judgement.claim.name
+        outcome = min(judgement.outcomes, key=lambda outcome: outcome.agrees, default=None)
+        check = outcome.check if outcome else judgement.claim.checks[0]
+        value = describe_value(outcome.estimate) if outcome else "–"
         if check.kind == "printed":
             link, quantity = f"[`{name}`]({PAGE}#{name})", check.quantity.removesuffix(", nats")
             lines.append([link, quantity, describe_expected(check), value, judgement.status])

@@ -99,7 +99,7 @@ def unchecked_types():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-DISCRETE = ("bernoulli-loo", "bernoulli-disarm", "bernoulli-gumbel", "categorical-loo")
+DISCRETE = ("bernoulli-loo", "bernoulli-disarm", "bernoulli-rebar", "bernoulli-gumbel", "categorical-loo")
 FINISHED = [v.name for v in VARIANTS if not v.latent_dim or v.name in DISCRETE]
 TINY = """
 dataset = "digits"
