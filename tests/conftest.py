@@ -153,8 +153,9 @@ def ask(cache):
     program = [sys.executable, ROOT / "tests" / "benchmarks" / "command_server.py"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
 
-        def run(*arguments, **environment):
-            print(json.dumps([[str(a) for a in arguments], environment]), file=server.stdin, flush=True)
+        def run(*arguments, folder=ROOT, **environment):
+            request = [str(a) for a in arguments], str(folder), environment
+            print(json.dumps(request), file=server.stdin, flush=True)
             return subprocess.CompletedProcess(arguments, *json.loads(server.stdout.readline()))
 
         yield run

@@ -16,7 +16,7 @@ from benchmarks.common.errors import UserError
 from benchmarks.common.machine.cores import count_cores
 
 MAX_PRODUCT_ERROR = 1e-5  # relative error of a float32 product; rounding to bfloat16 gives 1e-3
-RATE_MATRIX_SIZE, RATE_REPEATS = 512, 9
+RATE_MATRIX_SIZE, RATE_REPEATS = 512, 5
 SMALL_BATCH = 32  # minibatches with fewer examples are small
 
 

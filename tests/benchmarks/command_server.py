@@ -1,7 +1,7 @@
 """A server that imports the commands once, then forks a process for each command line that it receives.
 
-A request is one line of JSON on standard input, [arguments, environment]; the answer one line on standard output,
-[exit status, standard output, standard error]. A child does the same as `python -m benchmarks`, without
+A request is one line of JSON on standard input, [arguments, folder, environment]; the answer is one line on standard
+output, [exit status, standard output, standard error]. A child does the same as `python -m benchmarks`, without
 the seconds for importing torch, in itself and in a fork server: it forks the processes of cells. It also calls directly
 the functions that commands call in an isolated process.
 """
@@ -43,10 +43,11 @@ def call_directly(function, *args, **kwargs):
     return function(*args, **kwargs)
 
 
-def child(arguments, environment, out, err):
+def child(arguments, folder, environment, out, err):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open(out, os.O_WRONLY), 1)
     os.dup2(os.open(err, os.O_WRONLY), 2)
+    os.chdir(folder)
     os.environ.update(environment)
     sys.argv = ["python -m benchmarks", *arguments]
     isolated_call.call_isolated = call_directly
@@ -59,14 +60,14 @@ def child(arguments, environment, out, err):
     os._exit(status)
 
 
-def answer(arguments, environment):
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
+def answer(arguments, folder, environment):
+    with tempfile.TemporaryDirectory() as output:
+        out, err = Path(output, "out"), Path(output, "err")
         out.touch()
         err.touch()
         pid = os.fork()
         if pid == 0:
-            child(arguments, environment, out, err)
+            child(arguments, folder, environment, out, err)
         _, status = os.waitpid(pid, 0)
         return [os.waitstatus_to_exitcode(status), out.read_text(), err.read_text()]
 

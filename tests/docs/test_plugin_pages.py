@@ -44,10 +44,10 @@ def read_plugin(page, section, folder):
         ("add-a-variant", "A baseline", ["reinforce-neighbour"], "baseline", "neighbour"),
     ],
 )
-def test_a_plug_in_of_a_page(command, ask, tiny, tmp_path, page, section, words, column, value):
+def test_a_plug_in_of_a_page(ask, tiny, tmp_path, page, section, words, column, value):
     plugin = read_plugin(page, section, tmp_path)
     options = ["--seeds", 1, "--plugin", plugin, "--no-report", "--no-figures", "--out", tmp_path]
-    done = command("run", *words, "--preset", tiny, *options, "--name", "x")
+    done = ask("run", *words, "--preset", tiny, *options, "--name", "x")
     assert done.returncode == 0, done.stderr
     results = pd.read_csv(tmp_path / "x" / "results.csv")
     assert set(results["status"]) == {"ok"}

@@ -87,8 +87,8 @@ def test_denormal_numbers_are_flushed_to_zero(machine):
 
 
 def test_the_matrix_rate_is_that_of_the_median_duration(monkeypatch):
-    """Nine products of 512 x 512 matrices, 2 x 512³ operations each; the median of these durations is 4 seconds."""
-    durations = [9.0, 4.0, 1.0, 3.0, 4.0, 2.0, 50.0, 7.0, 8.0]
+    """Five products of 512 x 512 matrices, 2 x 512³ operations each; the median of these durations is 4 seconds."""
+    durations = [4.0, 1.0, 50.0, 3.0, 9.0]
     looks = iter([moment for d in durations for moment in (0.0, d)])
     monkeypatch.setattr(kernels, "read_clock", lambda device: next(looks))
     assert kernels.measure_matrix_rate() == 2 * 512**3 / 4

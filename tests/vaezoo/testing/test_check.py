@@ -7,7 +7,7 @@ import pytest
 from tests.vaezoo.testing import wrong_draws, wrong_estimators, wrong_models  # noqa: F401  (they fill the corpus)
 from tests.vaezoo.testing.corpus import WRONG
 from tests.vaezoo.testing.right_variants import VARIANTS as RIGHT
-from vaezoo import VARIANTS, mlp_categorical
+from vaezoo import VARIANTS, mlp_bernoulli, mlp_categorical
 from vaezoo.testing import check
 from vaezoo.testing.findings import find_worst
 from vaezoo.testing.properties import PROPERTIES
@@ -21,7 +21,8 @@ def holds(variant, property_):
     return {finding.property: finding.holds for finding in PROPERTIES[name](variant)}.get(property_)
 
 
-SLOW = {v.name for v in VARIANTS if v.architecture is mlp_categorical} - {"categorical-loo"}  # 5 to 15 s each
+DISCRETE = {v.name for v in VARIANTS if v.architecture in (mlp_bernoulli, mlp_categorical)}
+SLOW = DISCRETE - {"bernoulli-disarm", "bernoulli-relax", "bernoulli-gumbel", "categorical-loo"}  # 1 to 15 s each
 CHECKED = [pytest.param(v, id=v.name, marks=[pytest.mark.slow] * (v.name in SLOW)) for v in [*VARIANTS, *RIGHT]]
 
 

@@ -47,6 +47,7 @@ def test_an_import_that_hangs_is_ended(monkeypatch):
 
 def test_global_settings_are_restored():
     before, filters, folder = dict(os.environ), list(warnings.filters), Path.cwd()
+    handler = signal.getsignal(signal.SIGINT)
     with keep_global_settings():
         exec(PACKAGE["changes torch"])
     assert torch.get_default_dtype() == torch.float32
@@ -57,7 +58,7 @@ def test_global_settings_are_restored():
     assert warnings.filters == filters
     assert Path.cwd() == folder
     assert dict(os.environ) == before
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_global_settings_are_restored_whichever_library_multiplies_matrices():
