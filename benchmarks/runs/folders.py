@@ -150,7 +150,10 @@ def _describe_obstacle(folder: Path, plan: Sequence[Cell], keep_stale: bool) -> 
     if locks.is_locked(folder):
         records += running_cells.read_partials(folder).values()
     origin = describe_other_origin(records, plan[0].commit)
-    return f"{origin} (--keep-stale continues it)" if origin else ""
+    if origin:
+        return f"{origin} (--keep-stale continues it)"
+    stale = recovery.describe_stale_snapshot(folder, (cell.cell_id for cell in plan), plan[0].commit)
+    return f"can't be continued, because {stale}" if stale else ""
 
 
 def describe_other_origin(records: Iterable[Record], commit: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.common import environment
 from benchmarks.common.atomic_files import MODEL_SUFFIX, SNAPSHOT_SUFFIX, Record
 from benchmarks.common.errors import DamageError, ExitCode, UserError, printable
 from benchmarks.runs import cell_files, manifests
@@ -84,6 +88,21 @@ def recover_folder(folder: Path) -> tuple[Record | None, dict[str, Record]]:
         manifest = None
         _set_aside(folder, folder / manifests.MANIFEST_FILE, f"is damaged ({damage}); it is restored from the cells")
     return manifest or manifests.rebuild_manifest(records.values()), records
+
+
+def describe_stale_snapshot(folder: Path, ids: Iterable[str], commit: str) -> str:
+    """Say in words which snapshot of these cells another version of the code or torch made; empty if none."""
+    for path in (folder / "cells" / f"{cell_id}{SNAPSHOT_SUFFIX}" for cell_id in ids):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                about = json.loads(archive["about"].tobytes())
+        except Exception:  # missing, or damaged in one of many ways: then its cell starts from epoch 0
+            continue
+        versions = {"commit": commit, "torch": environment.read_torch_version(), "code": environment.hash_source()}
+        for key, version in versions.items():
+            if about.get(key) != version:
+                return f"{path} has epoch {about.get('epoch')} by {key} {about.get(key)}, and this is {version}"
+    return ""
 
 
 def set_aside_foreign(folder: Path, ids: set[str]) -> None:

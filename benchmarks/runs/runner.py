@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ def check_provenance(folder: Path, records: Sequence[Record], commit: str) -> No
         raise UserError(f"{folder} {origin}; accept them with --keep-stale, or use another --name")
 
 
+def check_snapshots(folder: Path, ids: Sequence[str], commit: str, keep_stale: bool) -> None:
+    """Raise `UserError` if other code or another torch made a snapshot, because hours of training would be lost."""
+    if stale := recovery.describe_stale_snapshot(folder, ids, commit):
+        if not keep_stale:
+            raise UserError(f"{stale}; continue with that version, or delete the file to start the cell again")
+        print(f"{stale}; the cell starts from epoch 0", file=sys.stderr)
+
+
 def run_cells(
     out: Path, name: str | None, plan: Sequence[Cell], executor: Executor, keep_stale: bool, kind: Kind
 ) -> tuple[Path, list[Record]]:
@@ -73,6 +82,7 @@ def _execute(folder: Path, plan: Sequence[Cell], executor: Executor, keep_stale:
     del existing, recovered
     if not keep_stale:
         check_provenance(folder, list(records.values()), plan[0].commit)
+    check_snapshots(folder, ids, plan[0].commit, keep_stale)
     running_cells.remove_partials(folder, ids)  # of a run that was killed
     recovery.set_aside_foreign(folder, set(ids))
     missing = [

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks.common import environment
+from benchmarks.runs import cell_files
 from tests.conftest import FINISHED
 from vaezoo import VARIANTS
 
@@ -105,6 +107,25 @@ def test_cells_of_other_code_stop_the_run_unless_accepted(ask, words, copy, key,
     assert f"has cells made by {key} {value}" in done.stderr
     assert "--keep-stale" in done.stderr
     assert ask(*words(copy.parent, "run", "--keep-stale")).returncode == 0
+
+
+@pytest.mark.parametrize("key", ["commit", "torch", "code"])
+def test_a_snapshot_of_other_code_stops_the_run(ask, words, copy, key):
+    """Its hours of training would be lost. Without --name, the run has another folder."""
+    path = sorted((copy / "cells").glob("*.json"))[0]
+    versions = json.loads(path.read_text())["common"] | {"code": environment.hash_source(), key: "other"}
+    cell_files.write_snapshot(path.with_suffix(".snapshot"), {**versions, "epoch": 7}, {})
+    path.unlink()
+    done = ask(*words(copy.parent, "run"))
+    assert done.returncode == 64
+    assert f"{path.stem}.snapshot has epoch 7 by {key} other, and this is " in done.stderr
+    assert "continue with that version, or delete the file" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    again = ask(*words(copy.parent, "")[:-2])
+    assert f"can't be continued, because {path.with_suffix('.snapshot')} has epoch 7" in again.stderr
+    accepted = ask(*words(copy.parent, "run", "--keep-stale"))
+    assert accepted.returncode == 0
+    assert "the cell starts from epoch 0" in accepted.stderr
 
 
 def test_failed_cells_are_run_again_and_finished_ones_not(ask, words, undisturbed, copy, numbers):
