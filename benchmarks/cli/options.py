@@ -76,4 +76,4 @@ Timeout = Annotated[float | None, limits("Stop a cell after this time, in second
 Memory = Annotated[int | None, limits("Stop a cell above this memory, in MiB (Linux only).", "no limit", metavar="MIB")]
 Figures = Annotated[bool, running("Draw figures at the end, which takes seconds; 'plot' draws them later.", "yes")]
 Report = Annotated[bool, running("Write report.html at the end: one page to look at, without a network.", "yes")]
-KeepStale = Annotated[bool, running("Keep finished results although the code or torch version has changed; snapshots are not kept.", "no")]
+KeepStale = Annotated[bool, running("Keep finished results, but no snapshots, if the code or torch has changed.", "no")]

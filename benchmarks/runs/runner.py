@@ -55,7 +55,7 @@ def check_snapshots(folder: Path, ids: Sequence[str], commit: str, keep_stale: b
     if stale := recovery.describe_stale_snapshot(folder, ids, commit):
         if not keep_stale:
             raise UserError(f"{stale}; continue with that version, or delete the file to start the cell again")
-        print(f"{stale}; the cell starts from epoch 0", file=sys.stderr)
+        print(printable(f"{stale}; the cell starts from epoch 0"), file=sys.stderr)
 
 
 def run_cells(
