@@ -101,7 +101,9 @@ def describe_stale_snapshot(folder: Path, ids: Iterable[str], commit: str) -> st
         versions = {"commit": commit, "torch": environment.read_torch_version(), "code": environment.hash_source()}
         for key, version in versions.items():
             if about.get(key) != version:
-                return f"{path} has epoch {about.get('epoch')} by {key} {about.get(key)}, and this is {version}"
+                return (
+                    f"{path} was saved at epoch {about.get('epoch')} by {key} {about.get(key)}, and this is {version}"
+                )
     return ""
 
 

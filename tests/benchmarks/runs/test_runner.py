@@ -118,11 +118,11 @@ def test_a_snapshot_of_other_code_stops_the_run(ask, words, copy, key):
     path.unlink()
     done = ask(*words(copy.parent, "run"))
     assert done.returncode == 64
-    assert f"{path.stem}.snapshot has epoch 7 by {key} other, and this is " in done.stderr
+    assert f"{path.stem}.snapshot was saved at epoch 7 by {key} other, and this is " in done.stderr
     assert "continue with that version, or delete the file" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     again = ask(*words(copy.parent, "")[:-2])
-    assert f"can't be continued, because {path.with_suffix('.snapshot')} has epoch 7" in again.stderr
+    assert f"can't be continued, because {path.with_suffix('.snapshot')} was saved at epoch 7" in again.stderr
     accepted = ask(*words(copy.parent, "run", "--keep-stale"))
     assert accepted.returncode == 0
     assert "the cell starts from epoch 0" in accepted.stderr
