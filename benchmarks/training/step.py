@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.common.errors import UserError
 from benchmarks.planning.schedules import OptimizerSettings
@@ -162,33 +161,39 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 REPEATED_STEPS = 50
-CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
-TRANSPOSED = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
-PRODUCTS = (torch.matmul, torch.mm, torch.bmm, Tensor.matmul, Tensor.mm, Tensor.bmm, Tensor.__matmul__)
+aten = torch.ops.aten
 
 
-def _multiplications(function: Any, first: Tensor, second: Tensor, out: Tensor) -> int:
-    if function is functional.linear or function in CONVOLUTIONS:
-        return out.numel() * second[0].numel()
-    if function in TRANSPOSED:
-        return first.numel() * second[0].numel()
-    return out.numel() * first.shape[-1] if function in PRODUCTS else 0
+def _count_multiplications(operation: Any, args: tuple[Any, ...], out: Any) -> int:
+    gradient: Tensor
+    x: Tensor
+    weight: Tensor
+    needed: list[bool]
+    match operation:
+        case aten.mm | aten.bmm | aten.addmm | aten.baddbmm:
+            x, weight = args[-2:]
+            return x.numel() * weight.shape[-1]
+        case aten.convolution:
+            x, weight, *_, is_transposed, _, _ = args
+            return (x if is_transposed else out).numel() * weight[0].numel()
+        case aten.convolution_backward:
+            gradient, x, weight, *_, is_transposed, _, _, needed = args
+            return sum(needed[:2]) * (x if is_transposed else gradient).numel() * weight[0].numel()
+    return 0
 
 
-class _FlopCounter(TorchFunctionMode):
-    """Counts each product once, and once more for each factor that needs a gradient.
-
-    torch's counter also counts the backward pass, but imports a compiler, which takes a second in each cell.
-    """
+class _FlopCounter(TorchDispatchMode):
+    """Counts products and convolutions. torch's counter imports a compiler, which takes a second in each cell."""
 
     flops = 0
 
-    def __torch_function__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch wraps __torch_dispatch__ in a function of that compiler
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
-        if len(args) > 1 and all(isinstance(factor, Tensor) for factor in args[:2]):
-            first, second = args[:2]
-            passes = 1 + (first.requires_grad + second.requires_grad if out.requires_grad else 0)
-            self.flops += 2 * passes * _multiplications(function, first, second, out)
+        self.flops += 2 * _count_multiplications(function.overloadpacket, args, out)
         return out
 
 
@@ -196,19 +201,9 @@ class _FlopCounter(TorchFunctionMode):
 def count_flops(variant: Variant, spec: DataSpec, latent_dim: int) -> float:
     """Return the floating-point operations of one training step per example, in matrix products and convolutions."""
     model, x = build(variant, spec, latent_dim), torch.zeros(2, *spec.shape)
-    arguments = variant, model, x, torch.zeros(variant.draws, len(x), latent_dim), torch.zeros(())
-    if variant.estimator.control:  # it differentiates within the estimate, which the counter does not see
-        return _count_by_torch(model, arguments) / len(x)
-    counter = _FlopCounter()
+    counter = _FlopCounter()  # type: ignore[no-untyped-call]
     with counter:
-        estimate_parts(*arguments)
-    return counter.flops / len(x)
-
-
-def _count_by_torch(model: Model, arguments: tuple[Any, ...]) -> float:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        stochastic, exact = estimate_parts(*arguments)
+        noise = torch.zeros(variant.draws, len(x), latent_dim)
+        stochastic, exact = estimate_parts(variant, model, x, noise, torch.zeros(()))
         torch.autograd.grad((stochastic + exact).sum(), list(model.parameters()), materialize_grads=True)
-    return float(counter.get_total_flops())
+    return counter.flops / len(x)

@@ -60,7 +60,7 @@ def _estimate(
     log_w = log_weight(z, q)
     value = reduction.value(log_w)
     predict = partial(_predict, module, q, log_w.detach(), reduction, frozen_log_weight)
-    (_, predicted), pull_back = torch.func.vjp(partial(_terms, q, z, noise, predict), q.logits.detach())[:2]
+    (_, predicted), pull_back = _pull_back(partial(_terms, q, z, noise, predict), q.logits.detach())
     gain = reduction.reward(log_w).detach() - predicted
     (gradient,) = pull_back((gain, torch.ones_like(gain)))
     path: Tensor = (gradient.detach() * (q.logits - q.logits.detach())).flatten(1).sum(1)
@@ -91,6 +91,19 @@ def _terms(
     p = dataclasses.replace(q, logits=logits)
     s = p.perturb(noise)
     return p.log_prob(z), predict(s - p.condition(s) + s.detach())
+
+
+def _pull_back(
+    function: Callable[[Tensor], tuple[Tensor, ...]], point: Tensor
+) -> tuple[tuple[Tensor, ...], Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]]:
+    # torch.func.vjp imports torch's compiler, which takes a second in each cell. Transforms of torch.func need it,
+    # because they refuse requires_grad_.
+    if torch.func.debug_unwrap(point) is not point:
+        outputs, pull_back = torch.func.vjp(function, point)[:2]
+        return outputs, pull_back
+    with torch.enable_grad():
+        outputs = function(point.requires_grad_())
+    return outputs, partial(torch.autograd.grad, outputs, point, create_graph=torch.is_grad_enabled())
 
 
 # REBAR, with the temperature and the strength as parameters. Source: Tucker et al. 2017, REBAR: low-variance, unbiased

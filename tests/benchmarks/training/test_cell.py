@@ -51,13 +51,15 @@ from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.training import cell, task
 from vaezoo import VARIANTS
+slow = {"sympy", "torch._dynamo", "torch._inductor"}
 protocol, prepared = planner.prepare(load_settings(sys.argv[1], {"epochs": 1, "checkpoints": [1]}))
-for variant in {(v.estimator.name, v.estimator.baseline_name): v for v in VARIANTS}.values():
-    if variant.estimator.control:  # torch.func.vjp imports them
-        continue
+variants = {(v.estimator.name, v.estimator.baseline_name): v for v in VARIANTS}.values()
+for variant in sorted(variants, key=lambda v: v.estimator.control is not None):
+    if variant.estimator.control:
+        slow -= {"sympy"}  # torch.autograd.grad imports it for the derivative of a vector
     case = planner.plan_cells([RegisteredVariant(variant)], protocol, (0,), prepared)[0]
     assert cell.train_and_measure(case)[0]["status"] == "ok"
-print(*sorted({"sympy", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
+    print(*sorted(slow & set(sys.modules)))
 """
 
 
