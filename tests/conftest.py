@@ -107,6 +107,7 @@ seeds = 2
 epochs = 2
 checkpoints = [0, 1, 2]
 batch_size = 50
+latent_dim = 10
 evaluation_draws = 4
 log_likelihood_draws = 8
 gradient_repeats = 6

@@ -43,9 +43,9 @@ def check_bias(variant: Variant, effort: Effort = STANDARD) -> Iterator[Finding]
 
     A biased variant may have a bias in the encoder only, unless its draws are relaxed.
     """
-    problems = linear_problems(variant)
+    measured = {problem.name: measure_bias(problem, effort) for problem in linear_problems(variant)}
     for part in PARTS:
-        biases = {problem.name: measure_bias(problem, part, effort) for problem in problems}
+        biases = {name: by_part[part] for name, by_part in measured.items()}
         only_encoder = part == "decoder" and not variant.estimator.is_relaxed
         claim = "unbiased" if variant.unbiased else "biased in the encoder only" if only_encoder else "biased"
         unbiased = variant.unbiased or only_encoder

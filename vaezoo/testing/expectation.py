@@ -64,13 +64,13 @@ class Bias:
         return not self.relative <= self.resolution
 
 
-def parameters_of(model: Model, part: str) -> list[Tensor]:
-    """Return the parameters of one part; parameters that encoder and decoder share belong to the encoder."""
+def parameters_of(model: Model, part: str | tuple[str, ...]) -> list[Tensor]:
+    """Return the parameters of a part or of several; those that both parts share belong to the encoder."""
     return [p for name, p in model.named_parameters() if name.startswith(part)]
 
 
-def flat_gradient(model: Model, value: Float[Tensor, ""], part: str = "") -> Float[Tensor, " P"]:
-    """Return the gradient of a scalar in the parameters of the model or one part of it; 0 for parameters not used."""
+def flat_gradient(model: Model, value: Float[Tensor, ""], part: str | tuple[str, ...] = "") -> Float[Tensor, " P"]:
+    """Return the gradient of a scalar in the parameters of the model or parts of it; 0 for parameters not used."""
     gradients = torch.autograd.grad(
         value, parameters_of(model, part), retain_graph=True, allow_unused=True, materialize_grads=True
     )
@@ -151,61 +151,79 @@ def mean_objective(problem: Problem, nodes: int) -> Float[Tensor, ""]:
     return ((probabilities * values).sum(0) + objective.exact(model, q)).mean()
 
 
-def exact_derivatives(problem: Problem, part: str, directions: Float[Tensor, "J P"], nodes: int) -> Float[Tensor, " J"]:
-    """Return the derivatives of the mean objective along directions, by finite differences."""
-    return differentiate_numerically(
-        problem.model, part, partial(mean_objective, problem, nodes), directions, SMOOTH_STEP
-    )
+def exact_derivatives(problem: Problem, directions: dict[str, Tensor], nodes: int) -> Float[Tensor, "G J"]:
+    """Return the derivatives of the mean objective along directions of each part, by finite differences."""
+    value = partial(mean_objective, problem, nodes)
+    along = [differentiate_numerically(problem.model, part, value, d, SMOOTH_STEP) for part, d in directions.items()]
+    return torch.stack(along)
 
 
-def mean_derivatives(problem: Problem, part: str, directions: Float[Tensor, "J P"], nodes: int) -> Float[Tensor, " J"]:
-    """Return the mean of the gradient estimate along directions, by quadrature."""
-    return directions @ flat_gradient(problem.model, mean_over_noise(problem, problem.estimate, nodes), part)
+def derivatives_along(
+    model: Model, value: Float[Tensor, ""], directions: dict[str, Float[Tensor, "J P"]]
+) -> Float[Tensor, "G J"]:
+    """Return the derivatives of a scalar along directions of each part, by one backward pass."""
+    gradients = flat_gradient(model, value, tuple(directions)).split([d.shape[1] for d in directions.values()])
+    return torch.stack([d @ gradient for d, gradient in zip(directions.values(), gradients, strict=True)])
 
 
-def measure_bias(problem: Problem, part: str, effort: Effort) -> Bias:
-    """Measure the bias of a variant's gradient in one part of a linear-Gaussian model."""
+def mean_derivatives(problem: Problem, directions: dict[str, Tensor], nodes: int) -> Float[Tensor, "G J"]:
+    """Return the mean of the gradient estimate along directions of each part, by quadrature."""
+    return derivatives_along(problem.model, mean_over_noise(problem, problem.estimate, nodes), directions)
+
+
+def measure_bias(problem: Problem, effort: Effort) -> dict[str, Bias]:
+    """Measure the bias of a variant's gradient in each part of a linear-Gaussian model."""
     model, variant = problem.model, problem.variant
-    directions = draw_directions(model, part)
+    directions = {part: draw_directions(model, part) for part in PARTS}
     if problem.is_discrete:
-        exact = exact_derivatives(problem, part, directions, 0)
-        return _measure_by_draws(problem, part, directions, exact, SMALLEST_RESOLUTION, effort.batches)
+        exact = exact_derivatives(problem, directions, 0)
+        errors = torch.full((len(PARTS),), SMALLEST_RESOLUTION)
+        return _measure_by_draws(problem, directions, exact, errors, effort.batches)
     for points in (FEW_POINTS, effort.points):
         nodes = quadrature.grid_nodes(variant.draws * model.latent_dim, points)
-        expected, fewer_expected = (exact_derivatives(problem, part, directions, n) for n in (nodes, nodes - 1))
-        actual, fewer_actual = (mean_derivatives(problem, part, directions, n) for n in (nodes, nodes - 1))
-        size, exact_error = expected.norm().item(), (expected - fewer_expected).norm().item()
-        error = ((actual - fewer_actual).norm().item() + exact_error) / size
-        if error <= FINE:
+        expected, fewer_expected = (exact_derivatives(problem, directions, n) for n in (nodes, nodes - 1))
+        actual, fewer_actual = (mean_derivatives(problem, directions, n) for n in (nodes, nodes - 1))
+        sizes, exact_errors = expected.norm(dim=1), (expected - fewer_expected).norm(dim=1)
+        errors = ((actual - fewer_actual).norm(dim=1) + exact_errors) / sizes
+        if (errors <= FINE).all():
             break
-    if error <= COARSE or not model.stochastic:
-        return Bias((actual - expected).norm().item() / size, max(error, SMALLEST_RESOLUTION), monte_carlo=False)
-    return _measure_by_draws(problem, part, directions, expected, exact_error, effort.batches)
+    accurate = errors <= COARSE if model.stochastic else torch.ones(len(PARTS), dtype=torch.bool)
+    relative, resolution = (actual - expected).norm(dim=1) / sizes, errors.clamp(min=SMALLEST_RESOLUTION)
+    by_quadrature = [
+        Bias(*pair, monte_carlo=False) for pair in zip(relative.tolist(), resolution.tolist(), strict=True)
+    ]
+    biases = dict(zip(PARTS, by_quadrature, strict=True))
+    if not accurate.all():
+        by_draws = _measure_by_draws(problem, directions, expected, exact_errors, effort.batches)
+        biases |= {part: by_draws[part] for part, is_accurate in zip(PARTS, accurate, strict=True) if not is_accurate}
+    return biases
 
 
 def _measure_by_draws(
-    problem: Problem, part: str, directions: Tensor, expected: Tensor, error: float, batches: int
-) -> Bias:
-    # error: that of `expected`. The standard error is from the means of batches, each of which needs a backward pass.
+    problem: Problem, directions: dict[str, Tensor], expected: Tensor, errors: Tensor, batches: int
+) -> dict[str, Bias]:
+    # errors: those of `expected`. The standard error is from the means of batches, each of which needs a backward pass.
     model, draws, latents = problem.model, problem.variant.draws, problem.model.latent_dim
     estimates, controls = [], []
     for batch in range(batches):
         size = DISCRETE_BATCH_SIZE if problem.is_discrete else BATCH_SIZE
         rows = problem.x.repeat_interleave(size // len(problem.x), 0)
         noise = normal(draws, len(rows), latents, seed=100 + batch)
-        estimates.append(directions @ flat_gradient(model, problem.estimate(rows, noise).mean(), part))
+        estimates.append(derivatives_along(model, problem.estimate(rows, noise).mean(), directions))
         if problem.is_discrete:  # without a pathwise gradient; the score has the mean 0
             q = model.encoder(rows)
             value, offset = q.log_prob(q.sample(noise)).sum(0).mean(), torch.zeros(())
         else:
             value, offset = objective_values(problem, rows, noise, reparameterized=True).mean(), expected
-        controls.append(directions @ flat_gradient(model, value, part) - offset)
+        controls.append(derivatives_along(model, value, directions) - offset)
     means, control = torch.stack(estimates), torch.stack(controls)
     centred = control - control.mean(0)
     slope = (means * centred).sum(0) / centred.square().sum(0).clamp(min=1e-300)
     values = means - slope * control
-    se = values.std(0) / batches**0.5
-    worst = ((values.mean(0) - expected).abs() / se.clamp(min=1e-300)).argmax()
-    size = expected.norm().item()
-    off = (values.mean(0) - expected).abs()[worst].item()
-    return Bias(off / size, (SIGNIFICANT_Z * se[worst].item() + 3 * error) / size, monte_carlo=True)
+    off, se = (values.mean(0) - expected).abs(), values.std(0) / batches**0.5
+    biases = {}
+    for g, part in enumerate(directions):
+        worst, size_of_part = (off[g] / se[g].clamp(min=1e-300)).argmax(), expected[g].norm().item()
+        resolution = (SIGNIFICANT_Z * se[g, worst].item() + 3 * errors[g].item()) / size_of_part
+        biases[part] = Bias(off[g, worst].item() / size_of_part, resolution, monte_carlo=True)
+    return biases

@@ -45,12 +45,14 @@ def test_a_cell_gives_the_same_bits_twice(plan):
 
 PROGRAM = """
 import sys
+import torch
 from benchmarks.common import cache_paths
 from benchmarks.planning import planner
 from benchmarks.planning.registry import RegisteredVariant
 from benchmarks.planning.settings import load_settings
 from benchmarks.training import cell, task
 from vaezoo import VARIANTS
+torch.set_num_threads(1)
 slow = {"sympy", "torch._dynamo", "torch._inductor"}
 protocol, prepared = planner.prepare(load_settings(sys.argv[1], {"epochs": 1, "checkpoints": [1]}))
 variants = {(v.estimator.name, v.estimator.baseline_name): v for v in VARIANTS}.values()

@@ -98,8 +98,8 @@ def measure_from(monkeypatch, problem, estimates, controls):
     source = (gradient for pair in zip(estimates, controls, strict=True) for gradient in pair)
     monkeypatch.setattr(expectation, "BATCH_SIZE", 4)
     monkeypatch.setattr(expectation, "flat_gradient", lambda *_: next(source))
-    identity, count = torch.eye(3).double(), len(estimates)
-    return expectation._measure_by_draws(problem, "encoder", identity, EXPECTED, 0.01, count)
+    identity, errors = {"encoder": torch.eye(3).double()}, torch.tensor([0.01])
+    return expectation._measure_by_draws(problem, identity, EXPECTED[None], errors, len(estimates))["encoder"]
 
 
 EXPECTED = torch.tensor([0.1, 2.0, 0.3]).double()
