@@ -1,5 +1,7 @@
 """Variants with discrete latents through the harness: plans, cells, traced steps and fitted control variates."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -44,9 +46,11 @@ def plan_case(tiny, name, **overrides):
 def test_a_variants_number_of_latents_is_used_where_the_user_names_none(tiny, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(PLUGIN)
+    preset = tmp_path / "preset.toml"
+    preset.write_text(Path(tiny).read_text().replace("latent_dim = 10\n", ""))
     by_variant = {}
     for latent_dim in (None, 4):
-        settings = load_settings(tiny, {"latent_dim": latent_dim, "seeds": (0, 1)})
+        settings = load_settings(str(preset), {"latent_dim": latent_dim, "seeds": (0, 1)})
         cases = planner.plan_run(settings, ["vae", "mine"], [plugin])
         assert [(case.seed, case.variant) for case in cases] == [(0, "vae"), (0, "mine"), (1, "vae"), (1, "mine")]
         by_variant[latent_dim] = {case.variant: case.protocol.latent_dim for case in cases}

@@ -17,7 +17,7 @@ from distributed.comm import CommClosedError, connect
 from benchmarks.common import environment
 from benchmarks.common.errors import StoppedError, UserError
 from benchmarks.execution.cluster import worker
-from benchmarks.execution.forkserver import block_sigint
+from benchmarks.execution.forkserver import defer_signals
 from benchmarks.execution.local import Slot
 
 ATTEMPTS = 2  # to ask a worker that does not answer
@@ -69,7 +69,7 @@ def _start_local_cluster(slots: Sequence[Slot], device: str) -> SpecCluster:
     scheme = "tls" if dask.config.get("distributed.comm.require-encryption") else "tcp"
     options = {"host": "127.0.0.1", "port": 0, "protocol": scheme, "dashboard": True}
     options |= {"dashboard_address": "127.0.0.1:0"}
-    with block_sigint():
+    with defer_signals():
         return SpecCluster(workers, {"cls": Scheduler, "options": options}, silence_logs=logging.CRITICAL)
 
 
